@@ -153,6 +153,9 @@ impl Model {
                 let member = self.mails.member(issue.email.expose());
                 self.code_issued(member, &issue.code, issue.at);
             }
+            Write::PublishUpload(publish) => self.upload_published(publish, outcome),
+            Write::DeleteUpload(delete) => self.upload_deleted(delete, outcome),
+            Write::ForgetFiles(forget) => self.files_forgotten(forget, outcome),
             Write::MailSent(sent) => self.mail_sent(sent, outcome),
             Write::MailFailed(failed) => self.mail_failed(failed, outcome),
             Write::PlaceSession(found) => self.placed(found, outcome),

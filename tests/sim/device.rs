@@ -72,6 +72,10 @@ pub enum Ask {
     Push,
     /// A code by mail.
     Code,
+    /// A file.
+    Upload,
+    /// Deletes a file of any person.
+    DeleteUpload,
     /// Changes or ends a subscription, also one that is not there.
     PushChange,
     /// Says what a device shows.

@@ -181,7 +181,11 @@ impl Run {
                     "{data:?}"
                 );
             }
-            Ask::PushChange | Ask::Code => {}
+            Ask::PushChange | Ask::Code | Ask::DeleteUpload => {}
+            Ask::Upload => {
+                self.model.check_upload(data);
+                self.stats.uploads += 1;
+            }
             Ask::Focus { shown } => {
                 assert_eq!(data, &Value::Null);
                 if let Some(stream) = self.devices[d].stream.as_mut().filter(|stream| stream.conn == conn) {
@@ -266,7 +270,11 @@ impl Run {
                     }
                 }
             }
-            ("not_found" | "not_allowed", Ask::Change) | ("not_found", Ask::PushChange) => {}
+            ("not_found" | "not_allowed", Ask::Change)
+            | ("not_found", Ask::PushChange | Ask::DeleteUpload) => {}
+            // Too many at once, or the disk of the files failed.
+            ("rate_limited", Ask::Upload) => {}
+            ("storage_full" | "unavailable", Ask::Upload) if self.runtime.appends_failed > 0 => {}
             ("nickname_taken", Ask::Rename) => {}
             (
                 "not_found",

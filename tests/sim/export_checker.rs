@@ -33,7 +33,7 @@ impl Run {
         let mut last_kind = 0;
         let (mut sessions, mut blocks, mut conversations) =
             (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-        let (mut messages, mut reactions) = (BTreeSet::new(), BTreeSet::new());
+        let (mut messages, mut reactions, mut uploads) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         for line in body.split_inclusive(|byte| *byte == b'\n') {
             let line = json::parse(line.strip_suffix(b"\n").expect("complete lines")).expect("JSON");
             let (kind, data) = (text_at(&line, "kind").expect("kind"), at(&line, "data").expect("data"));
@@ -71,7 +71,8 @@ impl Run {
                     let emoji = text_at(data, "emoji").expect("emoji");
                     reactions.insert((id_at(data, "message"), emoji))
                 }
-                kind => panic!("no client uploads anything here: {kind}"),
+                "upload" => uploads.insert(self.model.check_upload(data)),
+                kind => panic!("a line of kind {kind}"),
             };
             assert!(fresh, "{kind} twice: {data:?}");
         }
@@ -80,6 +81,7 @@ impl Run {
         }
         let mine = self.model.of(me).map(|(id, _)| id).collect();
         assert_eq!(conversations, mine, "the conversations of an export");
+        assert_eq!(uploads, self.model.uploads_of(me), "the uploads of an export");
         assert_eq!(blocks, self.model.blocked_by(me), "the blocks of an export");
         let all = || self.model.conversations.values().flat_map(|conversation| &conversation.messages);
         let sent = all().filter(|message| message.sender == me).map(|message| message.seq).collect();

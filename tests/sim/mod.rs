@@ -21,6 +21,7 @@ pub mod reference;
 pub mod runtime;
 pub mod sabotage;
 pub mod transcript;
+pub mod upload_checker;
 pub mod workload;
 
 use std::cell::Cell;
@@ -52,6 +53,8 @@ pub struct Plan {
     pub groups: bool,
     /// Most devices have notifications pushed.
     pub pushes: bool,
+    /// Files are uploaded and deleted.
+    pub uploads: bool,
     /// People block each other.
     pub blocks: bool,
     pub crashes: bool,
@@ -80,6 +83,7 @@ pub struct Stats {
     pub exports: u64,
     pub pushes: u64,
     pub mails: u64,
+    pub uploads: u64,
     pub backups: u64,
     pub resets: u64,
     pub crashes: u64,
@@ -114,6 +118,7 @@ impl Stats {
         self.exports += other.exports;
         self.pushes += other.pushes;
         self.mails += other.mails;
+        self.uploads += other.uploads;
         self.backups += other.backups;
         self.resets += resets;
         self.crashes += other.crashes;
@@ -180,6 +185,7 @@ impl Run {
             groups: rng.chance(700),
             blocks: rng.chance(300),
             pushes: rng.chance(500),
+            uploads: rng.chance(500),
             crashes: rng.chance(600),
             clock_jumps: rng.chance(300),
             forgetful: false,
@@ -282,6 +288,7 @@ impl Run {
             4,
             3,
             2,
+            when(runtime.appends(), 14),
             when(usize::from(self.plan.pushes), 6),
         ];
         match self.rng.weighted(&weights) {
@@ -316,6 +323,7 @@ impl Run {
             10 => self.runtime.tick(),
             11 => self.stall_a_link(),
             12 => self.rare_step(),
+            13 => self.runtime.append_one(&mut self.rng),
             // Notifications wait for seconds.
             _ => {
                 let ms = self.rng.between(500, 6_000) as u64;
@@ -474,6 +482,7 @@ impl Run {
         (0..self.runtime.outcomes()).for_each(|_| self.runtime.answer());
         (0..self.runtime.reads()).for_each(|_| self.runtime.run_reader(&self.model, 0));
         (0..self.runtime.reads_done()).for_each(|_| self.runtime.answer_read(0));
+        (0..self.runtime.appends()).for_each(|_| self.runtime.append_one(&mut self.rng));
         (0..self.runtime.jobs()).for_each(|_| self.runtime.finish_job(&mut self.rng, &mut self.model, 0));
         self.perform();
         let writable = self.runtime.writable();
@@ -546,6 +555,7 @@ impl Run {
         self.exports_are_complete();
         self.tokens_expire();
         self.everything_is_pushed_and_mailed();
+        self.erased_files_are_removed();
         self.all_is_quiet();
         if self.rng.chance(300) {
             self.back_up();
@@ -638,6 +648,15 @@ impl Run {
                 // Two at once are allowed; an earlier one may still be sent.
                 assert!(self.stats.exports > before, "an export never came");
             }
+        }
+    }
+
+    /// The bytes of an upload are removed within a minute after it was deleted.
+    fn erased_files_are_removed(&mut self) {
+        if self.model.files_to_remove() > 0 {
+            self.time_passes(Duration::from_secs(61));
+            self.run_until_idle("the removal of files");
+            assert_eq!(self.model.files_to_remove(), 0, "files that are never removed");
         }
     }
 

@@ -16,6 +16,7 @@ use super::codec::{at, id_at, number_at, text_at};
 use super::history::{Conversation, Message, Version};
 use super::mail_checker::Mails;
 use super::push_checker::Pushes;
+use super::upload_checker::Uploads;
 
 /// The content of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,6 +115,7 @@ pub struct Model {
     pub log: BTreeMap<u64, Logged>,
     pub pushes: Pushes,
     pub(super) mails: Mails,
+    pub(super) uploads: Uploads,
 }
 
 /// What others see of a profile.

@@ -16,14 +16,16 @@ use natter::base::id::Id;
 use natter::base::time::{Now, UnixMs};
 use natter::limits::Limits;
 use natter::model::event::Fact;
-use natter::model::id::{ConversationId, ProfileId, SessionId};
+use natter::model::id::{ConversationId, ProfileId, SessionId, UploadId};
 use natter::model::job::{Delivery, Done, Job};
 use natter::model::operation::{Answer, Lane, Outcome, Read, Refusal, Write};
 use natter::model::push::Pushed;
 use natter::model::settings::Settings;
+use natter::model::upload::FindOrphans;
 use natter::server::Server;
 use natter::server::contract::{ConnId, Effect, Input, ListenerKind, Ticket};
 use natter::store::{Fault, Index, Reader, Sessions, Store, StoreOptions, adopt};
+use natter::work::files::sweep;
 use natter::work::password::{Cost, PasswordHasher, PasswordOptions};
 
 use super::disk::{DatabaseFile, Disk, Failure};
@@ -32,11 +34,18 @@ use super::random::Rng;
 use super::reference::Model;
 use super::sabotage::Sabotage;
 use super::transcript::Transcript;
+use crate::support::files::Files;
 use crate::support::{START_MS, Seeded, settings};
 
 enum Item {
     Write(Ticket, Lane, Write),
     LaneReset(Lane),
+}
+
+/// What the thread that writes uploads does next.
+enum Append {
+    Bytes { upload: UploadId, bytes: Vec<u8>, last: bool },
+    Abandon(UploadId),
 }
 
 /// A request that the queues had no room for, answered within the turn.
@@ -87,6 +96,12 @@ pub struct Runtime {
     reads: Vec<(Ticket, Read)>,
     read: Vec<(Ticket, Result<Answer, Refusal>)>,
     jobs: Vec<(Ticket, Job)>,
+    /// The disk of the uploads, and what its thread has to do. A crash leaves its files.
+    files: Files,
+    appends: VecDeque<Append>,
+    /// How many appends have failed.
+    pub appends_failed: u64,
+    uploads: Dir,
     refused: Vec<Refused>,
     /// Lanes that met a full queue, and lanes with a command that failed in the writer.
     closed_at_edge: BTreeSet<Lane>,
@@ -118,6 +133,7 @@ pub struct Runtime {
 impl Runtime {
     pub fn new(rng: &mut Rng, limits: Limits, full: bool, forgetful: bool) -> Runtime {
         let dir = Dir::new();
+        let uploads = Dir::new();
         let disk = forgetful.then(|| Disk::new(&dir.path));
         let now = Now { instant: Instant::now(), unix_ms: START_MS };
         let options = StoreOptions { synchronous_full: full, ..StoreOptions::new(dir.database()) };
@@ -159,6 +175,10 @@ impl Runtime {
             reads: Vec::new(),
             read: Vec::new(),
             jobs: Vec::new(),
+            files: Files::new(&uploads.path),
+            appends: VecDeque::new(),
+            appends_failed: 0,
+            uploads,
             refused: Vec::new(),
             closed_at_edge: BTreeSet::new(),
             closed_in_writer: BTreeSet::new(),
@@ -384,7 +404,11 @@ impl Runtime {
                 self.slots[conn.slot()].1 = false;
             }
             Effect::BackUp { .. } => panic!("no client requests a backup here"),
-            Effect::Append { .. } | Effect::Abandon { .. } | Effect::UseCertificate(_) => {}
+            Effect::Append { upload, bytes, last } => {
+                self.appends.push_back(Append::Bytes { upload, bytes, last });
+            }
+            Effect::Abandon { upload } => self.appends.push_back(Append::Abandon(upload)),
+            Effect::UseCertificate(_) => {}
         }
     }
 
@@ -423,10 +447,30 @@ impl Runtime {
         self.jobs.len()
     }
 
+    pub fn appends(&self) -> usize {
+        self.appends.len()
+    }
+
+    /// The next bytes of an upload reach its file, or the disk fails.
+    pub fn append_one(&mut self, rng: &mut Rng) {
+        let Some(append) = self.appends.pop_front() else { return };
+        let (upload, bytes, last) = match append {
+            Append::Abandon(upload) => return self.files.abandon(upload),
+            Append::Bytes { upload, bytes, last } => (upload, bytes, last),
+        };
+        if !self.calm && rng.chance(20) {
+            self.appends_failed += 1;
+            return self.input(Input::DiskFailed { upload, full: rng.chance(500) });
+        }
+        let sha256 = self.files.append(upload, &bytes, last).expect("an append");
+        self.input(Input::Appended { upload, bytes: bytes.len(), sha256 });
+    }
+
     /// Whether nothing is in progress in storage or the workers.
     pub fn is_idle(&self) -> bool {
         let under_way =
             self.writes.len() + self.committed.len() + self.reads.len() + self.read.len() + self.jobs.len();
+        let under_way = under_way + self.appends.len();
         under_way == 0
     }
 
@@ -468,6 +512,13 @@ impl Runtime {
         assert!(!was_suspect || committed.fault.is_some(), "an answer although the disk has dead blocks");
         model.committed(&commands, &committed.outcomes, committed.fault, self.is_sabotaged());
         self.head = model.head;
+        let forgotten =
+            commands.iter().zip(&committed.outcomes).filter_map(|((_, write), outcome)| match write {
+                Write::ForgetFiles(forget) if outcome.result.is_ok() => Some(&forget.files),
+                _ => None,
+            });
+        let forgotten: Vec<UploadId> = forgotten.flatten().copied().collect();
+        model.check_files(&self.files, &forgotten);
         let refused_in =
             self.disk.as_ref().and_then(Disk::refused).filter(|_| committed.fault == Some(Fault::Sync));
         self.refused_batch = match refused_in {
@@ -604,7 +655,8 @@ impl Runtime {
             Job::FindPlace { .. } => {
                 Done::Place(rng.chance(500).then(|| format!("Place {}", rng.below(100))))
             }
-            job => self.hasher.run(job),
+            job @ (Job::HashPassword { .. } | Job::VerifyPassword(_)) => self.hasher.run(job),
+            job => self.files.run(job),
         };
         self.input(Input::Finished { ticket, done });
     }
@@ -822,6 +874,16 @@ impl Runtime {
         self.reads.clear();
         self.read.clear();
         self.jobs.clear();
+        self.appends.clear();
+        self.files = Files::new(&self.uploads.path);
+        let swept = sweep(&self.files.uploads, |files| {
+            match self.reader.read(Read::FindOrphans(FindOrphans { files })) {
+                Ok(Answer::FindOrphans(orphans)) => Ok(orphans),
+                other => panic!("orphans: {other:?}"),
+            }
+        });
+        swept.map_err(|error: std::io::Error| error).expect("a start without orphans");
+        model.check_swept(&self.files);
         self.refused.clear();
         self.dirty.clear();
         self.closed_at_edge.clear();

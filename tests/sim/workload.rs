@@ -27,7 +27,7 @@ impl Run {
             return self.refresh(d);
         }
         let (groups, blocks) = (usize::from(self.plan.groups), usize::from(self.plan.blocks));
-        let pushes = usize::from(self.plan.pushes);
+        let (pushes, uploads) = (usize::from(self.plan.pushes), usize::from(self.plan.uploads));
         let weights = [
             30,
             12,
@@ -54,6 +54,8 @@ impl Run {
             2 * pushes,
             2 * pushes,
             2,
+            14 * uploads,
+            4 * uploads,
         ];
         match self.rng.weighted(&weights) {
             0 => {
@@ -86,7 +88,9 @@ impl Run {
             21 => self.show(d),
             22 => self.change_subscription(d),
             23 => self.mute(d),
-            _ => self.ask_for_a_code(d),
+            24 => self.ask_for_a_code(d),
+            25 => self.upload(d),
+            _ => self.delete_upload(d),
         }
     }
 
@@ -175,6 +179,26 @@ impl Run {
         } else if person.signed_up {
             let body = format!(r#"{{"email":"{}"}}"#, person.email);
             self.request(d, Ask::Code, "POST", "/api/v1/user/reset/code", Some(&body));
+        }
+    }
+
+    /// A file of text. Some have the same bytes, and some many.
+    fn upload(&mut self, d: usize) {
+        let number = self.rng.below(6);
+        let length = [20, 20, 3_000, 50_000][self.rng.below(4)];
+        let body = format!("{number}: {}", "text ".repeat(length / 5));
+        let Some(index) = self.http(d) else { return };
+        if self.devices[d].token.is_some() {
+            let name = format!("file-{number}.txt");
+            let file = [("X-Filename", name.as_str())];
+            self.request_with(d, index, Ask::Upload, "POST", "/api/v1/uploads", &file, Some(&body));
+        }
+    }
+
+    fn delete_upload(&mut self, d: usize) {
+        let uploads = self.model.all_uploads();
+        if let Some(upload) = self.rng.pick(&uploads).copied() {
+            self.request(d, Ask::DeleteUpload, "DELETE", &format!("/api/v1/uploads/{upload}"), None);
         }
     }
 
@@ -696,11 +720,25 @@ impl Run {
         path: &str,
         body: Option<&str>,
     ) -> ConnId {
+        self.request_with(d, index, ask, method, path, &[], body)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of a request")]
+    fn request_with(
+        &mut self,
+        d: usize,
+        index: usize,
+        ask: Ask,
+        method: &str,
+        path: &str,
+        more: &[(&str, &str)],
+        body: Option<&str>,
+    ) -> ConnId {
         let public = matches!(ask, Ask::SignUp | Ask::SignIn | Ask::Refresh);
         let token = self.devices[d].token.clone().filter(|_| !public);
         let proof = token.as_ref().map(|token| self.proof(token));
         let bearer = token.map(|token| format!("Bearer {}", token.access));
-        let mut fields = Vec::new();
+        let mut fields = more.to_vec();
         fields.extend(bearer.as_deref().map(|bearer| ("Authorization", bearer)));
         fields.extend(self.devices[d].unique_id.as_deref().map(|id| ("UniqueId", id)));
         let bytes = codec::request(method, path, &fields, body);
