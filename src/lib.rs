@@ -9,7 +9,7 @@
 //!
 //! [`server::Server`] is a deterministic value: it takes [`Input`]s and yields [`Effect`]s. The runtime performs the effects
 //! and does nothing else. One thread owns the server and all sockets; one thread writes SQLite, a few read it, a few do slow
-//! work. They share only bounded queues of plain data. So a test can run the complete server, with every protocol and every
+//! work. They share bounded queues of plain data, and counters. So a test can run the complete server, with every protocol and every
 //! failure, from one seed, without a socket, a clock or a thread: `tests/simulation.rs` does.
 //!
 //! ```text
@@ -55,46 +55,47 @@
 //! | | file | function | what it does | if it fails |
 //! |---|---|---|---|---|
 //! | | **in** | | **on the thread of the loop** | |
-//! | 1 | `runtime/event_loop/inputs.rs` | `read` | reads bytes from the socket, gives them to the server as `Input::Received` | a broken socket becomes `Input::Failed`: the connection is forgotten |
+//! | 1 | `runtime/event_loop/inputs.rs` | `read` | reads bytes from the socket (`read_socket`), gives them to the server as `Input::Received`; with TLS `runtime/event_loop/secure.rs` `decrypt` does that | a broken socket becomes `Input::Failed`: the connection is forgotten |
 //! | 2 | `server/mod.rs` | `handle` | the only way into the server; `with_conn` finds the connection | an input for a closed connection does nothing |
 //! | 3 | `server/dispatch.rs` | `received` | the connection's phase is a WebSocket | |
 //! | 4 | `proto/websocket/mod.rs` | `next` | parses one frame; `server/streams/websocket.rs` `advance` calls it only while fewer than 64 ops are in flight and the send queue has room | close 1002 for a violation of the protocol, 1007 for text that is not UTF-8, 1009 for a message that is too long, 1003 for a binary frame |
-//! | 5 | `server/streams/ops.rs` | `text` | parses the JSON, finds the row of the route table (`server/request/routes.rs`) that `op` names | an `error` frame, and the socket stays open; 100 refused frames in 10 s close 4429 |
+//! | 5 | `server/streams/ops.rs` | `text` | parses the JSON, `server/request/router.rs` `find_op` finds the row of the route table (`server/request/routes.rs`) that `op` names; `auth`, `focus` and `typing` have no row | an `error` frame, and the socket stays open; 100 refused frames in 10 s close 4429 |
 //! | 6 | `server/request/admit.rs` | `take` | takes one write from the member's rate | the frame waits in the connection's `Ops` (`server/streams/ops.rs`) until the rate allows it, and the socket is not read meanwhile; no error |
-//! | 7 | `server/request/steps.rs` | `call` | runs the row's handler | a panic costs this op a 500: `guard` in the same file catches it |
+//! | 7 | `server/request/steps.rs` | `call` | runs the row's handler | a panic costs this op a 500: `guard` in the same file catches it. As after every 500, the ops after it are refused and the socket closes 1013 |
 //! | 8 | `messaging/messages.rs` | `post` | checks the form, makes a `PostMessage` with the server's time and random bits; returns `Step::Store` | 422 `invalid_<field>`: storage is not asked |
 //! | 9 | `server/request/steps.rs` | `ask` | queues `Effect::Write` with a ticket and the connection's lane | |
 //! | | **store** | | **on the writer thread** | |
-//! | 10 | `runtime/storage.rs` | `submit` | puts the write into the queue of the writer (on the loop) | a full queue is 503 `busy` and closes the lane; a closed lane is 503 `unavailable` |
-//! | 11 | `runtime/storage/writer_thread.rs` | `iterate` | takes what waits, at most 512 writes, as one batch | |
-//! | 12 | `store/writer.rs` | `transact` | begins the transaction, then `store/batch.rs` `perform` for each write | a fault of the disk ends the transaction: see row 15 |
-//! | 13 | `store/messages.rs` | `post` | decides whether the sender may post: membership and blocks (`known` in the cache, else `find_destination`) | 404 for a stranger to the conversation, and for a block before the first message; 403 for a block in an existing conversation |
+//! | 10 | `runtime/storage.rs` | `submit` | puts the write into the queue of the writer (on the loop) | a full queue is 503 `busy`, and this function refuses what the lane sends from then on with 503 `unavailable` |
+//! | 11 | `runtime/storage/writer_thread.rs` | `iterate` | takes what waits, at most 512 writes, as one batch; a write that takes long (the deletion of an account) is a batch of its own | |
+//! | 12 | `store/writer.rs` | `transact` | begins the transaction, then `store/batch.rs` `perform` for each write | a fault of the disk ends the transaction: see row 15. An internal error refuses this write with 500, and its lane is closed |
+//! | 13 | `store/messages.rs` | `post` | decides whether the sender may post: membership and blocks (`known` in the cache; else `original` looks for the `client_id` first, then `find_destination` decides) | 404 for a stranger to the `conversation`, and for a block with `to`; 403 for a block with `conversation`; 422 for a `reply_to` or `attachments` that do not exist |
 //! | 14 | `store/messages.rs` | `insert` | gives the message its `n` and `seq`, inserts one row, makes the event | a `client_id` that this sender has used inserts nothing: `original` returns the stored message, without an event |
 //! | 15 | `store/writer.rs` | `end` | `COMMIT`: SQLite syncs the WAL (`synchronous=FULL`) before it returns | `commit` in the same file rolls back and refuses **every** write of the batch: 503, or 507 on a full disk |
-//! | 16 | `runtime/storage/writer_thread.rs` | `commit` | posts the outcomes to the loop's inbox (`runtime/inbox.rs` `post` wakes it) | a lane whose write had a fault is closed: this thread refuses what is in its queue, row 10 what comes, until the connection is closed |
+//! | 16 | `runtime/storage/writer_thread.rs` | `commit` | posts the outcomes to the loop's inbox (`runtime/inbox.rs` `post` wakes it) | a lane whose write had a fault is closed: `admit` in the same file refuses its further writes until the connection is closed |
 //! | | **out** | | **on the thread of the loop** | |
 //! | 17 | `runtime/event_loop/inputs.rs` | `complete` | takes the outcomes: `Input::Answered` for each | a corrupt database stops the process |
 //! | 18 | `server/mod.rs` | `answered` | finds the call by its ticket; first handles the events (rows 19 to 22), then runs the continuation | if Ann's connection is closed, the events are sent, the answer is dropped |
-//! | 19 | `server/publish.rs` | `publish` | for each profile of the audience, each stream that the hub lists; not Ann's own connection, which gets the answer | |
-//! | 20 | `server/streams/replay.rs` | `deliver` | queues the event on Bob's send queue. `server/streams/publication.rs` `push_frame` encodes it once for all WebSockets, since they get the same bytes. A stream that still reads the log keeps the event until then | more such events than a bound: the stream drops them and reads them from the log |
+//! | 19 | `server/publish.rs` | `publish` | for each profile of the audience, each stream that the hub lists (`server/dispatch.rs` `deliver`). Ann's own connection, the origin, gets the answer instead: `server/streams/websocket.rs` `deliver` leaves it out | |
+//! | 20 | `server/streams/replay.rs` | `deliver` | queues the event on Bob's send queue. `server/streams/publication.rs` `push_frame` encodes it once for all native WebSockets, since an event has no field that depends on the receiver. A stream that still reads the log keeps the event until it has read it | more such events than a bound: the stream drops them and reads them from the log |
 //! | 21 | `server/reactions.rs` | `on_fact` | what else follows from a fact: two profiles whose first message this is learn whether the other is online | |
 //! | 22 | `server/streams/websocket.rs` | `on_delivered` | `enforce_limits` compares Bob's send queue with SEND_QUEUE_MAX | close 4408: Bob's client reconnects and resumes |
 //! | 23 | `messaging/messages.rs` | `posted` | the continuation: makes the reply; `server/dispatch.rs` `resume` gives it to the op that waits | a refusal becomes its problem, a panic a 500 |
-//! | 24 | `server/streams/ops.rs` | `finish` | queues the answer, in the order of Ann's writes | after a refusal with `retry` all writes after it are refused, and the socket closes 1013 |
-//! | 25 | `runtime/event_loop/effects.rs` | `flush` | one write for each socket with a queue, after all effects of the turn | a broken socket becomes `Input::Failed` |
+//! | 24 | `server/streams/ops.rs` | `finish` | takes the answers that are next in the order of Ann's writes; `answer` in the same file queues them | after a refusal with `retry`, or a 500, all writes after it are refused, and the socket closes 1013 |
+//! | 25 | `runtime/event_loop/effects.rs` | `flush` | one write for each socket with a queue, after 128 outcomes and at the end of each round of the turn. Ann's socket is written to before Bob's | a broken socket becomes `Input::Failed` |
 //!
 //! `tests/architecture.rs` checks that every file and function of this table exists.
 //!
 //! One function name in several files is one step on several layers: `messaging/messages.rs` `post` checks the form, `store/messages.rs`
 //! `post` decides and inserts; `runtime/event_loop/inputs.rs` `read` reads a socket, `store/event_log/merge.rs` `read` the log;
-//! `runtime/storage/writer_thread.rs` `commit` posts the outcomes of `store/writer.rs` `commit`; `server/mod.rs` `answered` calls
-//! `server/streams/replay.rs` `answered` if a stream waits for the outcome.
+//! `runtime/storage/writer_thread.rs` `commit` posts the outcomes of `store/writer.rs` `commit`; `server/mod.rs` `answered` gives
+//! the outcome of a read of the log to `server/streams/replay.rs` `answered`.
 //!
-//! **The answer comes after the sync.** Row 15 is before row 18, so nothing is answered before it is durable, and no event is
-//! delivered before it is committed. Events are facts: they go to their audience also if the client that caused them has
+//! **The answer comes after the sync.** Row 15 is before row 18, so nothing is answered before it is durable (unless SYNCHRONOUS=normal is set),
+//! and no event is delivered before it is committed. Events are facts: they go to their audience also if the client that caused them has
 //! left. A client that received no answer posts again with the same `client_id`, as often as it likes.
 //!
-//! **If the COMMIT fails**, no part of the batch is stored. Each of its clients gets 503 `unavailable` or 507 `storage_full`, both
+//! **If the COMMIT fails**, no part of the batch is visible. (If the process is killed before the repair, a start may find it in the WAL; the same
+//! `client_id` makes the repeated post the same message.) Each of its clients gets 503 `unavailable` or 507 `storage_full`, both
 //! with `retry`, and its connection closes, so that no later post overtakes the refused one. After a failed write or sync
 //! `store/durability.rs` decides what must succeed before a write is answered again, and `store/upkeep.rs` `maintain` does it;
 //! until then every write is refused. Reads go on, and `/readyz` names the state.
@@ -128,7 +129,7 @@
 //! - **Order by construction.** An HTTP connection that waits for an answer parses nothing more. After a fault the rest of
 //!   a lane is refused, so no write overtakes a refused one. An outcome finds its call by a ticket that is never used twice: a call whose
 //!   connection has closed still gets its outcome, and only the answer is dropped.
-//! - **Every buffer, queue, map and loop has a named bound**; a full one refuses, and nothing blocks the loop.
+//! - **Every buffer, queue, map and loop has a named bound**; a full one refuses (only the writer and the readers wait for room, in the loop's inbox), and nothing blocks the loop.
 //! - **No bytes of a peer can panic the process**, and a handler that panics costs one 500. A corrupt database stops it.
 //! - **An answered write survives SIGKILL and power loss** (power loss: unless SYNCHRONOUS=normal is set). Any other may or may not, and `client_id` makes a retry safe.
 //! - **No secret, token, code, password or message body reaches a log or an error.**
@@ -174,14 +175,14 @@
 //! | op | a request on a WebSocket; most are rows of the table of routes |
 //! | handler, step | the function of a row of that table; what it wants next: reply, ask storage, have a job done, open a stream |
 //! | problem | an error on its way to a client, with a stable code |
-//! | refusal, fault | a refusal says why storage did not do a command; a fault is the kind of refusal that a failing or full disk causes, and is worth a retry |
+//! | refusal, fault | a refusal says why storage did not do a command; a fault is the kind of refusal that is no decision about the command (a failing or full disk, a full queue, an internal error): the lane is closed |
 //! | command, outcome | a question to storage (a read or a write); its answer or refusal, and its events |
 //! | ticket | names a call that waits for an outcome. A WebSocket ticket is a one-time credential |
 //! | batch | the writes of one transaction: those that waited while the disk synced (group commit) |
 //! | lane | the writes of one connection, in order; after a fault it refuses all until the connection closes |
 //! | job | slow work for a worker thread |
 //! | phase | what a connection waits for now: a head, an outcome, WebSocket frames … |
-//! | turn | the handling of one input by the server; of the loop: one poll and all that follows from it |
+//! | turn | the handling of one input by the server; of the loop: one poll and the rounds that follow from it, each with its inputs, effects and writes |
 //! | send queue | bytes and file ranges that wait for one socket |
 //! | stream | a connection that receives events (WebSocket, server-sent events, long poll), or an export |
 //! | replay | the log after a cursor, then live events |

@@ -9,17 +9,24 @@ use std::path::Path;
 
 /// Words of the wire between backticks, which look like functions.
 const WIRE_WORDS: &[&str] = &[
+    "attachments",
+    "auth",
     "busy",
     "caught_up",
     "client_id",
+    "conversation",
     "error",
+    "focus",
     "n",
     "op",
     "re",
+    "reply_to",
     "reset",
     "retry",
     "seq",
     "storage_full",
+    "to",
+    "typing",
     "unavailable",
     "work",
 ];
