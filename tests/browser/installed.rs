@@ -151,6 +151,12 @@ fn it_can_be_installed_opens_without_the_server_and_leaves_nothing() {
     ann.go(c, "about:blank#");
     ann.go(c, &url);
     ann.wait(c, "the list", &format!("{}?.textContent.includes('You: Are you there?')", by("conversation")));
+    ann.eval(c, "location.hash = '#/c/01ARZ3NDEKTSV4RRFFQ69G5FAV'");
+    ann.wait(
+        c,
+        "what is not known is not said to be gone",
+        &format!("{} && !{}", by("stage-retry"), by("stage-gone")),
+    );
     ann.click(c, "conversation");
     ann.wait(c, "it waits", "document.querySelectorAll('[data-state=sending]').length === 1");
     stage.natter = stage.launch.start();

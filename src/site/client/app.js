@@ -67,9 +67,12 @@ function verify(held, isRequired) {
 
 /** @param {Held} held */
 async function start(held) {
-  installed.start().then(() => push.start(held.profile.id), console.error);
+  installed
+    .start()
+    .then(() => push.start(held.profile.id))
+    .catch(console.error);
   // What this device knows is shown first.
-  await model.start(held);
+  await model.start(held).catch(console.error);
   if (!model.me) return;
   shellView(root);
   call('GET /user/me', {}).then(

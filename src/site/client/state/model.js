@@ -5,7 +5,7 @@
 // Invariant: each message, from an event, response, page or search, enters through `see`, so a position shows the
 // greatest rev seen, once, and a run of positions has no gap.
 
-import { all, ask, call } from '../net/http.js';
+import { all, ask, call, Offline } from '../net/http.js';
 import { link } from '../net/link.js';
 import { REVOKED, session } from '../net/session.js';
 import { EVENT, SIGNAL, TOPIC } from '../names.js';
@@ -56,6 +56,9 @@ class Model extends Notifier {
    * @type {'loading' | 'known' | 'ready' | 'failed'} */
   listState = 'loading';
   #keeping = 0;
+  /** Conversations that the server does not know, or not for this member. At most one for each that was asked for.
+   * @type {Set<string>} */
+  #absent = new Set();
   /** @type {string | null} */
   #next = null;
   #typing = new Typing((conversation) => this.touch(TOPIC.list, conversation));
@@ -217,6 +220,7 @@ class Model extends Notifier {
   #merge(fresh, seq = 0) {
     const conversation = rules.merge(this.conversations.get(fresh.id), fresh, seq);
     this.conversations.set(fresh.id, conversation);
+    this.#absent.delete(fresh.id);
     this.learn(fresh.peer);
     if (fresh.last_message) this.#note(fresh.last_message, conversation);
     return conversation;
@@ -225,6 +229,16 @@ class Model extends Notifier {
   /** @param {string} id */
   async conversation(id) {
     return this.conversations.get(id) ?? this.refresh(id);
+  }
+
+  /**
+   * Null if there is no such conversation; throws if the server did not say so.
+   * @param {string} id
+   */
+  async find(id) {
+    const found = await this.conversation(id);
+    if (!found && !this.#absent.has(id)) throw new Offline();
+    return found;
   }
 
   /**
@@ -249,7 +263,10 @@ class Model extends Notifier {
       this.touch(TOPIC.list, id);
       return conversation;
     } catch (error) {
-      if (error.status === 404) this.forget(id);
+      if (error.status === 404) {
+        this.#absent.add(id);
+        this.forget(id);
+      }
       // The event that named it was already processed: no other event would bring it back.
       else setTimeout(() => this.me && this.refresh(id), AGAIN_MS * (1 + Math.random()));
       return null;

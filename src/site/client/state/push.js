@@ -8,6 +8,7 @@ import { lang, wordsOf } from '../i18n.js';
 import { all, call } from '../net/http.js';
 import { installed } from '../net/installed.js';
 import { link } from '../net/link.js';
+import { session } from '../net/session.js';
 import { stateOf } from '../notice.js';
 import { local, within } from '../util.js';
 import { device } from './device.js';
@@ -87,9 +88,11 @@ class Push {
   }
 
   /** @param {string | null} endpoint */
-  #write(endpoint) {
+  async #write(endpoint) {
+    // Signed out meanwhile: nothing may be stored after `erase`.
+    if (session.read()?.profile?.id !== this.#profile) return;
     const words = { message: wordsOf('notify.message'), files: wordsOf('notify.files') };
-    return device.write({ profile: this.#profile, lang: lang(), words, endpoint });
+    await device.write({ profile: this.#profile, lang: lang(), words, endpoint });
   }
 
   /**

@@ -259,7 +259,7 @@ class Router {
    */
   async #find(route) {
     if (route.conversation) {
-      const conversation = await model.conversation(route.conversation);
+      const conversation = await model.find(route.conversation);
       return conversation && { conversation };
     }
     try {
