@@ -120,8 +120,6 @@ pub const SNIFF_BYTES: usize = 512;
 /// failure.
 pub const SMTP_REPLY_MAX: usize = 16_384;
 
-// ---- proto: websocket, sse -------------------------------------------------------------------------
-
 // ---- model, auth, messaging, uploads ---------------------------------------------------------------
 
 /// The most items of a page of a list; a greater `limit` is clamped.

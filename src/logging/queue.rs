@@ -12,9 +12,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Bytes of queued lines, about 10,000 usual ones. More lines are dropped and counted.
+/// Bytes of queued lines, about 5,000 lines of requests. More lines are dropped and counted.
 const QUEUE_BYTES_MAX: usize = 1_048_576;
-/// The cost of a line in addition to its bytes, so that the bound of bytes also bounds the number of lines.
+/// Bytes that each line counts in addition to its text, so that the bound of bytes also bounds the number of lines.
 const LINE_COST: usize = 64;
 /// The time between two attempts if another process made stderr non-blocking.
 const RETRY: Duration = Duration::from_millis(10);
@@ -36,7 +36,7 @@ struct State {
     dropped: u64,
     /// The last write failed: dropped lines are reported with the next line, not at once.
     failing: bool,
-    /// The thread waits for a line.
+    /// Whether the thread waits for a line.
     sleeping: bool,
 }
 
@@ -47,7 +47,7 @@ impl State {
 }
 
 impl LogQueue {
-    /// Starts the thread. `report` makes the line with the number of dropped lines.
+    /// Starts the thread. `report` formats the line with the number of dropped lines.
     pub fn start(
         sink: impl Write + Send + 'static,
         report: impl Fn(u64) -> String + Send + 'static,

@@ -1,8 +1,8 @@
-//! Accepted connections that wait for the server, in turn by network ([`Prefix::networks`]): the kernel's queue has one order
-//! for all, and thousands of connections of one network would delay every other.
+//! Accepted connections that the server has not yet got, round-robin by network ([`Prefix::networks`]): the kernel's queue is first in,
+//! first out, and thousands of connections of one network would delay all others.
 //!
-//! Owns the order, and which connection is closed when too many wait. The listeners fill it as fast as they can, since accepting
-//! alone costs little; the loop gives the connections to the server.
+//! Owns the order, and which connection is closed when too many wait. The loop's `accept` adds all that the kernel has, since accepting
+//! costs little; its `admit` gives them to the server.
 //! Invariant: a connection of a trusted proxy is never closed here, because it carries the requests of many people.
 
 use std::collections::VecDeque;
@@ -13,9 +13,9 @@ use crate::base::network::Prefix;
 use crate::base::turns::Turns;
 use crate::server::contract::ListenerKind;
 
-/// Connections that wait. Above: the newest of the network that has the most is closed.
+/// The most connections that wait. One more closes the newest of the network with the most.
 pub const ARRIVALS_MAX: usize = 1_024;
-/// Connections of trusted proxies that wait. Above: nothing is accepted until one of them was given to the server.
+/// Connections of trusted proxies that wait. Above: nothing is accepted until one of them has been given to the server.
 const PROXIED_MAX: usize = 1_024;
 
 /// One accepted connection.
@@ -29,7 +29,7 @@ pub struct Arrival {
 pub struct Arrivals {
     clients: Turns<Prefix, Arrival>,
     proxied: VecDeque<Arrival>,
-    /// Which of the two is next when both have something.
+    /// Whether `proxied` is next if both have something: they alternate.
     proxied_next: bool,
 }
 

@@ -1,8 +1,8 @@
-//! The sending of notifications: encrypts one for its browser, and gives it to the push service.
+//! Sends notifications: encrypts each one for its browser and posts it to the push service.
 //!
-//! The address of a push service is chosen by a member, so this host's own network must not be reached through it: each address that
-//! its name resolves to is checked before it is connected to, and nothing follows a redirect.
-//! Invariant: a notification takes no longer than [`PUSH_DEADLINE`] and the time of the resolver, and of the answer only the head is read.
+//! A member chooses the URL of the push service, so it must not lead into this host's network: each IP address that its name resolves to
+//! is checked before the connection, and redirects are not followed.
+//! Invariant: a notification takes at most [`PUSH_DEADLINE`] plus the name resolution, and only the head of the response is read.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -20,20 +20,20 @@ use crate::proto::push::vapid;
 
 /// Time limit of one notification, connection included.
 const PUSH_DEADLINE: Duration = Duration::from_secs(10);
-/// How long a push service keeps a notification for a device that is away, in seconds: who is away for longer sees the conversations
-/// when they come back.
+/// How long a push service keeps a notification for an offline device, in seconds. After that the member sees the messages when they
+/// open the client.
 const PUSH_TTL_S: u32 = 3 * 86_400;
 
 /// How notifications are sent.
 #[derive(Clone)]
 pub struct PushOptions {
-    /// The randomness of a key for each notification.
+    /// Makes the P-256 key that each notification is encrypted with.
     pub curve: P256,
-    /// Signs for the push services.
+    /// Signs the token for the push service (VAPID, RFC 8292).
     pub key: Arc<SigningKey>,
-    /// How the operator of a push service reaches ours: an `https:` or `mailto:` URL.
+    /// How the operator of a push service reaches the operator of this server: an `https:` or `mailto:` URL.
     pub contact: Option<String>,
-    /// PUSH_PRIVATE.
+    /// Whether a push service may have an address that is not public (PUSH_PRIVATE).
     pub private: bool,
     pub trust: Trust,
 }

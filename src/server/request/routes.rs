@@ -64,7 +64,7 @@ pub enum RateClass {
     Credential,
     /// By member if the request has an actor, else by address.
     Read,
-    /// As `Read`, and RATE_WRITES in addition.
+    /// By member: RATE_WRITES; over HTTP as `Read` in addition.
     Write,
 }
 

@@ -268,7 +268,7 @@ fn answer(
             websocket::count_refused(stream, core.now.instant);
             let is_write = stream.ops.writes.iter().any(|write| write.number == number);
             stream.ops.finish(send, number, refused(&problem, language));
-            // Storage refuses the writes after it, and no further frame is read, so no write overtakes the refused one.
+            // No further frame is read, and a fault of storage has closed the lane, so no write overtakes the refused one.
             if is_write && (problem.retry() || problem.code == Code::GeneralError) {
                 stream.ops.refuse_rest();
             }

@@ -1,14 +1,14 @@
 // @ts-check
-// The worker of the page: it answers for the page while the server cannot be reached, and shows what is pushed.
+// The service worker: serves the page and its files from the cache, and shows push notifications.
 //
-// Owns the cache of this version's files. It reads from the database whether a member is signed in; it has no token.
-// Invariants: it stores no answer of the API; it shows nothing while no member is signed in; it opens no other origin.
+// Owns the cache of this version's files. It reads from IndexedDB whether a member is signed in; it has no token.
+// Invariants: it stores no answer of the API; it shows nothing while no member is signed in; it opens pages of its own origin only.
 
 import { noticeOf, isId, unreadOf, wordsOfNotice } from './notice.js';
 import { claim, device } from './state/device.js';
 import { isOwn, outdated, storedFor } from './worker/shell.js';
 
-// The build gives each its version. The first names it.
+// The build adds the version to each path; VERSION is read from the first.
 const FILES = [
   '/client/app.js',
   '/client/style.css',
@@ -41,7 +41,7 @@ async function fill() {
   for (const [path, answer] of answers) await cache.put(path, answer);
 }
 
-// A sign-out has erased it; a sign-in makes it again.
+// Sign-out deletes the cache; sign-in makes it again.
 async function fillAgain() {
   if (!(await caches.has(CACHE))) await fill();
 }
