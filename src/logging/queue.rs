@@ -16,6 +16,9 @@ use std::time::Duration;
 const QUEUE_BYTES_MAX: usize = 1_048_576;
 /// Bytes that each line counts in addition to its text, so that the bound of bytes also bounds the number of lines.
 const LINE_COST: usize = 64;
+/// The time for which the woken thread lets further lines come. Without it, each line of a busy server wakes the thread, which on
+/// one core interrupts the event loop each time: 20,000 times in 5 s under a flood of requests.
+const GATHER: Duration = Duration::from_millis(1);
 /// The time between two attempts if another process made stderr non-blocking.
 const RETRY: Duration = Duration::from_millis(10);
 
@@ -134,10 +137,16 @@ impl LogQueue {
     /// after them.
     fn take(&self, lines: &mut VecDeque<String>) -> u64 {
         let mut state = self.lock();
-        while state.is_idle() {
+        if state.is_idle() {
             state.sleeping = true;
-            state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self
+                .filled
+                .wait_while(state, |state| state.is_idle())
+                .unwrap_or_else(PoisonError::into_inner);
             state.sleeping = false;
+            drop(state);
+            std::thread::sleep(GATHER);
+            state = self.lock();
         }
         std::mem::swap(lines, &mut state.lines);
         state.dropped
