@@ -1,7 +1,7 @@
 //! The web client in a real Chromium against the real binary.
 //!
-//! A test sees and does only what a member sees and does. Pictures of it (phone and desktop, light and dark) are left
-//! in `target/browser`.
+//! A test sees and does only what a member sees and does. What no browser is needed for is tested in `tests/client`. `views`
+//! leaves a picture of every view in `target/browser`.
 //!
 //! Without a Chromium the tests print so and pass; with `NATTER_REQUIRE_BROWSER=1` they fail. With `NATTER_OVER_TLS=1` the browser
 //! speaks https with the server.
@@ -30,6 +30,8 @@ mod support;
 mod trust;
 #[path = "browser/update.rs"]
 mod update;
+#[path = "browser/views.rs"]
+mod views;
 #[path = "browser/writing.rs"]
 mod writing;
 
@@ -189,20 +191,6 @@ fn shows(texts: &[String], state: &str) -> String {
     format!("{MESSAGES} === {}", json::to_string(&all.collect::<Vec<_>>().join("\n")))
 }
 
-/// A picture in light and dark, on phone and desktop.
-fn pictures(c: &mut Chromium, page: &Page, name: &str) {
-    for (size, device) in [(DESKTOP, "desktop"), (PHONE, "phone")] {
-        page.size(c, size);
-        for scheme in ["light", "dark"] {
-            page.scheme(c, scheme);
-            page.settle(c);
-            page.picture(c, &format!("{name}-{device}-{scheme}"));
-        }
-    }
-    page.size(c, DESKTOP);
-    page.scheme(c, "light");
-}
-
 #[test]
 fn nothing_is_lost_or_doubled_while_networks_and_servers_fail() {
     let Some(mut stage) = Stage::set() else { return };
@@ -235,7 +223,6 @@ fn nothing_is_lost_or_doubled_while_networks_and_servers_fail() {
         send(c, &ann, text);
     }
     ann.wait(c, "waiting", "document.querySelectorAll('[data-state=sending]').length === 2");
-    ann.picture(c, "offline-desktop-light");
     say(c, &bob, "Where are you?");
     let all = say(c, &bob, "Call me when you are out.");
     bob.wait(c, "sent", &shows(&all, "sent"));
@@ -270,7 +257,6 @@ fn nothing_is_lost_or_doubled_while_networks_and_servers_fail() {
         page.wait(c, "the same", &shows(&said, "sent"));
         page.has_no_faults(c);
     }
-    pictures(c, &bob, "chat");
 }
 
 #[test]
@@ -289,10 +275,8 @@ fn arabic_mirrors_the_page() {
         "document.documentElement.dir === 'rtl' && document.documentElement.lang === 'ar'",
     );
     page.wait(c, "the words", &format!("{}.textContent.includes('العربية')", by("settings")));
-    pictures(c, &page, "settings-arabic");
     page.click(c, "settings-close");
     assert_eq!(page.eval(c, list_is_left), "false");
-    pictures(c, &page, "empty-arabic");
     // The choice is kept, and left-to-right text in the page stays so.
     page.must(c, "Page.reload", "{}");
     page.wait(c, "again", ONLINE);
@@ -326,7 +310,6 @@ fn messages_of_a_group_are_changed_and_searched() {
     bob.click(c, "conversation");
     bob.fill(c, "composer-input", "Hel");
     ann.wait(c, "typing", "document.querySelector('[data-testid=typing].shown')");
-    ann.picture(c, "typing-desktop-light");
     bob.fill(c, "composer-input", "");
     ann.wait(c, "no more", "!document.querySelector('[data-testid=typing].shown')");
 
@@ -342,8 +325,6 @@ fn messages_of_a_group_are_changed_and_searched() {
         ann.click_on(c, &row);
         ann.wait(c, "chosen", &format!("{row}?.ariaPressed === 'true'"));
     }
-    ann.settle(c);
-    ann.picture(c, "group-dialog-desktop-light");
     ann.click(c, "group-submit");
     ann.wait(c, "the group", &format!("{} === '3 members'", text_of("chat-line")));
     send(c, &ann, "The café opens at nine.");
@@ -394,8 +375,6 @@ fn messages_of_a_group_are_changed_and_searched() {
     );
     ann.hover(c, &first);
     ann.click(c, "message-more");
-    ann.settle(c);
-    ann.picture(c, "menu-desktop-light");
     ann.click(c, "menu-edit");
     ann.wait(c, "the old text", &format!("{}.value.startsWith('The café')", by("composer-input")));
     ann.fill(c, "composer-input", "The café opens at ten.");
@@ -415,8 +394,6 @@ fn messages_of_a_group_are_changed_and_searched() {
     // Accents and case are folded; an erased message is not found.
     cy.fill(c, "search", "CAFE");
     cy.wait(c, "found", &format!("{}?.textContent.includes('ten')", by("found-message")));
-    cy.settle(c);
-    cy.picture(c, "search-desktop-light");
     cy.fill(c, "search", "early");
     cy.wait(
         c,
@@ -433,8 +410,6 @@ fn messages_of_a_group_are_changed_and_searched() {
         "the members",
         &format!("document.querySelectorAll('[data-testid=member]').length === 3 && {more}"),
     );
-    ann.settle(c);
-    ann.picture(c, "group-desktop-light");
     ann.click_on(c, more);
     ann.click(c, "member-remove");
     cy.wait(c, "gone", &by("stage-gone"));
@@ -443,7 +418,6 @@ fn messages_of_a_group_are_changed_and_searched() {
     for page in [&ann, &bob, &cy] {
         page.has_no_faults(c);
     }
-    pictures(c, &bob, "group");
 }
 
 #[test]
@@ -498,7 +472,6 @@ fn pictures_and_files_are_sent_and_shown() {
     let picture = ann.picture(c, "to-be-sent");
     ann.choose(c, "composer-file", &picture);
     ann.wait(c, "it waits", &format!("{}.querySelector('img')", by("composer-files")));
-    ann.picture(c, "attached-desktop-light");
     send(c, &ann, "This is what I see.");
     let image = by("message-image");
     for page in [&ann, &bob] {
@@ -511,8 +484,6 @@ fn pictures_and_files_are_sent_and_shown() {
     }
     bob.click(c, "message-image");
     bob.wait(c, "large", &is_drawn(&by("lightbox-image")));
-    bob.settle(c);
-    bob.picture(c, "lightbox-desktop-light");
     bob.click(c, "lightbox-close");
 
     // A file dropped on the conversation. A file that may not be sent is refused at once, and can be removed.
@@ -532,8 +503,6 @@ fn pictures_and_files_are_sent_and_shown() {
     ann.choose(c, "composer-file", &noise);
     ann.click(c, "composer-send");
     ann.wait(c, "refused", &format!("{}?.textContent", by("message-failure")));
-    ann.settle(c);
-    ann.picture(c, "refused-desktop-light");
     ann.click(c, "message-discard");
     ann.wait(c, "gone", "document.querySelectorAll('[data-testid=message]').length === 2");
 
@@ -541,11 +510,8 @@ fn pictures_and_files_are_sent_and_shown() {
     ann.click(c, "open-settings");
     ann.choose(c, "profile-image-file", &picture);
     ann.wait(c, "my face", &is_drawn(&format!("{}.querySelector('.avatar img')", by("settings"))));
-    ann.settle(c);
-    pictures(c, &ann, "profile");
     ann.click(c, "settings-close");
     bob.wait(c, "her face", &is_drawn(&format!("{}.querySelector('.avatar img')", by("conversation"))));
-    pictures(c, &bob, "picture");
 
     // A deleted picture can't be loaded, not even by its address.
     let address = bob.eval(c, &format!("{image}.src"));
@@ -605,8 +571,6 @@ fn sign_up_sign_in_reset_and_devices() {
         "a word at the field",
         "document.querySelector('[data-field=email] .field-note.bad')?.textContent",
     );
-    page.settle(c);
-    page.picture(c, "sign-up-desktop-light");
     page.fill(c, "field-email", address);
     page.click(c, "sign-up-submit");
     page.wait(c, "the code's form", &by("verify"));
@@ -630,7 +594,6 @@ fn sign_up_sign_in_reset_and_devices() {
     page.click(c, "open-settings");
     page.click(c, "tab-devices");
     page.wait(c, "both", "document.querySelectorAll('[data-testid=session]').length === 2");
-    pictures(c, &page, "devices");
     page.click(c, "session-revoke");
     second.wait(c, "out", &by("auth-notice"));
     page.wait(c, "one", "document.querySelectorAll('[data-testid=session]').length === 1");
@@ -646,13 +609,11 @@ fn sign_up_sign_in_reset_and_devices() {
     second.click(c, "reset-code-submit");
     second.wait(c, "changed", &by("auth-notice"));
     page.wait(c, "out", &by("auth-notice"));
-    pictures(c, &second, "sign-in");
     second.fill(c, "field-password", "another horse 9");
     second.click(c, "sign-in-submit");
     second.wait(c, "in", ONLINE);
     second.click(c, "open-settings");
     second.click(c, "tab-account");
-    pictures(c, &second, "account");
     second.click(c, "sign-out");
     second.wait(c, "out", &by("sign-in"));
     assert_eq!(second.eval(c, "localStorage.getItem('natter.token')"), "null");

@@ -24,7 +24,6 @@ fn a_required_verification_comes_before_everything_else() {
     // The server requires verification: "Later" would not help, and is not offered.
     let insists = format!("{} && !{}", by("verify"), by("verify-later"));
     page.wait(c, "the code's form", &insists);
-    pictures(c, &page, "verify");
     page.must(c, "Page.reload", "{}");
     page.wait(c, "the code's form again", &format!("{insists} && !{}", by("shell")));
 
@@ -123,8 +122,6 @@ fn an_account_is_deleted_and_its_messages_stay() {
     ann.click(c, "open-settings");
     ann.click(c, "tab-account");
     ann.click(c, "account-delete");
-    ann.settle(c);
-    ann.picture(c, "delete-desktop-light");
     ann.fill(c, "delete-password", "not this one");
     ann.click(c, "delete-submit");
     ann.wait(
@@ -149,7 +146,6 @@ fn an_account_is_deleted_and_its_messages_stay() {
     bob.wait(c, "a name no more", &format!("{}?.textContent.includes('Deleted account')", by("chat-title")));
     bob.wait(c, "the words", &message("Farewell."));
     bob.wait(c, "nothing to write with", &format!("!{}", by("composer-input")));
-    pictures(c, &bob, "peer-gone");
     for page in [&ann, &bob] {
         page.has_no_faults(c);
     }

@@ -46,8 +46,6 @@ fn a_draft_survives_a_reload_and_not_the_session() {
         "the reply",
         &format!("{}.textContent.includes('What do you think?')", by("composer-context")),
     );
-    ann.settle(c);
-    ann.picture(c, "draft-desktop-light");
     send(c, &ann, "half a thought");
     bob.wait(c, "sent", &message("half a thought"));
     bob.wait(c, "with its file", &by("message-file"));

@@ -106,7 +106,6 @@ fn keys_search_edit_and_show_themselves() {
     ann.eval(c, "document.activeElement.blur()");
     ann.eval(c, question);
     ann.wait(c, "the shortcuts", &by("shortcuts"));
-    pictures(c, &ann, "shortcuts");
     ann.click(c, "shortcuts-close");
     ann.has_no_faults(c);
 }
@@ -122,7 +121,6 @@ fn only_what_can_be_had_is_offered() {
         &format!("{} === 'This server does not take new members.'", text_of("sign-up-offer")),
     );
     assert_eq!(page.eval(c, &by("go-sign-up")), "null");
-    pictures(c, &page, "sign-up-closed");
     page.has_no_faults(c);
 }
 
@@ -140,8 +138,6 @@ fn forced_colours_keep_the_borders_and_this_device_is_in_use() {
     let borders = "[...document.querySelectorAll('.bubble')].map((bubble) => { \
          const style = getComputedStyle(bubble); return style.borderTopStyle + ' ' + style.borderTopWidth; }).join()";
     assert_eq!(ann.eval(c, borders), "double 3px,solid 1px");
-    ann.settle(c);
-    ann.picture(c, "forced-colors-desktop");
     ann.medium(c, "forced-colors", "none");
 
     ann.click(c, "open-settings");

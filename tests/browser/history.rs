@@ -207,8 +207,6 @@ fn pasted_pictures_are_sent_and_a_refused_message_can_be_retried() {
     );
     let tray = format!("{}.querySelectorAll('li')", by("composer-files"));
     ann.wait(c, "four wait", &format!("{tray}.length === 4"));
-    ann.settle(c);
-    ann.picture(c, "pasted-desktop-light");
     ann.click_on(c, &format!("{tray}[3].querySelector('button')"));
     ann.wait(c, "three wait", &format!("{tray}.length === 3"));
     ann.click(c, "composer-send");

@@ -50,7 +50,7 @@ fn until(
         if is_right(&value) {
             return value;
         }
-        assert!(Instant::now() < until, "{what}: {value}");
+        assert!(Instant::now() < until, "{what}: {value} {:?}", page.faults(c));
         std::thread::sleep(GLANCE);
     }
 }
@@ -146,7 +146,7 @@ fn it_can_be_installed_opens_without_the_server_and_leaves_nothing() {
     ann.wait(c, "it says so", &format!("{}?.hidden === false", by("connection-strip")));
     send(c, &ann, "Are you there?");
     ann.wait(c, "it waits", "document.querySelectorAll('[data-state=sending]').length === 1");
-    pictures(c, &ann, "without-server");
+    views::check(c, &ann, "without-server");
     // Opened anew, as an app is: the list, and what waits.
     ann.go(c, "about:blank#");
     ann.go(c, &url);
@@ -285,7 +285,7 @@ fn a_push_is_shown_clicked_and_says_what_was_asked_for() {
     ann.wait(c, "off", &is("off"));
     ann.click(c, "notify-text");
     ann.wait(c, "on", &is("on"));
-    pictures(c, &ann, "notify");
+    views::check(c, &ann, "notify-on");
     ann.click(c, "settings-close");
 
     // A message while the page is closed.
@@ -436,17 +436,16 @@ fn the_settings_say_why_a_device_is_not_notified() {
         page.click(c, "tab-notify");
         page.wait(c, expected, &state(expected));
         assert_eq!(page.eval(c, &format!("Boolean({})", by("notify-text"))), "false");
-        page.settle(c);
-        page.picture(c, name);
+        views::check(c, page, name);
         page.has_no_faults(c);
     };
     let plain = format!("http://{}:{}/", chromium::PLAIN_HOST, stage.plain().port());
     let ann = stage.sign_up_at("Ann", &plain);
-    look(&mut stage, &ann, "insecure", "notify-insecure-desktop-light");
+    look(&mut stage, &ann, "insecure", "notify-insecure");
     let (url, origin) = (stage.url(), stage.origin());
     let bob = stage.sign_up("Bob");
     bob.permission(&mut stage.chromium, &origin, "notifications", "denied");
-    look(&mut stage, &bob, "refused", "notify-refused-desktop-light");
+    look(&mut stage, &bob, "refused", "notify-refused");
     let safari = Page::open(&mut stage.chromium, "Cyrine", "about:blank#");
     safari.before_each_load(
         &mut stage.chromium,
@@ -455,5 +454,5 @@ fn the_settings_say_why_a_device_is_not_notified() {
     );
     safari.go(&mut stage.chromium, &url);
     stage.sign_up_on(&safari, "Cyrine");
-    look(&mut stage, &safari, "install", "notify-install-desktop-light");
+    look(&mut stage, &safari, "install", "notify-install");
 }

@@ -365,8 +365,13 @@ impl Page {
     /// Checks that the page threw no exception, logged no error, and broke no rule of its policy.
     #[track_caller]
     pub fn has_no_faults(&self, chromium: &mut Chromium) {
-        let faults = chromium.faults(&self.session);
+        let faults = self.faults(chromium);
         assert!(faults.is_empty(), "{}: {faults:#?}", self.name);
+    }
+
+    /// Returns and clears the faults that the page has reported.
+    pub fn faults(&self, chromium: &mut Chromium) -> Vec<String> {
+        chromium.faults(&self.session)
     }
 }
 

@@ -148,8 +148,6 @@ fn converse(passes_streams: bool, has_expected: fn(&Counts) -> bool) {
     assert_eq!(ann.eval(c, "document.querySelectorAll('[data-testid=message]').length"), "5");
     assert!(proxy.counts.upgrades.load(Ordering::SeqCst) > 0, "a WebSocket is tried first");
     assert!(has_expected(&proxy.counts), "the way that the proxy passes");
-    ann.settle(c);
-    ann.picture(c, "proxy-desktop-light");
     for page in [&ann, &bob] {
         page.has_no_faults(c);
     }

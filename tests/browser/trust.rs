@@ -88,8 +88,6 @@ fn content_of_other_members_never_runs() {
     // Everywhere it is shown: list, details, search, the quote of a reply, the question of a menu.
     ann.click(c, "chat-info");
     ann.wait(c, "the members", "document.querySelectorAll('[data-testid=member]').length === 2");
-    ann.settle(c);
-    ann.picture(c, "hostile-desktop-light");
     ann.click(c, "info-leave");
     ann.click(c, "confirm-no");
     ann.click(c, "info-dialog-close");

@@ -106,7 +106,7 @@ fn another_version_is_offered_and_not_forced() {
     for page in [&ann, &two] {
         page.wait(c, "offered", &offered);
     }
-    pictures(c, &ann, "update");
+    views::check(c, &ann, "update");
     ann.must(c, "Page.reload", "{}");
     ann.wait(c, "offered again", &format!("{ONLINE} && {offered}"));
     assert_eq!(ann.eval(c, version), own);

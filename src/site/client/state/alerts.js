@@ -35,10 +35,9 @@ export class Alerts {
     const { claim, isWatched, show, ring, now } = this.#parts;
     if (!isNotified({ ...state, isWatched: await isWatched() })) return;
     if (!(await claim(notice.conversation, notice.n))) return;
-    if (now() - this.#rangAt >= RING_EVERY_MS) {
-      this.#rangAt = now();
-      ring();
-    }
     await show(notice);
+    if (now() - this.#rangAt < RING_EVERY_MS) return;
+    this.#rangAt = now();
+    ring();
   }
 }

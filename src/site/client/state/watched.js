@@ -1,10 +1,11 @@
 // @ts-check
 // Whether a person looks at natter: at this tab, or at any tab of this browser.
 
-import { Emitter } from '../util.js';
+import { Emitter, wait } from '../util.js';
 import { SIGNAL } from '../names.js';
 
 const LOCK = 'natter:watched';
+const RELEASE_MS = 250;
 
 /** @extends {Emitter<{change: boolean}>} */
 class Watched extends Emitter {
@@ -40,9 +41,15 @@ class Watched extends Emitter {
   }
 
   async anywhere() {
-    if (this.now || !navigator.locks) return this.now;
-    const { held } = await navigator.locks.query();
-    return Boolean(held?.some(({ name }) => name === LOCK));
+    if (!navigator.locks) return this.now;
+    // A lock that was let go is listed a little longer.
+    for (let looks = 0; looks < 2; looks++) {
+      if (this.now) return true;
+      if (looks) await wait(RELEASE_MS);
+      const { held } = await navigator.locks.query();
+      if (!held?.some(({ name }) => name === LOCK)) return false;
+    }
+    return true;
   }
 }
 

@@ -298,7 +298,7 @@ function sessionRow(entry, load) {
     'span.person-text',
     null,
     h('span.person-name.line', null, h('bdi', null, name)),
-    h('span.quiet.line', null, h('bdi', null, where), where && ' · ', active),
+    h('span.quiet', null, h('bdi', null, where), where && ' · ', active),
   );
   return h(
     'li.person',
