@@ -16,7 +16,7 @@ use std::time::Duration;
 const QUEUE_BYTES_MAX: usize = 1_048_576;
 /// Bytes that each line counts in addition to its text, so that the bound of bytes also bounds the number of lines.
 const LINE_COST: usize = 64;
-/// The time for which the woken thread lets further lines come. Without it, each line of a busy server wakes the thread, which on
+/// How long the thread waits after it wakes, so that further lines come. Without it, each line of a busy server wakes the thread, which on
 /// one core interrupts the event loop each time: 20,000 times in 5 s under a flood of requests.
 const GATHER: Duration = Duration::from_millis(1);
 /// The time between two attempts if another process made stderr non-blocking.
