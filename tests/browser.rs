@@ -21,6 +21,8 @@ mod history;
 #[cfg(feature = "tls")]
 #[path = "browser/installed.rs"]
 mod installed;
+#[path = "browser/mentions.rs"]
+mod mentions;
 #[path = "browser/page.rs"]
 mod page;
 #[path = "browser/proxies.rs"]

@@ -10,11 +10,11 @@
 //!   -text, -sound; update-banner, update-now
 //! - frame: connection [data-state=online|connecting|offline], connection-strip, -retry; open-settings; new-conversation;
 //!   verify-open; stage-empty, -gone; toast*
-//! - list: conversation* [data-id, data-unread], conversation-preview*, unread-count*, list-empty; search, search-clear,
+//! - list: conversation* [data-id, data-unread], conversation-preview*, unread-count*, mention-mark*, list-empty; search, search-clear,
 //!   -scope, -results; found-person*, found-message*
 //! - chat: chat [data-conversation], chat-back, -title, -line, -search, -info, -unblock; messages, unread-divider, typing,
-//!   jump-latest; composer-input, -send, -attach, -file, -files, -emoji, -context, -cancel
-//! - message* [data-n, data-id, data-client-id, data-state=sending|sent|failed, data-mine, data-read]: message-body,
+//!   jump-latest, jump-mention; composer-input, -send, -attach, -file, -files, -emoji, -context, -cancel, -names, -name* [data-nick]
+//! - message* [data-n, data-id, data-client-id, data-state=sending|sent|failed, data-mine, data-read]: message-body, mention* [data-profile],
 //!   -image, -file, -quote, -failure, -retry, -discard; upload-progress; reaction* [data-emoji]; on hover or focus
 //!   message-react, -reply, -more
 //! - menus: menu-reply, -copy, -edit, -delete; quick-react*, emoji*; confirm-yes, -no; lightbox, -image, -close

@@ -5,6 +5,7 @@
 // only.
 
 import { ulidMs } from '../util.js';
+import * as mentions from './mentions.js';
 import { Window } from './window.js';
 
 /** @typedef {import('../../types.d.ts').Message} Message */
@@ -27,9 +28,10 @@ export function merge(held, fresh, seq = 0) {
   if (!held) {
     return { ...fresh, window: new Window(), seq, peer_read_n: fresh.peer_read_n ?? 0, members: null };
   }
-  const { last_n, read_n, unread, last_message, peer_read_n } = held;
+  const { last_n, read_n, unread, last_message, peer_read_n, unread_mentions, mention_n } = held;
   const isLate = held.seq > seq;
   Object.assign(held, fresh);
+  mentions.set(held, isLate ? { unread_mentions, mention_n } : fresh);
   if (isLate) Object.assign(held, { last_n, unread, last_message, read_n: Math.max(read_n, fresh.read_n) });
   held.seq = Math.max(held.seq, seq);
   held.peer_read_n = Math.max(peer_read_n, fresh.peer_read_n ?? 0);
@@ -59,7 +61,7 @@ export function note(conversation, message, me) {
   if (!mine && conversation.type === 'direct') peerRead(conversation, message.n);
   keepLast(conversation, message);
   if (message.n > conversation.last_n) {
-    count(conversation, message, mine);
+    count(conversation, message, me);
     return false;
   }
   const vanished = changed && message.deleted_at && !before?.deleted_at;
@@ -69,14 +71,18 @@ export function note(conversation, message, me) {
 /**
  * @param {Conversation} conversation
  * @param {Message} message
- * @param {boolean} mine
+ * @param {string} me
  */
-function count(conversation, message, mine) {
+function count(conversation, message, me) {
   conversation.last_n = message.n;
-  if (mine) {
+  if (message.sender === me) {
     conversation.read_n = message.n;
     conversation.unread = 0;
-  } else if (!message.deleted_at) conversation.unread += 1;
+    mentions.set(conversation);
+  } else if (!message.deleted_at) {
+    conversation.unread += 1;
+    mentions.count(conversation, message, me);
+  }
 }
 
 /**

@@ -11,6 +11,7 @@ import { REVOKED, session } from '../net/session.js';
 import { EVENT, SIGNAL, TOPIC } from '../names.js';
 import * as rules from './conversation.js';
 import { drafts, known, outbox } from './here.js';
+import * as mentions from './mentions.js';
 import { Notifier } from './notifier.js';
 import { People } from './people.js';
 import { Typing } from './typing.js';
@@ -430,6 +431,7 @@ class Model extends Notifier {
     try {
       const answer = await link.op('conversation.read', { conversation: conversation.id, n });
       if (answer.read_n >= conversation.last_n) conversation.unread = answer.unread;
+      if (answer.read_n >= conversation.read_n) mentions.set(conversation, answer);
     } catch {
       if (conversation.read_n === n) conversation.read_n = before;
     }
@@ -466,6 +468,7 @@ class Model extends Notifier {
     await link.op('message.delete', { message: message.id });
     // The client that deletes gets an empty response and no event: fetch the tombstone.
     await this.renew(message);
+    this.#mentionsChanged(message);
   }
 
   /**
@@ -531,6 +534,8 @@ class Model extends Notifier {
         return this.#arrived(frame.data, frame.seq);
       case EVENT.edited:
       case EVENT.deleted:
+        this.see(frame.data, frame.seq);
+        return this.#mentionsChanged(frame.data);
       case EVENT.reacted:
         return this.see(frame.data, frame.seq);
       case EVENT.read:
@@ -578,8 +583,15 @@ class Model extends Notifier {
     else if (read_n > conversation.read_n) {
       conversation.read_n = read_n;
       this.#recount(conversation);
+      if (mentions.moved(conversation)) this.refresh(id);
     }
     this.touch(TOPIC.list, id);
+  }
+
+  /** @param {Message} message */
+  #mentionsChanged(message) {
+    const conversation = this.conversations.get(message.conversation);
+    if (conversation && mentions.isStale(conversation, message, this.#myId)) this.refresh(conversation.id);
   }
 
   /** @param {Brief} brief */

@@ -79,6 +79,10 @@ export const en = {
     one: '{count} unread message',
     other: '{count} unread messages',
   },
+  'list.mentions': {
+    one: '{count} message mentions you',
+    other: '{count} messages mention you',
+  },
   'list.muted': 'Muted',
   'list.you': 'You: {text}',
   'list.no_messages': 'No messages yet',
@@ -115,6 +119,10 @@ export const en = {
   'chat.new_count': {
     one: '{count} new message',
     other: '{count} new messages',
+  },
+  'chat.mentions': {
+    one: 'Go to the message that mentions you',
+    other: 'Go to the first of {count} messages that mention you',
   },
   'chat.details': 'Details',
   'chat.loading_older': 'Loading earlier messages',
@@ -154,6 +162,8 @@ export const en = {
   'compose.edit': 'Editing your message',
   'compose.remove': 'Remove {name}',
   'compose.files': 'Files to send',
+  'compose.names': 'People to mention',
+  'compose.everyone': 'Everyone in the group',
   'compose.save': 'Save the change',
   'compose.not_kept': 'These files are too large to be kept as a draft: send them before you close the page.',
 

@@ -15,6 +15,7 @@ import { pickEmoji } from './emoji.js';
 import { icon, iconButton } from './icons.js';
 import { failed, toast } from './layers.js';
 import { localUrl } from './message.js';
+import { nameOffers } from './names.js';
 import { nameOrYou, preview } from './words.js';
 
 // What holds until the server has told its own limits.
@@ -63,6 +64,7 @@ export function composer({ target, onSent, lastOwn, signal }) {
     class: 'icon-button send',
   });
   const counter = h('span.counter', { 'aria-live': 'polite' });
+  const names = nameOffers({ input, conversation: () => target().conversation, changed: () => changed() });
   const context = h('div.compose-context', { hidden: true, testid: 'composer-context' });
   const tray = h('ul.tray', { 'aria-label': t('compose.files'), hidden: true, testid: 'composer-files' });
   /** @type {HTMLElement} */
@@ -84,6 +86,7 @@ export function composer({ target, onSent, lastOwn, signal }) {
         submit();
       },
     },
+    names.element,
     context,
     tray,
     h('div.compose-row', null, attachButton, chooser, h('div.compose-field', null, input, counter, emoji), send),
@@ -248,6 +251,7 @@ export function composer({ target, onSent, lastOwn, signal }) {
   function keyed(event) {
     // Safari ends the composition before the Enter that confirmed it: 229 says that an input method took the key.
     if (event.isComposing || event.keyCode === 229) return;
+    if (names.keyed(event)) return;
     const own = event.key === 'ArrowUp' && !input.value && lastOwn();
     if (event.key === 'Enter' && !event.shiftKey && !matchMedia('(pointer: coarse)').matches) submit();
     else if (event.key === 'Escape' && (editing || draft.reply)) {

@@ -6,6 +6,7 @@
 import { bytes, fullTime, listOf, number, t, timeOf } from '../i18n.js';
 import { link as connection } from '../net/link.js';
 import { outbox } from '../state/here.js';
+import { ALL, mentionsMe, pieces } from '../state/mentions.js';
 import { model } from '../state/model.js';
 import { h, those } from './dom.js';
 import { icon } from './icons.js';
@@ -66,7 +67,14 @@ export function signEntry(entry) {
         Math.round((progress?.part ?? 0) * PROGRESS_STEPS),
         progress?.file,
       ]
-    : [message?.id, message?.rev, read, entry.named && nameOf(message?.sender ?? null), message?.attachments[0]?.url];
+    : [
+        message?.id,
+        message?.rev,
+        read,
+        entry.named && nameOf(message?.sender ?? null),
+        message?.attachments[0]?.url,
+        ...(message?.mentions ?? []).map((id) => id === ALL || nameOf(id)),
+      ];
   return [...parts, first, last, quote?.rev ?? quote === null].join('|');
 }
 
@@ -82,6 +90,7 @@ export function drawEntry(element, entry, act) {
   const isDeleted = Boolean(message?.deleted_at);
   const isBig = !isDeleted && !content.reply_to && !content.files.length && isEmojiOnly(content.body);
   const flags = [mine && 'mine', entry.first && 'first', entry.last && 'last', isDeleted && 'deleted', isBig && 'big'];
+  if (message && mentionsMe(message, model.me?.id ?? '')) flags.push('calls-me');
   element.className = ['message', ...flags, state].filter(Boolean).join(' ');
   Object.assign(element.dataset, {
     testid: 'message',
@@ -135,7 +144,33 @@ function faceOf(sender, name) {
 function bodyOf(message, body, isBig) {
   if (message?.deleted_at) return h('p.body', null, t('msg.deleted'));
   if (message?.damaged && !body) return h('p.body.damaged', { testid: 'message-damaged' }, t('msg.damaged'));
-  return body && h('p.body', { testid: 'message-body' }, isBig ? body : rich(body));
+  return body && h('p.body', { testid: 'message-body' }, isBig ? body : texts(message, body));
+}
+
+/**
+ * A text with its links, and with the names that it mentions.
+ * @param {Message | undefined} message
+ * @param {string} body
+ */
+function texts(message, body) {
+  const parts = rich(body);
+  if (!message?.mentions) return parts;
+  const ids = new Map(
+    message.mentions.map((id) => [id === ALL ? ALL : (model.people.person(id)?.nick_name ?? '').toLowerCase(), id]),
+  );
+  return parts.flatMap((part) => (typeof part === 'string' ? pieces(part, ids).map(named) : part));
+}
+
+/**
+ * @param {ReturnType<typeof pieces>[number]} piece
+ * @returns {string | Node}
+ */
+function named(piece) {
+  if (typeof piece === 'string') return piece;
+  const { id, text } = piece;
+  const isMe = id === ALL || model.isMe(id);
+  const name = id === ALL ? text : `@${nameOf(id)}`;
+  return h(`bdi.mention${isMe ? '.me' : ''}`, { title: text, testid: 'mention', data: { profile: id } }, name);
 }
 
 /**

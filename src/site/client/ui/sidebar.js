@@ -157,6 +157,7 @@ function signRow(conversation, isCurrent) {
     image,
     peer?.profile_image,
     unread,
+    conversation.unread_mentions,
     muted,
     last?.id,
     last?.rev,
@@ -236,6 +237,7 @@ function conversationRow(conversation, isCurrent) {
         null,
         line.sign && h('span', { class: ticks }, icon(line.sign)),
         h(text, { dir: 'auto', testid: 'conversation-preview' }, line.text),
+        Boolean(conversation.unread_mentions) && mentionMark(conversation.unread_mentions ?? 0),
         unread > 0 && unreadCount(unread, muted),
       ),
     ),
@@ -251,4 +253,12 @@ const unreadCount = (unread, muted) =>
     `span.unread-count${muted ? '.calm' : ''}`,
     { testid: 'unread-count', 'aria-label': t('list.unread', { count: unread }), role: 'img' },
     countWord(unread),
+  );
+
+/** @param {number} count */
+const mentionMark = (count) =>
+  h(
+    'span.unread-count.mention-mark',
+    { testid: 'mention-mark', 'aria-label': t('list.mentions', { count }), role: 'img' },
+    '@',
   );

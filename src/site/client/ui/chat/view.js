@@ -3,7 +3,7 @@
 //
 // Owns when a message counts as read, and the line before new messages.
 
-import { t } from '../../i18n.js';
+import { number, t } from '../../i18n.js';
 import { link } from '../../net/link.js';
 import { SIGNAL, TOPIC } from '../../names.js';
 import { outbox } from '../../state/here.js';
@@ -65,6 +65,7 @@ export function chatView({ conversation, profile, at, shell }) {
   );
   const scroll = new Scroll(scroller, run.element);
   const pill = latestPill(toLatest);
+  const called = mentionPill(() => conversation?.mention_n && jumpTo(conversation.mention_n));
   const head = chatHead(source, shell);
   const writer = composer({
     signal,
@@ -81,7 +82,7 @@ export function chatView({ conversation, profile, at, shell }) {
     'section.chat',
     { 'aria-label': source.name, testid: 'chat', data: { conversation: conversation?.id ?? '' } },
     head.element,
-    h('div.messages-frame', null, scroller, pill.element),
+    h('div.messages-frame', null, scroller, called.element, pill.element),
     foot.element,
   );
   const actions = messageActions({ list: run.element, scroller, conversation, writer });
@@ -135,6 +136,7 @@ export function chatView({ conversation, profile, at, shell }) {
   function drawPill() {
     const isBehind = conversation?.window.loaded && !history.isAtTail;
     pill.draw(Boolean(conversation && (isBehind || scroll.isFarFromEnd)), conversation?.unread ?? 0);
+    called.draw(conversation?.unread_mentions ?? 0, !pill.element.hidden);
   }
 
   async function open() {
@@ -257,6 +259,23 @@ function latestPill(onclick) {
     element.hidden = !isShown;
     word.textContent = count ? t('chat.new_count', { count }) : '';
     element.setAttribute('aria-label', count ? t('chat.new_count', { count }) : t('chat.latest'));
+  };
+  return { element, draw };
+}
+
+/** @param {() => void} onclick */
+function mentionPill(onclick) {
+  const word = h('span');
+  const element = h('button.pill', { type: 'button', hidden: true, testid: 'jump-mention', onclick }, '@', word);
+  /**
+   * @param {number} count
+   * @param {boolean} isAbove another pill has its place
+   */
+  const draw = (count, isAbove) => {
+    element.hidden = !count;
+    element.classList.toggle('above', isAbove);
+    word.textContent = count > 1 ? number(count) : '';
+    element.setAttribute('aria-label', t('chat.mentions', { count }));
   };
   return { element, draw };
 }
