@@ -2,7 +2,8 @@
 // The service worker: serves the page and its files from the cache, and shows push notifications.
 //
 // Owns the cache of this version's files. It reads from IndexedDB whether a member is signed in; it has no token.
-// Invariants: it stores no answer of the API; it shows nothing while no member is signed in; it opens pages of its own origin only.
+// Invariants: it stores no answer of the API; it shows nothing while no member is signed in; it opens pages of its own
+// origin only.
 
 import { noticeOf, isId, unreadOf, wordsOfNotice } from './notice.js';
 import { claim, device } from './state/device.js';
