@@ -68,10 +68,13 @@ test('the icon counts what its notifications do not show as read', () => {
   );
 });
 
-test('muted, read and watched messages are not notified', () => {
-  const state = { isMuted: false, isRead: false, isWatched: false };
+test('muted, read and watched messages are not notified, unless a muted one mentions the member', () => {
+  const state = { isMuted: false, isMentioned: false, isRead: false, isWatched: false };
   assert.equal(isNotified(state), true);
-  for (const name of Object.keys(state)) assert.equal(isNotified({ ...state, [name]: true }), false, name);
+  for (const name of ['isMuted', 'isRead', 'isWatched']) {
+    assert.equal(isNotified({ ...state, [name]: true }), false, name);
+    assert.equal(isNotified({ ...state, [name]: true, isMentioned: true }), name === 'isMuted', name);
+  }
 });
 
 /** Tabs that share what was claimed, as those of one browser do. */
@@ -95,7 +98,7 @@ function tabs(count, { isWatched = false } = {}) {
     now: () => now,
   };
   const all = Array.from({ length: count }, () => new Alerts(parts));
-  const arrive = (conversation, n, state = { isMuted: false, isRead: false }) =>
+  const arrive = (conversation, n, state = { isMuted: false, isMentioned: false, isRead: false }) =>
     Promise.all(all.map((alerts) => alerts.arrived({ conversation, n }, state)));
   return { arrive, shown, rings: () => rings, pass: (ms) => (now += ms) };
 }
@@ -121,7 +124,7 @@ test('messages that come together ring once, and none while someone looks', asyn
   unseen.pass(2_000);
   await unseen.arrive('a', 6);
   assert.equal(unseen.rings(), 2);
-  await unseen.arrive('a', 7, { isMuted: true, isRead: false });
+  await unseen.arrive('a', 7, { isMuted: true, isMentioned: false, isRead: false });
   const seen = tabs(2, { isWatched: true });
   await seen.arrive('a', 1);
   assert.deepEqual([unseen.shown.length, seen.shown.length, seen.rings()], [6, 0, 0]);

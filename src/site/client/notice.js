@@ -83,9 +83,11 @@ export function wordsOfNotice({ isGroup, title, sender, unread, body, files }, l
 
 /**
  * Whether a message that arrived is notified by this browser.
- * @param {{isMuted: boolean, isRead: boolean, isWatched: boolean}} state `isWatched`: a tab of natter has the focus
+ * @param {{isMuted: boolean, isMentioned: boolean, isRead: boolean, isWatched: boolean}} state `isWatched`: a tab of
+ *   natter has the focus
  */
-export const isNotified = ({ isMuted, isRead, isWatched }) => !isMuted && !isRead && !isWatched;
+export const isNotified = ({ isMuted, isMentioned, isRead, isWatched }) =>
+  (!isMuted || isMentioned) && !isRead && !isWatched;
 
 /**
  * The number on the app's icon while no page is open: what is unread in the conversations of these notifications.

@@ -29,7 +29,7 @@ export class Alerts {
 
   /**
    * @param {Notice} notice
-   * @param {{isMuted: boolean, isRead: boolean}} state
+   * @param {{isMuted: boolean, isMentioned: boolean, isRead: boolean}} state
    */
   async arrived(notice, state) {
     const { claim, isWatched, show, ring, now } = this.#parts;

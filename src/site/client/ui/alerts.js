@@ -35,12 +35,13 @@ export function startAlerts(signal) {
     const conversation = await model.conversation(message.conversation);
     if (!conversation || signal.aborted) return;
     const isRead = conversation.read_n >= message.n;
+    const isMentioned = Boolean(message.mentions?.some((who) => who === 'all' || model.isMe(who)));
     const { muted: isMuted, id, type, title, unread } = conversation;
     const facts = { conversation: id, isGroup: type === 'group', title: title ?? '', unread, n: message.n };
     const sender = await nameOfSender(message.sender);
     if (signal.aborted) return;
     const files = message.attachments.length;
-    await alerts.arrived({ ...facts, sender, body: message.body ?? '', files }, { isMuted, isRead });
+    await alerts.arrived({ ...facts, sender, body: message.body ?? '', files }, { isMuted, isMentioned, isRead });
   };
   model.on(TOPIC.arrived, (message) => void arrived(message).catch(console.error), signal);
   model.on(TOPIC.list, debounce(clearRead, CLEAR_AFTER_MS), signal);
