@@ -7,6 +7,7 @@ import { installed } from '../net/installed.js';
 import { outdatedOf, wordsOfNotice } from '../notice.js';
 import { Alerts } from '../state/alerts.js';
 import { claim } from '../state/device.js';
+import { mentionsMe } from '../state/mentions.js';
 import { model } from '../state/model.js';
 import { push } from '../state/push.js';
 import { watched } from '../state/watched.js';
@@ -35,7 +36,7 @@ export function startAlerts(signal) {
     const conversation = await model.conversation(message.conversation);
     if (!conversation || signal.aborted) return;
     const isRead = conversation.read_n >= message.n;
-    const isMentioned = Boolean(message.mentions?.some((who) => who === 'all' || model.isMe(who)));
+    const isMentioned = mentionsMe(message, model.me?.id ?? '');
     const { muted: isMuted, id, type, title, unread } = conversation;
     const facts = { conversation: id, isGroup: type === 'group', title: title ?? '', unread, n: message.n };
     const sender = await nameOfSender(message.sender);
