@@ -121,6 +121,7 @@ impl Chromium {
     }
 
     /// The registration of the worker of `scope`.
+    #[cfg(feature = "tls")]
     pub fn registration(&self, scope: &str) -> Option<&str> {
         self.registrations.get(scope).map(String::as_str)
     }

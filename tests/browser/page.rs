@@ -60,6 +60,7 @@ impl Page {
     }
 
     /// A page of the browser's own context, where a client can be installed. A browser has one.
+    #[cfg(feature = "tls")]
     pub fn open_own(chromium: &mut Chromium, name: &'static str, url: &str) -> Page {
         Page::open_in(chromium, name, url, String::new())
     }
@@ -94,6 +95,7 @@ impl Page {
     }
 
     /// Whether the member looks at the page. If not, its window is minimized.
+    #[cfg(feature = "tls")]
     pub fn watched(&self, chromium: &mut Chromium, is_watched: bool) {
         let window = self.must(chromium, "Browser.getWindowForTarget", "{}");
         let (id, state) = (at(&window, "result.windowId"), if is_watched { "normal" } else { "minimized" });
@@ -109,6 +111,7 @@ impl Page {
     }
 
     /// What the browser answers when a page of this origin asks for a permission: `granted` or `denied`.
+    #[cfg(feature = "tls")]
     pub fn permission(&self, chromium: &mut Chromium, origin: &str, name: &str, setting: &str) {
         let params = format!(
             r#"{{"permission":{{"name":"{name}"}},"setting":"{setting}","origin":"{origin}"{}}}"#,
@@ -118,6 +121,7 @@ impl Page {
     }
 
     /// Runs a script before those of each page that is loaded from now on.
+    #[cfg(feature = "tls")]
     pub fn before_each_load(&self, chromium: &mut Chromium, script: &str) {
         let params = format!(r#"{{"source":{}}}"#, json::to_string(script));
         self.must(chromium, "Page.addScriptToEvaluateOnNewDocument", &params);
