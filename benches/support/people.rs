@@ -28,6 +28,8 @@ pub struct People {
     random: u64,
     /// How many of the peers receive each post.
     receivers: u64,
+    /// How many of the peers, the first ones, post at a fixed rate.
+    talkers: usize,
 }
 
 struct Peer {
@@ -82,6 +84,14 @@ impl People {
         People::enter(target, &persons, |_| to.clone(), count as u64 - 1)
     }
 
+    /// The first half of these persons, each with a partner in the second half, who only receives.
+    pub fn one_way(address: SocketAddr, persons: &[Person]) -> People {
+        let half = persons.len() / 2;
+        let to = |index: usize| format!(r#""to":"{}""#, persons[(index + half) % persons.len()].profile);
+        let people = People::enter(Target { address, is_secure: false }, persons, to, 1);
+        People { talkers: half, ..people }
+    }
+
     fn enter(target: Target, persons: &[Person], to: impl Fn(usize) -> String, receivers: u64) -> People {
         let poll = Poll::new().expect("a poll");
         let peers = persons.iter().enumerate().map(|(index, person)| {
@@ -92,8 +102,9 @@ impl People {
             let (id_at, out, sent) = (head.len(), Vec::new(), VecDeque::new());
             Peer { line, post, id_at, out, inbox, sent, received: 0, refused: 0 }
         });
-        let peers = peers.collect();
-        People { poll, peers, buffers: Buffers::new(), random: 7, receivers }
+        let peers: Vec<Peer> = peers.collect();
+        let talkers = peers.len();
+        People { poll, peers, buffers: Buffers::new(), random: 7, receivers, talkers }
     }
 
     /// Messages that were received so far.
@@ -143,7 +154,7 @@ impl People {
         times
     }
 
-    /// Everyone posts to their partners in turn for `time`, together `rate` posts a second, whether earlier ones are
+    /// The talkers post to their partners in turn for `time`, together `rate` posts a second, whether earlier ones are
     /// answered or not. Returns when all are answered.
     pub fn talk_at(&mut self, rate: u32, time: Duration) -> Paced {
         let mut times = Vec::new();
@@ -157,7 +168,7 @@ impl People {
             let now = Instant::now();
             assert!(now < give_up, "{} posts are not answered", posts - answered);
             while posted < posts && began + interval * posted <= now {
-                let index = posted as usize % self.peers.len();
+                let index = posted as usize % self.talkers;
                 self.post(index, began + interval * posted);
                 self.peers[index].flush();
                 posted += 1;

@@ -136,6 +136,14 @@ impl Http {
         Person::from_response(&response)
     }
 
+    /// Another session of a member who signed up.
+    pub fn sign_in(&mut self, name: &str) -> Person {
+        let body = format!(r#"{{"email":"{name}@example.org","password":"correct horse {name}'s"}}"#);
+        let response = self.ask("POST", "/api/v1/user/sign-in", &[], Some(&body)).expect("a response");
+        assert_eq!(response.status, 200, "{}", response.text());
+        Person::from_response(&response)
+    }
+
     /// The remaining bytes until the server ends the connection.
     pub fn rest(mut self) -> io::Result<Vec<u8>> {
         while self.fill()? > 0 {}
