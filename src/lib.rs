@@ -42,7 +42,7 @@
 //! | 0 | [`base`] [`limits`] | what any program could use; the bounds that the wire or an operator sees |
 //!
 //! A feature has the same name on each layer: messages are in `model/message.rs`, `messaging/messages.rs` and
-//! `store/messages.rs`. Each dependency is used in one folder, which `tests/architecture.rs` names, so that it can be replaced.
+//! `store/messages.rs` (their posts in `store/posting.rs`). Each dependency is used in one folder, which `tests/architecture.rs` names, so that it can be replaced.
 //!
 //! # The way of one message
 //!
@@ -68,8 +68,8 @@
 //! | 10 | `runtime/storage.rs` | `submit` | puts the write into the queue of the writer (on the loop) | a full queue is 503 `busy`, and this function refuses what the lane sends from then on with 503 `unavailable` |
 //! | 11 | `runtime/storage/writer_thread.rs` | `iterate` | takes what waits, at most 512 writes, as one batch; a write that takes long (the deletion of an account) is a batch of its own | |
 //! | 12 | `store/writer.rs` | `transact` | begins the transaction, then `store/batch.rs` `perform` for each write | a fault of the disk ends the transaction: see row 15. An internal error refuses this write with 500, and its lane is closed |
-//! | 13 | `store/messages.rs` | `post` | decides whether the sender may post: membership and blocks (`known` in the cache; else `original` looks for the `client_id` first, then `find_destination` decides) | 404 for a stranger to the `conversation`, and for a block with `to`; 403 for a block with `conversation`; 422 for a `reply_to` or `attachments` that do not exist |
-//! | 14 | `store/messages.rs` | `insert` | gives the message its `n` and `seq`, inserts one row, makes the event | a `client_id` that this sender has used inserts nothing: `original` returns the stored message, without an event |
+//! | 13 | `store/posting.rs` | `post` | decides whether the sender may post: membership and blocks (`known` in the cache; else `original` looks for the `client_id` first, then `find_destination` decides) | 404 for a stranger to the `conversation`, and for a block with `to`; 403 for a block with `conversation`; 422 for a `reply_to` or `attachments` that do not exist |
+//! | 14 | `store/posting.rs` | `insert` | gives the message its `n` and `seq`, inserts one row, makes the event | a `client_id` that this sender has used inserts nothing: `original` returns the stored message, without an event |
 //! | 15 | `store/writer.rs` | `end` | `COMMIT`: SQLite syncs the WAL (`synchronous=FULL`) before it returns | `commit` in the same file rolls back and refuses **every** write of the batch: 503, or 507 on a full disk |
 //! | 16 | `runtime/storage/writer_thread.rs` | `commit` | posts the outcomes to the loop's inbox (`runtime/inbox.rs` `post` wakes it) | a lane whose write had a fault is closed: `admit` in the same file refuses its further writes until the connection is closed |
 //! | | **out** | | **on the thread of the loop** | |
@@ -85,7 +85,7 @@
 //!
 //! `tests/architecture.rs` checks that every file and function of this table exists.
 //!
-//! One function name in several files is one step on several layers: `messaging/messages.rs` `post` checks the form, `store/messages.rs`
+//! One function name in several files is one step on several layers: `messaging/messages.rs` `post` checks the form, `store/posting.rs`
 //! `post` decides and inserts; `runtime/event_loop/inputs.rs` `read` reads a socket, `store/event_log/merge.rs` `read` the log;
 //! `runtime/storage/writer_thread.rs` `commit` posts the outcomes of `store/writer.rs` `commit`; `server/mod.rs` `answered` gives
 //! the outcome of a read of the log to `server/streams/replay.rs` `answered`.

@@ -8,7 +8,7 @@ use super::cache::Cache;
 use super::fault::{Fault, Stop};
 use super::uploads;
 use super::{
-    accounts, blocks, changes, codes, conversations, deletion, event_log, groups, messages, outbox, presence,
+    accounts, blocks, changes, codes, conversations, deletion, event_log, groups, outbox, posting, presence,
     profiles, push, sessions,
 };
 use crate::model::event::Events;
@@ -86,7 +86,7 @@ impl Batch<'_> {
 
     fn dispatch(&mut self, write: Write) -> Result<Written, Stop> {
         match write {
-            Write::PostMessage(post) => messages::post(self, post),
+            Write::PostMessage(post) => posting::post(self, post),
             Write::MarkRead(mark) => conversations::mark_read(self, mark),
             Write::EditMessage(edit) => self.in_savepoint(|batch| changes::edit(batch, edit)),
             Write::DeleteMessage(delete) => self.in_savepoint(|batch| changes::delete(batch, delete)),

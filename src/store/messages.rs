@@ -1,39 +1,25 @@
-//! Messages: posted, listed, shown.
+//! Messages as they are read: one, or a page of a conversation.
 //!
-//! A message is found by its `seq`, which is its rowid and the low half of its id. A post updates two indexes:
-//! (conversation, n) and (client_high, client_low, sender).
-//! Invariant: `n` is dense in its conversation, and a `client_id` of a sender belongs to one message, permanently.
-
-use std::sync::Arc;
+//! A message is found by its `seq`, which is its rowid and the low half of its id. Leaves the row of a new message to `posting`.
+//! Invariant: a row that is damaged on the disk hides no other row.
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::batch::{Batch, Written};
-use super::cache::{Cache, PairStatus, Slot};
-use super::conversations::{self, NewDirect};
 use super::fault::Stop;
-use super::mentions::{self, Mentions};
 use super::page::{Budget, message_bytes};
 use super::profiles::{self, Names};
-use super::value::{halves, id, int, joined, number, number_or_null, or_damaged};
-use super::{changes, metadata, uploads};
-use crate::base::id::Id;
+use super::value::{id, int, joined, number, number_or_null, or_damaged};
+use super::{changes, conversations, mentions, metadata, uploads};
 use crate::base::time::UnixMs;
-use crate::model::event::{Event, Events, Fact};
-use crate::model::id::{ClientId, ConversationId, MessageId, ProfileId};
+use crate::model::id::{ConversationId, MessageId};
 use crate::model::message::{
-    Destination, GetMessage, LegacyHistory, ListMessages, Message, MessagePage, OpenLegacySocket, PagePoint,
-    PostMessage, Posted, PostedMessage, PostedStub,
+    GetMessage, LegacyHistory, ListMessages, Message, MessagePage, OpenLegacySocket, PagePoint,
 };
-use crate::model::operation::{Answer, Refusal};
-use crate::model::upload::Attachment;
+use crate::model::operation::Refusal;
 
 /// Messages searched for the newest one with a text. If none of them has one, the conversation counts as without text.
 const TEXT_SEARCH_MAX: u32 = 1_000;
-
-/// The greatest time an id can hold: 48 bits, the year 10889.
-const ID_MS_MAX: u64 = (1 << 48) - 1;
 
 /// The columns [`from_row`] reads, and the rest of the statement.
 macro_rules! select {
@@ -116,270 +102,6 @@ pub fn at(
         .query_row((key, int(n)), |row| from_row(conn, names, conversation, row))
         .optional()
 }
-
-// ---- posting -------------------------------------------------------------------------------------
-
-pub fn post(batch: &mut Batch<'_>, post: PostMessage) -> Result<Written, Stop> {
-    let (sender, client_id) = (post.draft.sender.ok_or(Refusal::Unauthorized)?, post.draft.client_id);
-    // Nearly every post goes to a recently used conversation, and reads no rows.
-    if post.draft.reply_to.is_none()
-        && post.attachments.is_empty()
-        && let Some((slot, member)) = known(batch.cache, sender, post.destination)
-        && !mentions::may_mention(batch.cache.get(slot), post.draft.body.as_deref())
-    {
-        let sender_key = batch.cache.get(slot).members[member].profile_key;
-        return match insert(batch, slot, member, post, Shown::default())? {
-            Some(written) => Ok(written),
-            None => {
-                let original = original(batch.conn, sender_key, client_id)?;
-                Ok(original.ok_or(rusqlite::Error::QueryReturnedNoRows)?)
-            }
-        };
-    }
-    let sender_key = profiles::key(batch.conn, sender)?.ok_or(Refusal::Unauthorized)?;
-    if let Some(written) = original(batch.conn, sender_key, client_id)? {
-        return Ok(written);
-    }
-    let (found, files) = find_destination(batch, (sender_key, sender), &post)?;
-    let mentions = match &found {
-        Found::Conversation(slot, _) => {
-            mentions::resolve(batch, *slot, sender_key, post.draft.body.as_deref())?
-        }
-        Found::NoConversationYet(_) => Mentions::new(),
-    };
-    let shown = Shown { files, mentions };
-    let written = match found {
-        Found::Conversation(slot, member) if shown.is_empty() => insert(batch, slot, member, post, shown)?,
-        found => batch.in_savepoint(|batch| {
-            let (slot, member) = match found {
-                Found::Conversation(slot, member) => (slot, member),
-                Found::NoConversationYet(new) => {
-                    let slot = conversations::make_direct(batch, new)?;
-                    (slot, batch.cache.get(slot).member(sender).ok_or(Refusal::Internal)?)
-                }
-            };
-            // Before the insert of the message, which changes the cache: the savepoint does not restore the cache.
-            let (seq, conversation) = (batch.log.head + 1, batch.cache.get(slot));
-            uploads::attach(batch.conn, seq, &shown.files)?;
-            let place = (seq, conversation.key, conversation.last_n + 1);
-            mentions::insert(batch.conn, place, &shown.mentions)?;
-            Ok(insert(batch, slot, member, post, shown)?)
-        })?,
-    };
-    // The `client_id` was looked up in this transaction, and only this thread writes.
-    Ok(written.ok_or(rusqlite::Error::QueryReturnedNoRows)?)
-}
-
-/// The destination of a post, if the cache has it and the post is allowed.
-fn known(cache: &Cache, sender: ProfileId, destination: Destination) -> Option<(Slot, usize)> {
-    let (slot, may) = match destination {
-        Destination::Conversation(id) => {
-            let slot = cache.by_id(id)?;
-            (slot, cache.get(slot).pair_status != PairStatus::Blocked)
-        }
-        Destination::To(profile) => {
-            let slot = cache.by_pair(sender, profile)?;
-            (slot, cache.get(slot).pair_status == PairStatus::Open)
-        }
-    };
-    may.then_some((slot, cache.get(slot).member(sender)?))
-}
-
-enum Found {
-    /// A conversation, and the sender's index among its members.
-    Conversation(Slot, usize),
-    NoConversationYet(NewDirect),
-}
-
-/// The files a message is about to show: the keys of its uploads, and how they are shown.
-type Files = Vec<(i64, Attachment)>;
-
-/// What a message is about to show besides its text.
-#[derive(Default)]
-struct Shown {
-    files: Files,
-    mentions: Mentions,
-}
-
-impl Shown {
-    fn is_empty(&self) -> bool {
-        self.files.is_empty() && self.mentions.is_empty()
-    }
-}
-
-fn find_destination(
-    batch: &mut Batch<'_>,
-    (sender_key, sender): (i64, ProfileId),
-    post: &PostMessage,
-) -> Result<(Found, Files), Stop> {
-    let id = match post.destination {
-        Destination::Conversation(id) => id,
-        Destination::To(peer) => {
-            let peer_key = profiles::key(batch.conn, peer)?.ok_or(Refusal::NotFound)?;
-            if peer_key == sender_key || profiles::blocked(batch.conn, sender_key, peer_key)? {
-                return Err(Refusal::NotFound.into());
-            }
-            match conversations::direct_between(batch.conn, sender_key, peer_key)? {
-                Some(id) => id,
-                None => {
-                    let files = files(batch, sender_key, post)?;
-                    if post.draft.reply_to.is_some() {
-                        return Err(Refusal::Invalid("reply_to").into());
-                    }
-                    let sides = [(sender_key, sender), (peer_key, peer)];
-                    let new = NewDirect { id: post.conversation_if_new, sides };
-                    return Ok((Found::NoConversationYet(new), files));
-                }
-            }
-        }
-    };
-    let slot = conversations::load(batch, id)?.ok_or(Refusal::NotFound)?;
-    let conversation = batch.cache.get(slot);
-    let member = conversation.member(sender).ok_or(Refusal::NotFound)?;
-    if conversation.pair_status == PairStatus::Blocked {
-        return Err(Refusal::NotAllowed.into());
-    }
-    let files = files(batch, sender_key, post)?;
-    if let Some(reply_to) = post.draft.reply_to {
-        must_be_in(batch, slot, reply_to)?;
-    }
-    Ok((Found::Conversation(slot, member), files))
-}
-
-/// The uploads a post shows. All belong to the sender.
-fn files(batch: &Batch<'_>, sender_key: i64, post: &PostMessage) -> Result<Files, Stop> {
-    if post.attachments.is_empty() {
-        return Ok(Vec::new());
-    }
-    let found = uploads::of_owner(batch.conn, sender_key, &post.attachments)?;
-    Ok(found.ok_or(Refusal::Invalid("attachments"))?)
-}
-
-/// A reply must be to a message of the same conversation.
-fn must_be_in(batch: &Batch<'_>, slot: Slot, message: MessageId) -> Result<(), Stop> {
-    let exists = batch
-        .conn
-        .prepare_cached("SELECT 1 FROM messages WHERE seq = ?1 AND id_high = ?2 AND conversation = ?3")?
-        .exists((int(message.seq()), message.high() as i64, batch.cache.get(slot).key))?;
-    match exists {
-        true => Ok(()),
-        false => Err(Refusal::Invalid("reply_to").into()),
-    }
-}
-
-/// The insert of a post. Nearly every post is a plain text, which binds none of the columns that it leaves NULL.
-macro_rules! insert {
-    ($columns:literal, $values:literal) => {
-        concat!(
-            "INSERT INTO messages (seq, id_high, conversation, n, sender, client_high, client_low, body",
-            $columns,
-            ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8",
-            $values,
-            ") ON CONFLICT (client_high, client_low, sender) DO NOTHING"
-        )
-    };
-}
-
-/// Stores the message at the next position. `None`: this sender has posted this `client_id` before, and nothing changed.
-fn insert(
-    batch: &mut Batch<'_>,
-    slot: Slot,
-    member: usize,
-    mut post: PostMessage,
-    shown: Shown,
-) -> rusqlite::Result<Option<Written>> {
-    let conversation = batch.cache.get(slot);
-    let seq = batch.log.head + 1;
-    // Ids increase with `seq`, also within a millisecond and while the clock shows an earlier time than the newest message:
-    // if the high half would be smaller than the last one, the last one is used, and the `seq` in the low half decides.
-    let drawn = MessageId::of(post.draft.created_at.min(UnixMs(ID_MS_MAX)), post.random, seq);
-    let id = Id::from_halves(drawn.high().max(batch.log.newest_id_high), seq);
-    let created_at = id.unix_ms();
-    let n = conversation.last_n + 1;
-    let draft = &post.draft;
-    let (key, sender) = (conversation.key, conversation.members[member].profile_key);
-    let (row, (id_high, _), position, (high, low)) = (int(seq), halves(id), int(n), halves(draft.client_id));
-    let stored = if draft.reply_to.is_none() && shown.files.is_empty() {
-        let statement = match &mut batch.insert {
-            Some(statement) => statement,
-            none => none.insert(batch.conn.prepare_cached(insert!("", ""))?),
-        };
-        statement.execute((row, id_high, key, position, sender, high, low, &draft.body))?
-    } else {
-        let (reply_to, has_files) =
-            (draft.reply_to.map(|id| int(id.seq())), (!shown.files.is_empty()).then_some(1));
-        batch.conn.prepare_cached(insert!(", reply_to, has_files", ", ?9, ?10"))?.execute((
-            row,
-            id_high,
-            key,
-            position,
-            sender,
-            high,
-            low,
-            &draft.body,
-            reply_to,
-            has_files,
-        ))?
-    };
-    if stored == 0 {
-        return Ok(None);
-    }
-    let message = post.draft_mut();
-    message.id = id;
-    message.conversation = conversation.id;
-    (message.n, message.seq, message.rev) = (n, seq, seq);
-    message.attachments = shown.files.into_iter().map(|(_, file)| file).collect();
-    message.mentions = shown.mentions.into_iter().map(|(_, who)| who).collect();
-    message.created_at = created_at;
-    let message = post.draft;
-    let event =
-        Event { seq, audience: conversation.everyone(), fact: Fact::MessagePosted(Arc::clone(&message)) };
-    batch.log.newest_id_high = id.high();
-    batch.next_seq();
-    let conversation = batch.cache.change(slot);
-    conversation.last_n = n;
-    conversation.last_seq = seq;
-    conversation.activity = seq;
-    batch.cache.change_member(slot, member).read_n = n;
-    Ok(Some(Written {
-        result: Ok(Answer::PostMessage(Posted {
-            message: PostedMessage::Complete(message),
-            duplicate: false,
-        })),
-        events: event.into(),
-    }))
-}
-
-/// The message that this sender posted under this `client_id` before, as it is now.
-fn original(conn: &Connection, sender_key: i64, client_id: ClientId) -> rusqlite::Result<Option<Written>> {
-    let (client_high, client_low) = halves(client_id);
-    let found = conn
-        .prepare_cached(
-            "SELECT m.seq, m.id_high, m.n, c.id, EXISTS (SELECT 1 FROM memberships s \
-             WHERE s.profile = m.sender AND s.conversation = m.conversation) \
-             FROM messages m JOIN conversations c ON c.key = m.conversation \
-             WHERE m.client_high = ?1 AND m.client_low = ?2 AND m.sender = ?3",
-        )?
-        .query_row((client_high, client_low, sender_key), |row| {
-            let seq = number(row, 0)?;
-            let stub = PostedStub { id: joined(row.get(1)?, int(seq)), client_id, n: number(row, 2)?, seq };
-            Ok((stub, id(row, 3)?, row.get::<_, bool>(4)?))
-        })
-        .optional()?;
-    let Some((stub, conversation, stayed)) = found else { return Ok(None) };
-    let message = if stayed {
-        let message = of_seq(conn, &mut Names::default(), conversation, stub.seq)?;
-        PostedMessage::Complete(Arc::new(message.ok_or(rusqlite::Error::QueryReturnedNoRows)?))
-    } else {
-        PostedMessage::Left(Box::new(stub))
-    };
-    Ok(Some(Written {
-        result: Ok(Answer::PostMessage(Posted { message, duplicate: true })),
-        events: Events::None,
-    }))
-}
-
-// ---- reading -------------------------------------------------------------------------------------
 
 pub fn list(conn: &Connection, list: ListMessages) -> Result<MessagePage, Stop> {
     let readable = conversations::readable(conn, list.viewer, list.conversation)?;

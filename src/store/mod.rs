@@ -40,6 +40,7 @@ mod migrations;
 mod offline;
 mod outbox;
 mod page;
+mod posting;
 mod presence;
 mod profiles;
 mod push;
