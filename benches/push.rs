@@ -61,7 +61,7 @@ fn main() -> ExitCode {
     let mut without = Side::start(None);
     let mut with = Side::start(Some(&service));
     let mut rounds: [Vec<Round>; 2] = [Vec::new(), Vec::new()];
-    let (pushes_before, began) = (with.metric("natter_pushes_total"), Instant::now());
+    let (pushes_before, began) = (with.http.metric("natter_pushes_total"), Instant::now());
     let mut loaded = Duration::ZERO;
     for _ in 0..pairs {
         rounds[0].push(without.round());
@@ -69,7 +69,7 @@ fn main() -> ExitCode {
         rounds[1].push(with.round());
         loaded += start.elapsed();
     }
-    let pushes = with.metric("natter_pushes_total") - pushes_before;
+    let pushes = with.http.metric("natter_pushes_total") - pushes_before;
     println!("{pairs} pairs of {} s at {RATE} posts/s, {} s", ROUND.as_secs(), began.elapsed().as_secs());
     for (name, rounds) in ["without", "with"].iter().zip(&rounds) {
         let of = |value: fn(&Round) -> f64| median(rounds.iter().map(value).collect());
@@ -84,7 +84,7 @@ fn main() -> ExitCode {
     for (name, side) in [("without", &without), ("with", &with)] {
         println!("  memory {name}: {} KiB", side.natter.memory_kib("VmRSS:").unwrap_or_default());
     }
-    let failed = with.metric("natter_push_failures_total");
+    let failed = with.http.metric("natter_push_failures_total");
     assert_eq!(failed, 0, "notifications failed");
     assert!(pushes > 0, "nothing was pushed, so nothing is measured");
     let ratios = |value: fn(&Round) -> f64| -> Vec<f64> {
@@ -138,12 +138,6 @@ impl Side {
             p99_ms: seen.times[count * 99 / 100].as_secs_f64() * 1e3,
             cpu_us: cpu.as_secs_f64() * 1e6 / count as f64,
         }
-    }
-
-    fn metric(&mut self, name: &str) -> u64 {
-        let metrics = self.http.ask("GET", "/metrics", &[], None).expect("a response");
-        let line = metrics.text().lines().find(|line| line.starts_with(&format!("{name} "))).expect(name);
-        line.rsplit(' ').next().and_then(|value| value.parse().ok()).expect("a number")
     }
 }
 

@@ -31,14 +31,6 @@ impl Drop for SmallDisk {
     }
 }
 
-/// The value of one series in `/metrics`.
-fn metric(http: &mut Http, series: &str) -> u64 {
-    let metrics = http.ask("GET", "/metrics", &[], None).expect("a response");
-    let text = metrics.text();
-    let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-    line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {series} in {text}"))
-}
-
 #[test]
 fn readiness_follows_the_disk() {
     let dir = TestDir::new();
@@ -57,7 +49,7 @@ fn readiness_follows_the_disk() {
         (ready.status, ready.at("data.status"), ready.at("data.reason")),
         (200, "ready".into(), "null".into())
     );
-    assert_eq!((metric(&mut http, "natter_storage_ready"), metric(&mut http, disk_full)), (1, 0));
+    assert_eq!((http.metric("natter_storage_ready"), http.metric(disk_full)), (1, 0));
 
     let filler = disk.0.join("filler");
     let mut file = File::create(&filler).expect("a file");
@@ -90,8 +82,8 @@ fn readiness_follows_the_disk() {
     );
     assert_eq!((unready.at("retry"), unready.field("retry-after")), ("true".into(), Some("1")));
     assert_ne!(unready.at("errors.disk_full"), "null");
-    assert_eq!(metric(&mut http, "natter_storage_ready"), 0);
-    let counted = metric(&mut http, disk_full);
+    assert_eq!(http.metric("natter_storage_ready"), 0);
+    let counted = http.metric(disk_full);
     assert!(counted > 0);
     // The event loop runs, and reads need no space.
     assert_eq!(http.ask("GET", "/healthz", &[], None).expect("a response").status, 200);
@@ -101,12 +93,12 @@ fn readiness_follows_the_disk() {
     let again = http.ask_as(&ann, "POST", "/api/v1/messages", Some(&body)).expect("a response");
     assert_eq!(again.code(), "storage_full");
     let mut http = Http::connect(natter.address);
-    assert!(metric(&mut http, disk_full) > counted, "each refusal counts");
+    assert!(http.metric(disk_full) > counted, "each refusal counts");
 
     // Space again, and no client writes: the server becomes ready by itself.
     fs::remove_file(&filler).expect("freed");
     until("it is ready again", || http.ask("GET", "/readyz", &[], None).expect("a response").status == 200);
-    assert_eq!(metric(&mut http, "natter_storage_ready"), 1);
+    assert_eq!(http.metric("natter_storage_ready"), 1);
     let body = post_to(&bob.profile, &id, &"word ".repeat(700));
     let posted = http.ask_as(&ann, "POST", "/api/v1/messages", Some(&body)).expect("a response");
     assert_eq!(

@@ -15,7 +15,7 @@ use rustls::pki_types::pem::PemObject;
 
 use super::reload::{DETACHED, is_detachable};
 use super::support::TestDir;
-use super::support::http::request;
+use super::support::http::{request, series};
 use super::support::net::{Http, PATIENCE, Ws};
 use super::support::process::{Launch, Natter, Signal};
 use super::support::tls::{self, TlsStream};
@@ -37,8 +37,7 @@ fn get(stream: &mut TlsStream, path: &str) -> String {
 
 fn metric(address: SocketAddr, name: &str) -> u64 {
     let response = get(&mut tls::connect(address, &tls::config()).expect("a handshake"), "/metrics");
-    let line = response.lines().find(|line| line.starts_with(name)).expect(name);
-    line.rsplit(' ').next().and_then(|value| value.parse().ok()).expect("a number")
+    series(&response, name)
 }
 
 /// The certificate that a new connection is shown.

@@ -53,12 +53,6 @@ impl Stage {
         self.natter = self.launch.start();
         self.http = Http::connect(self.natter.address);
     }
-
-    fn metric(&mut self, name: &str) -> u64 {
-        let metrics = self.http.ask("GET", "/metrics", &[], None).expect("a response");
-        let line = metrics.text().lines().find(|line| line.starts_with(&format!("{name} "))).expect(name);
-        line.rsplit(' ').next().and_then(|value| value.parse().ok()).expect("a number")
-    }
 }
 
 #[test]
@@ -93,7 +87,7 @@ fn a_notification_is_encrypted_signed_and_says_what_was_asked_for() {
     assert_ne!(later.body[21..86], arrived.body[21..86], "each message has a key of its own");
     let text = s.browser.decrypt(&later.body);
     assert!(!text.contains("three") && at(&text, "n") == "3", "{text}");
-    until("it is counted", || s.metric("natter_pushes_total") == 2);
+    until("it is counted", || s.http.metric("natter_pushes_total") == 2);
     // The key outlives the process.
     s.natter.signal(Signal::Term);
     assert!(s.natter.wait().success());
@@ -134,8 +128,8 @@ fn a_push_service_that_is_gone_moved_slow_or_endless_delays_nobody() {
         ["/a/bob", "/gone/x", "/huge/x", "/moved/x", "/slow/x"],
         "and nothing follows a redirect"
     );
-    until("the end of an endless answer is not waited for", || s.metric("natter_pushes_total") == 2);
-    until("a refusal is counted", || s.metric("natter_push_failures_total") >= 1);
+    until("the end of an endless answer is not waited for", || s.http.metric("natter_pushes_total") == 2);
+    until("a refusal is counted", || s.http.metric("natter_push_failures_total") >= 1);
     let gone = &people[3];
     until("a subscription that is gone is removed", || {
         let sessions = s.http.ask_as(gone, "GET", "/api/v1/user/sessions", None).expect("a response");
@@ -156,7 +150,7 @@ fn no_private_address_is_reached_through_a_name() {
     let made = s.http.ask_as(&bob, "PUT", "/api/v1/push", Some(&named)).expect("a response");
     assert_eq!(made.status, 200, "{}", made.text());
     s.post(&ann, &bob, "hello");
-    until("the try has failed", || s.metric("natter_push_failures_total") == 1);
+    until("the try has failed", || s.http.metric("natter_push_failures_total") == 1);
     assert!(s.service.arrived.try_recv().is_err());
 }
 

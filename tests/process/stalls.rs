@@ -27,24 +27,17 @@ fn with_a_log_without_a_reader(launch: &Launch) -> (Natter, std::io::PipeReader)
     (natter, reader)
 }
 
-fn metric(http: &mut Http, name: &str) -> u64 {
-    let response = http.ask("GET", "/metrics", &[], None).expect("a response");
-    let text = response.text();
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    line.and_then(|count| count.parse().ok()).unwrap_or_else(|| panic!("no {name}"))
-}
-
 #[test]
 fn a_log_without_a_reader_does_not_stop_the_server() {
     const DROPPED: &str = "natter_log_lines_dropped_total";
     let dir = TestDir::new();
     let (mut natter, log) = with_a_log_without_a_reader(&Launch::new(dir.path()));
     let mut http = Http::connect(natter.address);
-    assert_eq!(metric(&mut http, DROPPED), 0);
+    assert_eq!(http.metric(DROPPED), 0);
     // Each request is a line. The pipe holds 64 KiB, the queue about ten thousand lines.
     let many = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n".repeat(100);
     let mut asked = 0;
-    while metric(&mut http, DROPPED) == 0 {
+    while http.metric(DROPPED) == 0 {
         http.send(&many).expect("sent");
         for _ in 0..100 {
             assert_eq!(http.response(false).expect("a connection").expect("a response").status, 200);
@@ -67,7 +60,7 @@ fn dropped_lines_are_reported_when_the_log_is_read_again() {
     let dir = TestDir::new();
     let (mut natter, log) = with_a_log_without_a_reader(&Launch::new(dir.path()));
     let mut http = Http::connect(natter.address);
-    while metric(&mut http, "natter_log_lines_dropped_total") == 0 {
+    while http.metric("natter_log_lines_dropped_total") == 0 {
         (0..500).for_each(|_| drop(http.ask("GET", "/healthz", &[], None).expect("a response")));
     }
     let reading =

@@ -102,13 +102,6 @@ fn an_event_stream_ends_with_its_token_and_with_its_session() {
     assert_eq!(world.server.load(), (0, 0, 0));
 }
 
-fn metric(world: &mut World, name: &str) -> usize {
-    let response = world.ask("GET", "/metrics", &[], None);
-    let text = response.text();
-    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name}"))
-}
-
 /// Opens streams whose peers never read.
 fn readers_that_never_read(world: &mut World, peer: &str, person: &Person) -> Vec<ConnId> {
     let mut all = Vec::new();
@@ -134,7 +127,7 @@ fn a_large_event_is_in_memory_once_however_many_streams_wait_for_it() {
     let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
     let stalled = readers_that_never_read(&mut world, "192.0.2.1", &bob);
     post_many(&mut world, &ann, &bob, 20, &"x".repeat(4_000));
-    let held = metric(&mut world, "natter_send_queues_bytes");
+    let held = world.metric("natter_send_queues_bytes");
     // The text of each event once, and a reference per stream; without sharing it would be 3 MiB.
     assert!((80_000..200_000).contains(&held), "{held}");
     for conn in stalled {
@@ -142,7 +135,7 @@ fn a_large_event_is_in_memory_once_however_many_streams_wait_for_it() {
         let (text, _) = text(&mut world, conn);
         assert_eq!(text.matches("event: message.posted").count(), 20, "each stream gets its own copy");
     }
-    assert_eq!(metric(&mut world, "natter_send_queues_bytes"), 0);
+    assert_eq!(world.metric("natter_send_queues_bytes"), 0);
 }
 
 #[test]
@@ -169,7 +162,7 @@ fn the_queues_of_one_address_have_a_bound_together() {
     let held: usize = stalled.iter().map(|conn| world.server.send_queue(*conn).expect("open").memory()).sum();
     assert!(held <= natter::server::streams::backlog::QUEUES_OF_ADDRESS_MAX, "{held}");
     assert_eq!(text(&mut world, reading).0.matches("event: message.posted").count() as u128, posts);
-    assert!(metric(&mut world, "natter_streams_cut_total") > 0);
+    assert!(world.metric("natter_streams_cut_total") > 0);
 }
 
 /// Deadlines are monotonic instants, but tokens expire by the calendar: a clock that was set a day ahead ends them all.

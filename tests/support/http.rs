@@ -53,6 +53,12 @@ pub fn text_at(value: &Value<'_>, path: &str) -> String {
     }
 }
 
+/// The value of one series in the text of `/metrics`: its name, with its labels if it has some.
+pub fn series(text: &str, series: &str) -> u64 {
+    let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {series} in {text}"))
+}
+
 /// Takes the complete responses from the front of `bytes`; an incomplete one stays.
 pub fn responses(bytes: &mut Vec<u8>, is_head: bool) -> Vec<Response> {
     std::iter::from_fn(|| next_response(bytes, is_head)).collect()
@@ -148,6 +154,11 @@ impl World {
     pub fn ask_as(&mut self, person: &Person, method: &str, path: &str, body: Option<&str>) -> Response {
         let bearer = format!("Bearer {}", person.access);
         self.ask(method, path, &[("Authorization", &bearer)], body)
+    }
+
+    /// The value of one series of `/metrics`.
+    pub fn metric(&mut self, name: &str) -> u64 {
+        series(self.ask("GET", "/metrics", &[], None).text(), name)
     }
 
     /// Another session of a member who signed up.

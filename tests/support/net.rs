@@ -11,7 +11,7 @@ use natter::base::json;
 use tungstenite::protocol::{CloseFrame, Role};
 use tungstenite::{Error, Message, WebSocket};
 
-use super::http::{Person, Response, next_response, request, text_at};
+use super::http::{Person, Response, next_response, request, series, text_at};
 use super::observer::Observer;
 
 /// How long a client waits before the test fails: far longer than any delay on a busy machine.
@@ -125,6 +125,11 @@ impl Http {
     ) -> io::Result<Response> {
         let bearer = format!("Bearer {}", person.access);
         self.ask(method, path, &[("Authorization", &bearer)], body)
+    }
+
+    /// The value of one series of `/metrics`.
+    pub fn metric(&mut self, name: &str) -> u64 {
+        series(self.ask("GET", "/metrics", &[], None).expect("a response").text(), name)
     }
 
     pub fn sign_up(&mut self, name: &str) -> Person {
