@@ -29,7 +29,7 @@
 //! Invariant: a step that does not succeed in time fails with a picture of the page, in `target/browser`.
 
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use natter::base::json;
 
@@ -38,6 +38,9 @@ use crate::support::net::at;
 
 /// Times that a file is dropped until the page gets it.
 const DROPS_MAX: usize = 10;
+
+/// The time after which a dropped file that the page has not noticed is dropped again.
+const DROP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Width, height, and whether it is a phone.
 pub const DESKTOP: (u32, u32, bool) = (1280, 800, false);
@@ -326,7 +329,8 @@ impl Page {
                return seen; })(); 1",
         );
         // Chromium ends a drag by a `dragleave` if its own process has not yet got the page's answer to a `dragover`, which
-        // comes on another way than what the page says here. A person would drop the file again.
+        // comes on another way than what the page says here. The page notices nothing at all if the element under the
+        // file has left the document in between. A person would drop the file again.
         for _ in 0..DROPS_MAX {
             self.eval(chromium, "window.seen.dragover = 0; 1");
             drag(chromium, "dragEnter");
@@ -337,10 +341,14 @@ impl Page {
             self.settle(chromium);
             self.eval(chromium, "window.seen.dragleave = window.seen.drop = 0; 1");
             drag(chromium, "drop");
-            self.wait(chromium, "the end of the drag", "window.seen.drop + window.seen.dragleave > 0");
+            let until = Instant::now() + DROP_PATIENCE;
+            while self.eval(chromium, "window.seen.drop + window.seen.dragleave") == "0" && Instant::now() < until {
+                std::thread::sleep(GLANCE);
+            }
             if self.eval(chromium, "window.seen.drop") != "0" {
                 return;
             }
+            drag(chromium, "dragCancel");
         }
         panic!("{}: no drop reached the page", self.name);
     }

@@ -13,27 +13,28 @@ import { icon } from '../icons.js';
 export function fileDrop(element, mayWrite, attach) {
   const sign = h('div.drop', { hidden: true }, icon('attach'), t('chat.drop'));
   element.append(sign);
-  // Each element that is entered is left again, those inside of it too.
-  let depth = 0;
-  /** @param {number} change */
-  const show = (change) => {
-    depth = Math.max(0, depth + change);
-    sign.hidden = depth === 0;
-  };
   /**
-   * @param {'dragenter' | 'dragleave' | 'dragover' | 'drop'} name
+   * @param {'dragleave' | 'dragover' | 'drop'} name
    * @param {(event: DragEvent) => void} act
    */
   const on = (name, act) =>
     element.addEventListener(name, (event) => {
       if (event.dataTransfer?.types.includes('Files') && mayWrite()) act(event);
     });
-  on('dragenter', () => show(1));
-  on('dragleave', () => show(-1));
-  on('dragover', (event) => event.preventDefault());
+  on('dragover', (event) => {
+    event.preventDefault();
+    sign.hidden = false;
+  });
+  on('dragleave', (event) => {
+    const entered = event.relatedTarget;
+    if (!(entered instanceof Node && element.contains(entered))) sign.hidden = true;
+  });
   on('drop', (event) => {
     event.preventDefault();
-    show(-depth);
+    sign.hidden = true;
     attach([...(event.dataTransfer?.files ?? [])]);
   });
+  // An element that leaves the document under the file is left without a `dragleave` that arrives here. No pointer moves
+  // while something is dragged: one that moves says that the drag has ended.
+  element.addEventListener('pointermove', () => (sign.hidden = true));
 }
