@@ -1,6 +1,6 @@
 //! Puts the web client and the API documents into the binary, as a table of Rust in `OUT_DIR/client.rs`.
 //!
-//! The table has the files of `src/site/client`, the modules joined into one script for the page and one for its worker; the page of `/docs`, which is `protocol.md`, the README's tour and `reference.md` as
+//! The table has the files of `src/site/client`, the modules joined into scripts as `bundle.rs` says; the page of `/docs`, which is `protocol.md`, the README's tour and `reference.md` as
 //! HTML; and the two documents for machines without their white space. Each is stored as gzip alone, with a strong entity tag.
 //!
 //! Owns gzip and the hash of tags and version; changes what a file says only where it names others, whose paths get the
@@ -41,6 +41,7 @@ fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo names OUT_DIR"));
     let mut files = Vec::new();
     gather(Path::new(CLIENT), "", &mut files);
+    let languages = languages(&files);
     let mut files = join_modules(files);
     let version = version(&files);
     let versioned = format!("/client/{version}/");
@@ -49,8 +50,8 @@ fn main() {
         if [INDEX, MANIFEST, WORKER].contains(&path.as_str()) {
             let text = std::str::from_utf8(bytes).expect("a text is UTF-8");
             let quotes = ['"', '\''].map(|quote| (format!("{quote}/client/"), format!("{quote}{versioned}")));
-            *bytes =
-                quotes.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to)).into_bytes();
+            let text = quotes.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to));
+            *bytes = text.replace("name=\"languages\" content=\"\"", &languages).into_bytes();
         } else if path.ends_with(".css") {
             *bytes = without_comments(bytes);
         }
@@ -102,18 +103,36 @@ fn without_comments(style: &[u8]) -> Vec<u8> {
     out.into_bytes()
 }
 
-/// The modules among the files, as one file with the name of the first that runs.
+/// The modules among the files, joined into scripts with the names of their first modules.
 fn join_modules(files: Vec<(String, Vec<u8>)>) -> Vec<(String, Vec<u8>)> {
     let (scripts, mut rest): (Vec<_>, Vec<_>) =
         files.into_iter().partition(|(path, _)| path.ends_with(".js"));
     let text = |bytes| String::from_utf8(bytes).expect("a module is UTF-8");
     let modules = scripts.into_iter().map(|(path, bytes)| (path, text(bytes))).collect();
-    let entries = [ENTRY, WORKER];
-    for (entry, script) in entries.into_iter().zip(bundle::bundle(&modules, &entries)) {
-        rest.push((entry.to_owned(), script.into_bytes()));
-    }
+    let scripts = bundle::bundle(&modules, ENTRY, Some(WORKER));
+    rest.extend(scripts.into_iter().map(|(path, script)| (path, script.into_bytes())));
     rest.sort();
     rest
+}
+
+/// The attributes of the page's element that lists the languages: the code and the own name of each file.
+fn languages(files: &[(String, Vec<u8>)]) -> String {
+    let mut list: Vec<String> = files
+        .iter()
+        .filter_map(|(path, bytes)| {
+            let code =
+                path.strip_prefix(bundle::LANGUAGES)?.strip_suffix(".js").expect("a language is a script");
+            let text = std::str::from_utf8(bytes).expect("a language is UTF-8");
+            let name =
+                text.lines().find_map(|line| line.strip_prefix("export const name = '")?.strip_suffix("';"));
+            let name = name.unwrap_or_else(|| panic!("{path}: no name"));
+            assert!(code.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'), "{path}: no language tag");
+            assert!(!name.contains(['"', '&', '<', ',', '\\']), "{path}: {name}");
+            Some(format!("{code} {name}"))
+        })
+        .collect();
+    list.sort();
+    format!("name=\"languages\" content=\"{}\"", list.join(", "))
 }
 
 /// JSON without the white space between its tokens.

@@ -267,7 +267,9 @@ fn arabic_mirrors_the_page() {
     let page = stage.sign_up("Layla");
     let c = &mut stage.chromium;
     let list_is_left = "document.querySelector('nav').getBoundingClientRect().left === 0";
+    let loaded = "performance.getEntriesByType('resource').map((it) => it.name.split('/lang/')[1]).filter(Boolean).join()";
     assert_eq!(page.eval(c, list_is_left), "true");
+    assert_eq!(page.eval(c, loaded), "en.js");
     page.click(c, "open-settings");
     page.click(c, "tab-look");
     page.click(c, "lang-ar");
@@ -283,6 +285,7 @@ fn arabic_mirrors_the_page() {
     page.must(c, "Page.reload", "{}");
     page.wait(c, "again", ONLINE);
     page.wait(c, "kept", "document.documentElement.dir === 'rtl'");
+    assert_eq!(page.eval(c, loaded), "ar.js");
     page.has_no_faults(c);
 }
 

@@ -1,5 +1,8 @@
-//! Joins the client's modules into one script for the page and one for its worker: one request and one dictionary for gzip, where 50
-//! files were 80 kB and 9 rounds.
+//! Joins the client's modules into one script for the page, one for its worker, and one for each part that the page loads when it
+//! is first used: one request and one dictionary for gzip, where 50 files were 80 kB and 9 rounds.
+//!
+//! A part is a module that another imports by `import('…')`, and each language. It has no module of the page or of another part,
+//! since each script would have its own variables of it: what it needs of them, its callers pass.
 //!
 //! `build.rs` uses it, so it knows nothing of this crate. It understands the form that the formatter gives imports and exports at
 //! the start of a line, and panics on any other. Each module becomes a function that returns its exports, after those it imports.
@@ -10,14 +13,40 @@ use std::collections::BTreeMap;
 /// Modules by their path from the client's root, such as `ui/dom.js`.
 pub type Modules = BTreeMap<String, String>;
 
-/// The script that runs each of `entries`, without comments and indentation, which no browser reads.
-pub fn bundle(modules: &Modules, entries: &[&str]) -> Vec<String> {
+/// The folder whose modules are the languages.
+pub const LANGUAGES: &str = "lang/";
+
+/// The scripts that run `page` and `worker`, and those of the parts, each with the path of its first module; without comments and
+/// indentation, which no browser reads.
+pub fn bundle(modules: &Modules, page: &str, worker: Option<&str>) -> Vec<(String, String)> {
+    let languages = modules.keys().filter(|path| path.starts_with(LANGUAGES)).cloned();
     let (mut unused, mut scripts) = (modules.keys().collect::<Vec<_>>(), Vec::new());
-    for entry in entries {
-        let mut bundle = Bundle { modules, order: Vec::new(), open: Vec::new(), out: String::new() };
-        bundle.add(entry);
+    let mut entries: Vec<String> = worker.map(str::to_owned).into_iter().chain([page.to_owned()]).collect();
+    let (mut at, mut of_page) = (0, Vec::new());
+    entries.extend(languages);
+    while let Some(entry) = entries.get(at).cloned() {
+        at += 1;
+        let mut bundle =
+            Bundle { modules, order: Vec::new(), open: Vec::new(), parts: Vec::new(), out: String::new() };
+        let exports = bundle.add(&entry);
+        if worker != Some(&*entry) {
+            let twice = bundle.order.iter().find(|path| of_page.contains(*path));
+            assert!(twice.is_none(), "{twice:?} would be loaded twice, the second time by {entry}");
+            of_page.extend(bundle.order.iter().cloned());
+            let new: Vec<String> = bundle.parts.into_iter().filter(|it| !entries.contains(it)).collect();
+            entries.extend(new);
+        } else {
+            assert!(bundle.parts.is_empty(), "a worker cannot import() {:?}", bundle.parts);
+        }
         unused.retain(|path| !bundle.order.contains(*path));
-        scripts.push(bundle.out);
+        if entry != page && worker != Some(&*entry) {
+            bundle.out.push_str(&format!(
+                "export const {{{}}}=m{};\n",
+                exports.join(","),
+                bundle.order.len() - 1
+            ));
+        }
+        scripts.push((entry, bundle.out));
     }
     assert!(unused.is_empty(), "no module imports {unused:?}");
     scripts
@@ -25,6 +54,8 @@ pub fn bundle(modules: &Modules, entries: &[&str]) -> Vec<String> {
 
 struct Bundle<'a> {
     modules: &'a Modules,
+    /// Those that are imported when they are first used.
+    parts: Vec<String>,
     /// Those that are in `out`; the position names the variable of a module's exports.
     order: Vec<String>,
     /// Those that wait for what they import.
@@ -34,10 +65,16 @@ struct Bundle<'a> {
 
 impl Bundle<'_> {
     /// The name of the variable with the module's exports.
-    fn add(&mut self, path: &str) -> String {
-        if let Some(at) = self.order.iter().position(|done| done == path) {
-            return format!("m{at}");
+    fn variable(&mut self, path: &str) -> String {
+        if !self.order.iter().any(|done| done == path) {
+            self.add(path);
         }
+        let at = self.order.iter().position(|done| done == path);
+        format!("m{}", at.expect("it was added"))
+    }
+
+    /// The names that the module exports.
+    fn add(&mut self, path: &str) -> Vec<String> {
         assert!(!self.open.iter().any(|open| open == path), "{path} imports itself: {:?}", self.open);
         self.open.push(path.to_owned());
         let text = self.modules.get(path).unwrap_or_else(|| panic!("no module {path}: {:?}", self.open));
@@ -53,21 +90,40 @@ impl Bundle<'_> {
                 }
             } else if let Some(rest) = line.strip_prefix("export ") {
                 exports.push(exported(path, rest));
-                body.push_str(&format!("{}\n", rest.trim_end()));
+                let rest = self.late(path, rest.trim_end());
+                body.push_str(&format!("{rest}\n"));
             } else if !code.is_empty() {
                 assert!(
                     code.matches('`').count().is_multiple_of(2),
                     "{path}: a template of two lines: {code}"
                 );
-                body.push_str(&format!("{code}\n"));
+                body.push_str(&format!("{}\n", self.late(path, code)));
             }
         }
         self.open.pop();
         let name = format!("m{}", self.order.len());
         self.order.push(path.to_owned());
-        let exports = exports.join(",");
-        self.out.push_str(&format!("const {name}=(()=>{{\n{head}{body}return{{{exports}}};\n}})();\n"));
-        name
+        let list = exports.join(",");
+        self.out.push_str(&format!("const {name}=(()=>{{\n{head}{body}return{{{list}}};\n}})();\n"));
+        exports
+    }
+
+    /// `import('../x.js')` with the path from the client's root, where the script is. One whose path has a variable names a
+    /// language.
+    fn late(&mut self, from: &str, code: &str) -> String {
+        const CALL: &str = "import('";
+        let Some((before, rest)) = code.split_once(CALL) else {
+            let is_language = code.contains(&format!("import(`./{LANGUAGES}${{")) && !from.contains('/');
+            assert!(is_language || !code.contains("import(`"), "{from}: {code}");
+            return code.to_owned();
+        };
+        let (path, after) = rest.split_once("')").unwrap_or_else(|| panic!("{from}: {code}"));
+        let part = resolve(from, path);
+        assert!(self.modules.contains_key(&part), "{from}: no module {part}");
+        if !self.parts.contains(&part) {
+            self.parts.push(part.clone());
+        }
+        format!("{before}{CALL}./{part}'){after}")
     }
 
     /// `import { a, b as c } from './x.js';` as a declaration of the same names.
@@ -77,7 +133,7 @@ impl Bundle<'_> {
             .trim_end_matches("';")
             .split_once(" from '")
             .unwrap_or_else(|| panic!("{from}: {statement}"));
-        let module = self.add(&resolve(from, path));
+        let module = self.variable(&resolve(from, path));
         match names.strip_prefix("* as ") {
             Some(name) => format!("const {name}={module};\n"),
             None => format!("const {}={module};\n", names.replace(" as ", ":")),
@@ -165,7 +221,7 @@ mod tests {
         let expect = "const m0=(()=>{\nconst hidden = 1;\nconst a = hidden;\nconst b = 2;\nreturn{a,b};\n})();\n\
              const m1=(()=>{\nconst { a }=m0;\nfunction h(x) {\nreturn a + x;\n}\nreturn{h};\n})();\n\
              const m2=(()=>{\nconst dom=m1;\nconst {a,b:c,}=m0;\ndom.h(a, c);\nreturn{};\n})();\n";
-        assert_eq!(bundle(&modules, &["app.js"]), [expect]);
+        assert_eq!(bundle(&modules, "app.js", None), [("app.js".to_owned(), expect.to_owned())]);
     }
 
     #[test]
@@ -178,13 +234,13 @@ mod tests {
     #[should_panic(expected = "imports itself")]
     fn a_circle_of_imports_is_refused() {
         let text = "import { b } from './b.js';\nexport const a = b;\n";
-        bundle(&modules(&[("a.js", text), ("b.js", &text.replace("b.js", "a.js"))]), &["a.js"]);
+        bundle(&modules(&[("a.js", text), ("b.js", &text.replace("b.js", "a.js"))]), "a.js", None);
     }
 
     #[test]
     #[should_panic(expected = "no module imports")]
     fn a_module_that_is_not_used_is_refused() {
-        bundle(&modules(&[("a.js", ""), ("b.js", "")]), &["a.js"]);
+        bundle(&modules(&[("a.js", ""), ("b.js", "")]), "a.js", None);
     }
 
     #[test]
@@ -195,8 +251,41 @@ mod tests {
             ("worker.js", "b('worker');\n"),
             ("util.js", "export const a = 1;\n"),
         ]);
-        let [app, worker] = bundle(&modules, &["app.js", "worker.js"]).try_into().expect("two scripts");
+        let [(_, worker), (_, app)] =
+            bundle(&modules, "app.js", Some("worker.js")).try_into().expect("two scripts");
         assert!(app.contains("const a = 1;") && app.contains("a('app')"), "{app}");
         assert_eq!(worker, "const m0=(()=>{\nb('worker');\nreturn{};\n})();\n");
+    }
+
+    #[test]
+    fn a_part_and_a_language_are_scripts_of_their_own_that_export() {
+        let modules = modules(&[
+            ("app.js", "import { f } from './ui/a.js';\nf(await import(`./lang/${code}.js`));\n"),
+            ("ui/a.js", "export const f = () => import('../ui/late.js').then(run);\n"),
+            ("ui/late.js", "import { x } from './own.js';\nexport const a = x;\nexport function b() {}\n"),
+            ("ui/own.js", "export const x = 1;\n"),
+            ("lang/en.js", "export const name = 'English';\n"),
+        ]);
+        let scripts: Modules = bundle(&modules, "app.js", None).into_iter().collect();
+        let paths: Vec<&str> = scripts.keys().map(String::as_str).collect();
+        assert_eq!(paths, ["app.js", "lang/en.js", "ui/late.js"]);
+        assert!(
+            scripts["app.js"].contains("() => import('./ui/late.js').then(run)"),
+            "{}",
+            scripts["app.js"]
+        );
+        assert!(scripts["ui/late.js"].ends_with("\nexport const {a,b}=m1;\n"), "{}", scripts["ui/late.js"]);
+        assert!(scripts["lang/en.js"].ends_with("\nexport const {name}=m0;\n"), "{}", scripts["lang/en.js"]);
+    }
+
+    #[test]
+    #[should_panic(expected = "would be loaded twice")]
+    fn a_module_of_the_page_is_no_module_of_a_part() {
+        let modules = modules(&[
+            ("app.js", "import { a } from './a.js';\na(import('./late.js'));\n"),
+            ("late.js", "import { a } from './a.js';\nexport const b = a;\n"),
+            ("a.js", "export const a = 1;\n"),
+        ]);
+        bundle(&modules, "app.js", None);
     }
 }

@@ -17,7 +17,7 @@ interface Asked extends Lasting {
 }
 
 interface Told extends Lasting {
-  readonly data: { kind?: string } | null;
+  readonly data: { kind?: string; lang?: unknown } | null;
   readonly source: { postMessage(message: unknown): void } | null;
 }
 

@@ -342,7 +342,9 @@ impl Page {
             self.eval(chromium, "window.seen.dragleave = window.seen.drop = 0; 1");
             drag(chromium, "drop");
             let until = Instant::now() + DROP_PATIENCE;
-            while self.eval(chromium, "window.seen.drop + window.seen.dragleave") == "0" && Instant::now() < until {
+            while self.eval(chromium, "window.seen.drop + window.seen.dragleave") == "0"
+                && Instant::now() < until
+            {
                 std::thread::sleep(GLANCE);
             }
             if self.eval(chromium, "window.seen.drop") != "0" {

@@ -4,8 +4,8 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { isNotified, noticeOf, outdatedOf, stateOf, unreadOf, wordsOfNotice } from '../../src/site/client/notice.js';
 import { Alerts } from '../../src/site/client/state/alerts.js';
-import { ar } from '../../src/site/client/texts/ar.js';
-import { en } from '../../src/site/client/texts/en.js';
+import { words as ar } from '../../src/site/client/lang/ar.js';
+import { words as en } from '../../src/site/client/lang/en.js';
 
 const ID = '01JB2M3N4P5Q6R7S8T9V0W1X2Y';
 const wordsIn = (table) => ({ message: table['notify.message'], files: table['notify.files'] });

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { isOwn, outdated, storedFor } from '../../src/site/client/worker/shell.js';
+import { isOwn, languageOf, outdated, storedFor } from '../../src/site/client/worker/shell.js';
 
 const ORIGIN = 'https://chat.example.org';
 const FILES = ['/client/0123/app.js', '/client/0123/style.css'];
@@ -12,9 +12,11 @@ test('the page and the files of this version are answered, and nothing else', ()
   assert.equal(stored(`${ORIGIN}/`, { mode: 'navigate' }), '/');
   assert.equal(stored(`${ORIGIN}/#/c/01JB2M3N4P5Q6R7S8T9V0W1X2Y`, { mode: 'navigate' }), '/');
   assert.equal(stored(`${ORIGIN}/client/0123/app.js`), '/client/0123/app.js');
+  // A part that is loaded at its first use.
+  assert.equal(stored(`${ORIGIN}/client/0123/lang/ar.js`), '/client/0123/lang/ar.js');
   for (const path of [
     '/',
-    '/client/0123/other.js',
+    '/client/01234/app.js',
     '/client/4567/app.js',
     '/client/app.js',
     '/client/worker.js',
@@ -48,4 +50,9 @@ test('only whole answers of this version are stored', () => {
 
 test('other versions go, other caches stay', () => {
   assert.deepEqual(outdated(['natter:0123', 'natter:4567', 'other'], 'natter:0123'), ['natter:4567']);
+});
+
+test('a language is a file of this version', () => {
+  assert.deepEqual(languageOf('pt-BR', FILES), ['/client/0123/lang/pt-BR.js']);
+  for (const lang of [undefined, null, '', 7, '../app', 'en/x', 'en?']) assert.deepEqual(languageOf(lang, FILES), []);
 });

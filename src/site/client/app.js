@@ -8,7 +8,7 @@
 //
 // Invariant: the page follows the session in storage, whichever tab changed it.
 
-import { t } from './i18n.js';
+import { lang, speak, t } from './i18n.js';
 import { SIGNAL, TOPIC } from './names.js';
 import { call, signUpPolicy } from './net/http.js';
 import { installed } from './net/installed.js';
@@ -23,6 +23,8 @@ import { endShell, shellView } from './ui/shell.js';
 import { applyTheme } from './ui/theme.js';
 
 /** @typedef {import('./net/session.js').Held} Held */
+
+const RELOAD_MS = 5_000;
 
 const root = /** @type {HTMLElement} */ (document.getElementById('app'));
 /** @type {string | null | undefined} */
@@ -68,7 +70,7 @@ function verify(held, isRequired) {
 /** @param {Held} held */
 async function start(held) {
   installed
-    .start()
+    .start(lang())
     .then(() => push.start(held.profile.id))
     .catch(console.error);
   // What this device knows is shown first.
@@ -81,20 +83,24 @@ async function start(held) {
   );
 }
 
-model.on(TOPIC.notVerified, () => {
-  const held = session.read();
-  model.stop();
-  endShell();
-  if (held) verify(held, true);
-});
-session.on(SIGNAL.ended, (reason) => {
-  if (reason && !farewell.isWanted) farewell.notice = t(reason === REVOKED ? 'auth.revoked' : 'auth.ended');
-});
-session.on(SIGNAL.change, show);
-installed.on(SIGNAL.open, (conversation) => {
-  location.hash = `#/c/${conversation}`;
-});
-link.on(SIGNAL.caughtUp, () => installed.look());
+function begin() {
+  model.on(TOPIC.notVerified, () => {
+    const held = session.read();
+    model.stop();
+    endShell();
+    if (held) verify(held, true);
+  });
+  session.on(SIGNAL.ended, (reason) => {
+    if (reason && !farewell.isWanted) farewell.notice = t(reason === REVOKED ? 'auth.revoked' : 'auth.ended');
+  });
+  session.on(SIGNAL.change, show);
+  installed.on(SIGNAL.open, (conversation) => {
+    location.hash = `#/c/${conversation}`;
+  });
+  link.on(SIGNAL.caughtUp, () => installed.look());
+  show(session.read());
+}
 
 applyTheme();
-show(session.read());
+// The server has another version since it served the page, or is away: its next page names its own files.
+speak().then(begin, () => setTimeout(() => location.reload(), RELOAD_MS));

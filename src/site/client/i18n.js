@@ -1,43 +1,67 @@
 // @ts-check
-// The languages: the choice of the texts, the direction, numbers and times.
+// The languages: the choice of one, its texts and direction, numbers and times.
 //
-// Invariant: a key that is missing in one language falls back to English, never to an empty control.
+// Owns the key `lang` of the local storage. The texts are in `lang/`, one file for each language, and only the file of
+// the language that is shown is loaded.
+// Invariant: `t` is not called before `speak` has loaded a language.
 
 import { phrase } from './phrase.js';
-import { ar } from './texts/ar.js';
-import { en } from './texts/en.js';
 import { local } from './util.js';
 
 const DAY_MS = 86_400_000;
+const FALLBACK = 'en';
 
 /** @typedef {Record<string, import('./phrase.js').Phrase>} Words */
-/** @type {Record<string, Words>} */
-const WORDS = { en, ar };
-let current =
-  local.get('lang') ?? (navigator.languages ?? []).map((tag) => tag.slice(0, 2)).find((tag) => tag in WORDS) ?? 'en';
+/** @typedef {{name: string, dir: 'ltr' | 'rtl', words: Words}} Language */
+
+// The build writes the names of the files into the page.
+const listed = document.querySelector('meta[name=languages]')?.getAttribute('content') ?? '';
+/** Every language, with its own name. @type {Map<string, string>} */
+export const languages = new Map(
+  listed.split(', ').map((entry) => {
+    const [code, ...name] = entry.split(' ');
+    return [code, name.join(' ')];
+  }),
+);
+
+let current = FALLBACK;
+/** @type {Language} */
+let language;
 /** @type {Intl.PluralRules} */
 let plural;
 /** @type {ReturnType<typeof formatsFor>} */
 let formats;
 
 export const lang = () => current;
-export const dir = () => (current === 'ar' ? 'rtl' : 'ltr');
+export const dir = () => language.dir;
 
-/** @param {string} next */
-export function setLang(next) {
-  current = next in WORDS ? next : 'en';
-  local.set('lang', current);
-  plural = new Intl.PluralRules(current);
-  formats = formatsFor(current);
-  document.documentElement.lang = current;
-  document.documentElement.dir = dir();
+// What was chosen, else the first language of the browser that there is: its variant, or the language itself.
+function preferred() {
+  const tags = [local.get('lang') ?? '', ...(navigator.languages ?? [])];
+  return tags.flatMap((tag) => [tag, tag.split('-')[0]]).find((tag) => languages.has(tag)) ?? FALLBACK;
 }
 
-/** @param {string} language */
-function formatsFor(language) {
+/**
+ * Loads a language and shows it. Fails if its file cannot be loaded: then nothing changes.
+ * @param {string} [chosen]
+ */
+export async function speak(chosen) {
+  const code = chosen ?? preferred();
+  language = /** @type {Language} */ (await import(`./lang/${code}.js`));
+  current = code;
+  if (chosen) local.set('lang', code);
+  plural = new Intl.PluralRules(code);
+  formats = formatsFor(code);
+  document.documentElement.lang = code;
+  document.documentElement.dir = language.dir;
+}
+
+/** @param {string} code */
+function formatsFor(code) {
   // The browser's own variant of the language, and its 12- or 24-hour clock in each language.
   const own = new Intl.DateTimeFormat(undefined, { hour: 'numeric' }).resolvedOptions();
-  const locale = [own.locale, ...(navigator.languages ?? [])].find((tag) => tag.split('-')[0] === language) ?? language;
+  const locale =
+    [own.locale, ...(navigator.languages ?? [])].find((tag) => tag.split('-')[0] === code.split('-')[0]) ?? code;
   const { hourCycle } = own;
   /** @param {Intl.DateTimeFormatOptions} options */
   const made = (options) => new Intl.DateTimeFormat(locale, options);
@@ -68,7 +92,7 @@ export function t(key, params = {}) {
  * What `t` makes a text of.
  * @param {string} key
  */
-export const wordsOf = (key) => WORDS[current][key] ?? WORDS.en[key] ?? key;
+export const wordsOf = (key) => language.words[key] ?? key;
 
 /** @param {string} word */
 const capital = (word) => word[0].toLocaleUpperCase() + word.slice(1);
@@ -125,5 +149,3 @@ export function bytes(size) {
     maximumFractionDigits: size < 10 && i ? 1 : 0,
   }).format(size);
 }
-
-setLang(current);

@@ -7,7 +7,7 @@
 
 import { noticeOf, isId, unreadOf, wordsOfNotice } from './notice.js';
 import { claim, device } from './state/device.js';
-import { isOwn, outdated, storedFor } from './worker/shell.js';
+import { isOwn, languageOf, outdated, storedFor } from './worker/shell.js';
 
 // The build adds the version to each path; VERSION is read from the first.
 const FILES = [
@@ -29,22 +29,27 @@ const BADGE = FILES[8];
 const scope = /** @type {import('../worker.d.ts').Scope} */ (/** @type {unknown} */ (globalThis));
 const { origin } = scope.location;
 
-async function fill() {
-  const cache = await caches.open(CACHE);
+/**
+ * Stores what a page needs without the server, in this language.
+ * @param {unknown} lang
+ */
+async function fill(lang) {
+  const language = languageOf(lang, FILES);
+  // The page is stored last, so that it is never there without its files.
+  const isFilled = await caches.match('/', { cacheName: CACHE });
+  const paths = isFilled ? language : [...language, ...FILES, '/'];
   const answers = await Promise.all(
-    ['/', ...FILES].map(async (path) => {
+    paths.map(async (path) => {
       const answer = await fetch(path, { cache: path === '/' ? 'no-store' : 'default', credentials: 'omit' });
+      // This version may have lost the language: its page will choose another.
+      if (answer.status === 404 && language.includes(path)) return [];
       const text = path === '/' ? await answer.clone().text() : '';
       if (!isOwn(answer, path, text, FILES)) throw new Error(`${path} is not of version ${VERSION}`);
-      return /** @type {const} */ ([path, answer]);
+      return [/** @type {const} */ ([path, answer])];
     }),
   );
-  for (const [path, answer] of answers) await cache.put(path, answer);
-}
-
-// Sign-out deletes the cache; sign-in makes it again.
-async function fillAgain() {
-  if (!(await caches.has(CACHE))) await fill();
+  const cache = await caches.open(CACHE);
+  for (const [path, answer] of answers.flat()) await cache.put(path, answer);
 }
 
 async function dropOthers() {
@@ -57,7 +62,19 @@ async function dropOthers() {
  * @param {Request} request
  */
 async function stored(path, request) {
-  return (await caches.match(path, { cacheName: CACHE, ignoreVary: true })) ?? fetch(request);
+  const held = await caches.match(path, { cacheName: CACHE, ignoreVary: true });
+  if (held) return held;
+  const answer = await fetch(request);
+  // A part that is loaded when it is first used: then the page has it without the server. Sign-out deletes the cache.
+  if (path !== '/' && isOwn(answer, path, '', FILES) && (await caches.has(CACHE))) {
+    const copy = answer.clone();
+    // Without room for it, it is fetched again the next time.
+    await caches
+      .open(CACHE)
+      .then((cache) => cache.put(path, copy))
+      .catch(() => {});
+  }
+  return answer;
 }
 
 /** @param {string} text */
@@ -99,16 +116,17 @@ async function open(conversation) {
   return page.focus();
 }
 
-scope.addEventListener('install', (event) => event.waitUntil(fill()));
+scope.addEventListener('install', (event) => event.waitUntil(device.read().then((now) => fill(now?.lang))));
 scope.addEventListener('activate', (event) => event.waitUntil(dropOthers()));
 scope.addEventListener('fetch', (event) => {
   const path = storedFor(event.request, origin, FILES);
   if (path) event.respondWith(stored(path, event.request));
 });
 scope.addEventListener('message', (event) => {
-  const { kind } = event.data ?? {};
+  const { kind, lang } = event.data ?? {};
   if (kind === 'activate') event.waitUntil(scope.skipWaiting());
-  if (kind === 'fill') event.waitUntil(fillAgain().catch(() => {}));
+  // Sign-out deletes the cache; sign-in makes it again.
+  if (kind === 'fill') event.waitUntil(fill(lang).catch(() => {}));
   if (kind === 'version') event.source?.postMessage({ kind, version: VERSION });
 });
 scope.addEventListener('push', (event) => event.waitUntil(pushed(event.data?.text() ?? '')));

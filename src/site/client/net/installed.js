@@ -39,7 +39,8 @@ class Installed extends Emitter {
     return this.#registration;
   }
 
-  async start() {
+  /** @param {string} lang the language that the page has without the server too */
+  async start(lang) {
     const { workers } = this;
     if (!workers) return;
     try {
@@ -49,7 +50,7 @@ class Installed extends Emitter {
     }
     this.#watch(this.#registration);
     const { active } = await workers.ready;
-    active?.postMessage({ kind: 'fill' });
+    active?.postMessage({ kind: 'fill', lang });
     active?.postMessage({ kind: 'version' });
   }
 

@@ -1,7 +1,7 @@
 // @ts-check
 // The page of a signed-out browser: sign in, sign up, reset a password, and verify an address before the first use.
 
-import { lang, setLang, t } from '../i18n.js';
+import { lang, languages, speak, t } from '../i18n.js';
 import { ask, call, signUpPolicy } from '../net/http.js';
 import { deviceId, session } from '../net/session.js';
 import { scalars } from '../util.js';
@@ -9,7 +9,7 @@ import { codeField, farewell, signOut, verifyForm } from './account.js';
 import { h } from './dom.js';
 import { field, form } from './forms.js';
 import { mark } from './icons.js';
-import { succeeded } from './layers.js';
+import { notLoaded, succeeded } from './layers.js';
 import { link } from './parts.js';
 
 const PASSWORD_MIN = 8;
@@ -198,16 +198,12 @@ const SCREENS = {
  * @param {() => void} redraw
  */
 function frame(content, redraw) {
-  const other = lang() === 'ar' ? 'en' : 'ar';
-  const turn = () => {
-    setLang(other);
-    redraw();
+  /** @param {[code: string, name: string]} language */
+  const choice = ([code, name]) => {
+    const onclick = () => speak(code).then(redraw, notLoaded);
+    return h('button.link', { type: 'button', lang: code, testid: 'gate-lang', onclick }, name);
   };
-  const toggle = h(
-    'button.link',
-    { type: 'button', lang: other, testid: 'gate-lang', onclick: turn },
-    other === 'ar' ? 'العربية' : 'English',
-  );
+  const others = [...languages].filter(([code]) => code !== lang()).map(choice);
   const brand = () => h('div.brand', null, mark(), 'natter');
   const bubbles = [0, 1, 2, 3].map((i) => h(`span.gate-bubble.talk-${i}`));
   return h(
@@ -220,7 +216,12 @@ function frame(content, redraw) {
       h('div.gate-talk', null, bubbles),
       h('p.gate-lead', null, t('app.tagline')),
     ),
-    h('main.gate-main', null, h('div.gate-top', null, brand(), toggle), h('div.gate-form', null, content)),
+    h(
+      'main.gate-main',
+      null,
+      h('div.gate-top', null, brand(), h('div.gate-langs', null, others)),
+      h('div.gate-form', null, content),
+    ),
   );
 }
 

@@ -110,6 +110,8 @@ export function toast(text, { kind = 'plain' } = {}) {
 
 /** @param {Error} error */
 export const failed = (error) => toast(error.message, { kind: 'bad' });
+// Of a part of the client that is loaded when it is first used.
+export const notLoaded = () => toast(t('error.load'), { kind: 'bad' });
 export const succeeded = (text = t('done')) => toast(text, { kind: 'good' });
 
 const voice = h('div.unseen', { 'aria-live': 'polite' });

@@ -1,7 +1,7 @@
 // @ts-check
 // The settings: profile, account, notifications, devices, appearance.
 
-import { ago, lang, setLang, t } from '../i18n.js';
+import { ago, lang, languages, speak, t } from '../i18n.js';
 import { all, call, upload } from '../net/http.js';
 import { TOPIC } from '../names.js';
 import { model } from '../state/model.js';
@@ -11,18 +11,18 @@ import { choices, toggleRow } from './controls.js';
 import { h, those } from './dom.js';
 import { field, form } from './forms.js';
 import { icon, iconButton } from './icons.js';
-import { failed, openDialog, succeeded } from './layers.js';
+import { failed, notLoaded, openDialog, succeeded } from './layers.js';
 import { notifyPanel } from './notify.js';
 import { actionRow, avatar, link, pictureChooser, spinner } from './parts.js';
 import { applyTheme, themeOf } from './theme.js';
 
-/** @type {Array<[Tab, string]>} */
+/** @type {Array<[tab: Tab, label: string, picture: string]>} */
 const TABS = [
-  ['profile', 'person'],
-  ['account', 'lock'],
-  ['notify', 'bell'],
-  ['devices', 'device'],
-  ['look', 'sun'],
+  ['profile', 'set.profile', 'person'],
+  ['account', 'set.account', 'lock'],
+  ['notify', 'set.notify', 'bell'],
+  ['devices', 'set.devices', 'device'],
+  ['look', 'set.look', 'sun'],
 ];
 /** @type {Record<string, number>} */
 const STEPS = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
@@ -44,7 +44,7 @@ export function openSettings(shell, first = 'profile') {
     wide: true,
     build: ({ close, signal }) => {
       const panel = h('div.tab-panel', { role: 'tabpanel', id: 'settings-panel', tabindex: '-1' });
-      const tabs = TABS.map(([name, picture]) => tabButton(name, picture, () => show(name)));
+      const tabs = TABS.map(([name, label, picture]) => tabButton(name, t(label), picture, () => show(name)));
       /** @param {Tab} name */
       const show = (name) => {
         for (const tab of tabs) {
@@ -74,10 +74,11 @@ export function openSettings(shell, first = 'profile') {
 
 /**
  * @param {string} name
+ * @param {string} label
  * @param {string} picture
  * @param {() => void} onclick
  */
-const tabButton = (name, picture, onclick) =>
+const tabButton = (name, label, picture, onclick) =>
   h(
     'button.tab',
     {
@@ -89,7 +90,7 @@ const tabButton = (name, picture, onclick) =>
       onclick,
     },
     icon(picture),
-    h('span', null, t(`set.${name}`)),
+    h('span', null, label),
   );
 
 const PANELS = {
@@ -313,20 +314,16 @@ function lookPanel({ shell, close }) {
   const themes = ['system', 'light', 'dark'].map(
     (key) => /** @type {[string, string]} */ ([key, t(`set.theme_${key}`)]),
   );
-  /** @type {Array<[string, string, string]>} */
-  const languages = [
-    ['en', 'English', 'en'],
-    ['ar', 'العربية', 'ar'],
-  ];
-  /** @param {string} key */
-  const speak = (key) => {
-    setLang(key);
+  const named = [...languages].map(([code, name]) => /** @type {[string, string, string]} */ ([code, name, code]));
+  /** @param {string} code */
+  const choose = async (code) => {
+    await speak(code);
     push.speak().catch(failed);
     close();
     openSettings(shell.redraw(), 'look');
   };
   return [
     choices(t('set.theme'), 'theme', themes, themeOf(), applyTheme),
-    choices(t('set.lang'), 'lang', languages, lang(), speak),
+    choices(t('set.lang'), 'lang', named, lang(), (code) => choose(code).catch(notLoaded)),
   ];
 }

@@ -34,7 +34,7 @@ export function fileDrop(element, mayWrite, attach) {
     sign.hidden = true;
     attach([...(event.dataTransfer?.files ?? [])]);
   });
-  // An element that leaves the document under the file is left without a `dragleave` that arrives here. No pointer moves
-  // while something is dragged: one that moves says that the drag has ended.
+  // An element that leaves the document under the file is left without a `dragleave` that arrives here. No pointer
+  // moves while something is dragged: one that moves says that the drag has ended.
   element.addEventListener('pointermove', () => (sign.hidden = true));
 }

@@ -1,7 +1,17 @@
 // @ts-check
-// The texts of the client in English. A number in braces is shown in the digits of the language.
+// The texts of the client in English.
+//
+// Each file of this folder is one language, and adding a language is adding its file: `<code>.js`, where the code is a
+// language tag (RFC 5646) such as `de`. `name` is what the language calls itself, `dir` its direction, and `words` has
+// every key of this file. The page loads the one file that it shows.
+//
+// A word in braces is a parameter; each text of a key has the same ones. A parameter that is a number is shown in the
+// digits of the language. A text that depends on `{count}` has a form for each plural category of the language
+// (`Intl.PluralRules`); `other` is used for those that are absent. `tests/client/lang.test.mjs` checks all of this.
 
-export const en = {
+export const name = 'English';
+export const dir = 'ltr';
+export const words = {
   'app.tagline': 'Your conversations, on your own server.',
   'app.loading': 'Loading…',
 

@@ -1,7 +1,9 @@
 // @ts-check
-// The texts of the client in Arabic. A text with a number has up to six plural forms.
+// The texts of the client in Arabic. See en.js.
 
-export const ar = {
+export const name = 'العربية';
+export const dir = 'rtl';
+export const words = {
   'app.tagline': 'محادثاتك على خادمك أنت.',
   'app.loading': 'جارٍ التحميل…',
 
