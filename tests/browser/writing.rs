@@ -1,6 +1,7 @@
 //! Scripts of the world in a real browser: input methods, text direction, local clocks.
 
-use super::page::by;
+use super::chromium::Chromium;
+use super::page::{Page, by};
 use super::{MESSAGES, ONLINE, Stage, message, open_person, send};
 
 /// An Enter as Safari sends it after a composition, and as any browser sends it otherwise.
@@ -22,6 +23,53 @@ fn sides(text: &str) -> String {
          return letter.left - box.left < box.right - letter.right ? 'left' : 'right'; }}).join(' '); }})()",
         message(text)
     )
+}
+
+/// What is marked is drawn as elements, a link to a message leads to it, and a search highlights what it found.
+fn marks_and_message_links(c: &mut Chromium, ann: &Page) {
+    let body = "[...document.querySelectorAll('[data-testid=message-body]')].at(-1)";
+    // A key marks what is selected.
+    ann.fill(c, "composer-input", "bold");
+    ann.eval(c, &format!("{}.select()", by("composer-input")));
+    let key = |key| {
+        format!(
+            "new KeyboardEvent('keydown', {{ key: '{key}', ctrlKey: true, bubbles: true, cancelable: true }})"
+        )
+    };
+    ann.eval(c, &format!("{}.dispatchEvent({})", by("composer-input"), key("b")));
+    assert_eq!(ann.eval(c, &format!("{}.value", by("composer-input"))), "**bold**");
+    let text = "**bold** <b>\n> quoted *words*\n\n- one\n- `two`\n```js\nlet a;\n```";
+    ann.fill(c, "composer-input", text);
+    ann.eval(c, &enter(13));
+    ann.wait(c, "a list", &format!("{body}?.querySelectorAll('li').length === 2"));
+    let drawn = format!(
+        "['strong', 'b', 'blockquote em', 'li code', 'pre'].map((it) => {body}.querySelector(it)?.textContent ?? '-').join('|')"
+    );
+    assert_eq!(ann.eval(c, &drawn), "bold|-|words|two|let a;");
+    ann.wait(
+        c,
+        "its line in the list",
+        &format!(
+            "{}?.textContent === 'You: bold <b> quoted words one two let a;'",
+            by("conversation-preview")
+        ),
+    );
+
+    // The address of the first message.
+    let first = ann.eval(c, "location.origin + '/#/c/' + document.querySelector('[data-testid=chat]').dataset.conversation + '/1'");
+    send(c, ann, &format!("see {first}"));
+    ann.wait(c, "a link", &format!("{}?.textContent.includes('Bob')", by("message-link")));
+    ann.click(c, "message-link");
+    ann.wait(c, "the message", "document.activeElement?.dataset.n === '1'");
+
+    // The search in the conversation, by its key.
+    ann.eval(c, &format!("document.body.dispatchEvent({})", key("f")));
+    ann.wait(c, "the search", &format!("document.activeElement === {}", by("search")));
+    ann.fill(c, "search", "QUOTED");
+    ann.click(c, "found-message");
+    ann.wait(c, "the words", "[...(CSS.highlights.get('found') ?? [])].join() === 'quoted'");
+    ann.click(c, "search-clear");
+    assert_eq!(ann.eval(c, "CSS.highlights.has('found')"), "false");
 }
 
 #[test]
@@ -50,6 +98,8 @@ fn input_methods_directions_and_clocks() {
         ann.wait(c, "two lines", &format!("!!{}", message(text)));
         assert_eq!(ann.eval(c, &sides(text)), expect, "{text}");
     }
+
+    marks_and_message_links(c, &ann);
 
     // The clock of the browser's own locale.
     ann.must(c, "Emulation.setLocaleOverride", r#"{"locale":"de-DE"}"#);

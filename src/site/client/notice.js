@@ -4,6 +4,7 @@
 // Invariants: what comes from a push is text, whatever it says; a click opens nothing but a conversation of this
 // client.
 
+import { plain } from './markup.js';
 import { phrase } from './phrase.js';
 
 const NAME_MAX = 120;
@@ -74,7 +75,7 @@ export function noticeOf(json) {
 export function wordsOfNotice({ isGroup, title, sender, unread, body, files }, level, words, lang) {
   const [plural, numbers] = [new Intl.PluralRules(lang), new Intl.NumberFormat(lang)];
   const names = [sender, isGroup ? title : ''].filter(Boolean);
-  const shown = level === 'text' ? body : null;
+  const shown = level === 'text' && body !== null ? plain(body) : null;
   /** @param {keyof Words} key @param {number} count */
   const counted = (key, count) => phrase(words[key], { count }, plural, numbers);
   const other = shown !== null && files > 0 ? counted('files', files) : counted('message', Math.max(1, unread));

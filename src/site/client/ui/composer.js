@@ -29,6 +29,10 @@ const COUNTED_BELOW = 200;
 // Part of the page's height that the field may take.
 const HEIGHT_MAX = 0.35;
 
+// The marks that a key with Ctrl puts around what is selected.
+/** @type {Record<string, string>} */
+const MARKS = { b: '**', i: '*', e: '\x60' };
+
 /** @typedef {import('../../types.d.ts').Message} Message */
 /** @typedef {ReturnType<typeof composer>} Writer */
 
@@ -107,6 +111,16 @@ export function composer({ target, onSent, lastOwn, signal }) {
   function insert(text) {
     input.setRangeText(text, input.selectionStart, input.selectionEnd, 'end');
     input.focus();
+    changed();
+  }
+
+  /** @param {string} sign */
+  function mark(sign) {
+    const { selectionStart: from, selectionEnd: to, value } = input;
+    const text = sign + value.slice(from, to) + sign;
+    // The command can be undone by the member; not every browser has it for a field.
+    if (!document.execCommand('insertText', false, text)) input.setRangeText(text, from, to, 'end');
+    input.setSelectionRange(from + sign.length, to + sign.length);
     changed();
   }
 
@@ -253,11 +267,13 @@ export function composer({ target, onSent, lastOwn, signal }) {
     if (event.isComposing || event.keyCode === 229) return;
     if (names.keyed(event)) return;
     const own = event.key === 'ArrowUp' && !input.value && lastOwn();
+    const sign = (event.ctrlKey || event.metaKey) && !event.shiftKey && !event.altKey && MARKS[event.key.toLowerCase()];
     if (event.key === 'Enter' && !event.shiftKey && !matchMedia('(pointer: coarse)').matches) submit();
     else if (event.key === 'Escape' && (editing || draft.reply)) {
       event.stopPropagation();
       cancel();
-    } else if (own) edit(own);
+    } else if (sign) mark(sign);
+    else if (own) edit(own);
     else return;
     event.preventDefault();
   }

@@ -6,12 +6,13 @@
 import { bytes, fullTime, listOf, number, t, timeOf } from '../i18n.js';
 import { link as connection } from '../net/link.js';
 import { outbox } from '../state/here.js';
-import { ALL, mentionsMe, pieces } from '../state/mentions.js';
+import { ALL, mentionsMe } from '../state/mentions.js';
 import { model } from '../state/model.js';
+import { bodyText } from './body.js';
 import { h, those } from './dom.js';
 import { icon } from './icons.js';
 import { openPicture } from './layers.js';
-import { avatar, isEmojiOnly, link, rich } from './parts.js';
+import { avatar, isEmojiOnly, link } from './parts.js';
 import { nameOf, nameOrYou, preview, refusalOf } from './words.js';
 
 /** @typedef {import('../state/timeline.js').Entry} Entry */
@@ -144,33 +145,8 @@ function faceOf(sender, name) {
 function bodyOf(message, body, isBig) {
   if (message?.deleted_at) return h('p.body', null, t('msg.deleted'));
   if (message?.damaged && !body) return h('p.body.damaged', { testid: 'message-damaged' }, t('msg.damaged'));
-  return body && h('p.body', { testid: 'message-body' }, isBig ? body : texts(message, body));
-}
-
-/**
- * A text with its links, and with the names that it mentions.
- * @param {Message | undefined} message
- * @param {string} body
- */
-function texts(message, body) {
-  const parts = rich(body);
-  if (!message?.mentions) return parts;
-  const ids = new Map(
-    message.mentions.map((id) => [id === ALL ? ALL : (model.people.person(id)?.nick_name ?? '').toLowerCase(), id]),
-  );
-  return parts.flatMap((part) => (typeof part === 'string' ? pieces(part, ids).map(named) : part));
-}
-
-/**
- * @param {ReturnType<typeof pieces>[number]} piece
- * @returns {string | Node}
- */
-function named(piece) {
-  if (typeof piece === 'string') return piece;
-  const { id, text } = piece;
-  const isMe = id === ALL || model.isMe(id);
-  const name = id === ALL ? text : `@${nameOf(id)}`;
-  return h(`bdi.mention${isMe ? '.me' : ''}`, { title: text, testid: 'mention', data: { profile: id } }, name);
+  if (isBig) return h('p.body', { testid: 'message-body' }, body);
+  return body && bodyText(body, message?.mentions);
 }
 
 /**

@@ -1,5 +1,5 @@
 // @ts-check
-// Small parts that several views show: faces, buttons, texts with links.
+// Small parts that several views show: faces, buttons.
 
 import { firstSign } from '../util.js';
 import { h } from './dom.js';
@@ -50,43 +50,11 @@ export const button = (testid, label, onclick) => h('button.button', { type: 'bu
 /** @param {string} label */
 export const spinner = (label) => h('div.spinner', { role: 'status', 'aria-label': label });
 
-/**
- * @param {string} text
- * @returns {Array<string | Node>}
- */
-export function rich(text) {
-  /** @type {Array<string | Node>} */
-  const parts = [];
-  let from = 0;
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: an address ends before them
-  for (const found of text.matchAll(/\bhttps?:\/\/[^\s<>"'\u0060\u0000-\u001f\u202a-\u202e\u2066-\u2069]+/gi)) {
-    // The end of a sentence is not part of the address; a closing bracket only if the address has the opening one.
-    let address = found[0].replace(/[.,;:!?…،؛؟]+$/u, '');
-    while (address.endsWith(')') && address.split(')').length > address.split('(').length)
-      address = address.slice(0, -1);
-    let url;
-    try {
-      url = new URL(address);
-    } catch {
-      continue;
-    }
-    // Text before an @ may look like the name of another host.
-    if (!/^https?:$/.test(url.protocol) || url.username || url.password) continue;
-    parts.push(
-      text.slice(from, found.index),
-      h('a', { href: url.href, title: url.href, target: '_blank', rel: 'noopener noreferrer nofollow' }, address),
-    );
-    from = found.index + address.length;
-  }
-  parts.push(text.slice(from));
-  return parts.filter((part) => part !== '');
-}
+const EXTENDED = '[\\uFE0F\\p{Emoji_Modifier}\\u{e0020}-\\u{e007f}]|\\u200D\\p{Extended_Pictographic}';
+const EMOJI_ONLY = new RegExp(`^(?:(?:\\p{RI}{2}|\\p{Extended_Pictographic}(?:${EXTENDED})*)\\s*){1,3}$`, 'u');
 
 /** @param {string} text */
-export const isEmojiOnly = (text) =>
-  /^(?:\p{Extended_Pictographic}(?:\uFE0F|\p{Emoji_Modifier}|\u200D\p{Extended_Pictographic})*\s*){1,3}$/u.test(
-    text.trim(),
-  );
+export const isEmojiOnly = (text) => EMOJI_ONLY.test(text.trim());
 
 /**
  * @param {string} name of its icon

@@ -3,11 +3,13 @@
 //
 // Owns the query, its scope and the results; the newest query wins.
 
+import { hitsOf } from '../fold.js';
 import { briefly, t } from '../i18n.js';
 import { ask, call } from '../net/http.js';
 import { model } from '../state/model.js';
 import { debounce, signAt } from '../util.js';
 import { h, those } from './dom.js';
+import { seek } from './found.js';
 import { icon, iconButton } from './icons.js';
 import { personRow } from './people.js';
 import { nameOf, preview, titleOf } from './words.js';
@@ -68,6 +70,7 @@ export function search({ shell, row, changed }) {
 
   function reset() {
     turn++;
+    seek('');
     input.value = '';
     setScope(null);
     close();
@@ -106,7 +109,7 @@ export function search({ shell, row, changed }) {
       part(t('search.people'), others.map(person)),
       part(
         t('search.messages'),
-        messages.map((message) => h('li', null, messageHit(message, low))),
+        messages.map((message) => h('li', null, messageHit(message, query))),
       ),
       error && h('p.empty.quiet', { role: 'alert' }, error.message),
       !error && isEmpty && h('p.empty.quiet', { role: 'status' }, t('search.none', { q: query })),
@@ -126,6 +129,8 @@ export function search({ shell, row, changed }) {
       input.focus();
       input.select();
     },
+    /** @param {Conversation} conversation */
+    isWithin: (conversation) => scope?.id === conversation.id && document.activeElement === input,
     /** @param {Conversation} conversation */
     within: (conversation) => {
       setScope(conversation);
@@ -163,16 +168,20 @@ async function searchMessages(query, conversation, isWanted) {
 
 /**
  * @param {Message} message
- * @param {string} low
+ * @param {string} query
  */
-function messageHit(message, low) {
+function messageHit(message, query) {
   const conversation = model.conversations.get(message.conversation);
-  const text = preview({ ...message, body: message.body && around(message.body, low) });
+  const text = preview({ ...message, body: message.body && around(message.body, query) });
   const by = authorOf(message, conversation);
   const title = conversation ? titleOf(conversation) : nameOf(message.sender);
   return h(
     'a.conversation.hit',
-    { href: `#/c/${message.conversation}/${message.n}`, testid: 'found-message' },
+    {
+      href: `#/c/${message.conversation}/${message.n}`,
+      testid: 'found-message',
+      onclick: () => seek(query),
+    },
     h(
       'span.conversation-main',
       null,
@@ -182,7 +191,7 @@ function messageHit(message, low) {
         h('span.conversation-name.line', { dir: 'auto' }, title),
         h('time', { datetime: message.created_at }, briefly(message.created_at)),
       ),
-      h('span.conversation-text.line', { dir: 'auto' }, by && `${by}: `, marked(text, low)),
+      h('span.conversation-text.line', { dir: 'auto' }, by && `${by}: `, marked(text, query)),
     ),
   );
 }
@@ -202,10 +211,10 @@ const CUT_FROM = 40;
 
 /**
  * @param {string} body
- * @param {string} low
+ * @param {string} query
  */
-function around(body, low) {
-  const at = body.toLocaleLowerCase().indexOf(low);
+function around(body, query) {
+  const [[at] = [0]] = hitsOf(body, query);
   if (at < CUT_FROM) return body;
   const word = body.indexOf(' ', at - SHOWN_BEFORE) + 1;
   const isBefore = word > 0 && word <= at;
@@ -213,17 +222,17 @@ function around(body, low) {
 }
 
 /**
- * The server folds accents and letter forms; only literal hits are marked here.
  * @param {string} text
- * @param {string} low
+ * @param {string} query
  * @returns {import('./dom.js').Child[]}
  */
-function marked(text, low) {
-  const lowered = text.toLocaleLowerCase();
-  const at = low ? lowered.indexOf(low) : -1;
-  // If lower case has another length, an index in it is no index in the text.
-  if (at < 0 || lowered.length !== text.length) return [text];
-  const from = signAt(text, at)[0];
-  const to = signAt(text, at + low.length - 1)[1];
-  return [text.slice(0, from), h('mark', null, text.slice(from, to)), text.slice(to)];
+function marked(text, query) {
+  /** @type {import('./dom.js').Child[]} */
+  const parts = [];
+  let at = 0;
+  for (const [from, to] of hitsOf(text, query)) {
+    parts.push(text.slice(at, from), h('mark', null, text.slice(from, to)));
+    at = to;
+  }
+  return [...parts, text.slice(at)];
 }

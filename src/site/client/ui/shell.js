@@ -103,6 +103,14 @@ export function shellView(root) {
     side.search.focus();
   }
 
+  // Pressed again in the field, the key is the browser's own.
+  function searchHere() {
+    const conversation = model.conversations.get(router.route.conversation ?? '');
+    if (!conversation || side.search.isWithin(conversation)) return false;
+    shell.searchIn(conversation);
+    return true;
+  }
+
   model.on(
     TOPIC.list,
     () => {
@@ -112,7 +120,7 @@ export function shellView(root) {
     signal,
   );
   addEventListener('hashchange', () => router.follow(), { signal });
-  listenToKeys({ search: searchAll }, signal);
+  listenToKeys({ search: searchAll, find: searchHere }, signal);
   /**
    * @param {string} name
    * @param {number} ms

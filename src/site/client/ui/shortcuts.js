@@ -5,12 +5,14 @@ import { t } from '../i18n.js';
 import { h } from './dom.js';
 import { openDialog } from './layers.js';
 
-// In the order of the dialog. The last three are handled where they apply.
+// In the order of the dialog. The last four are handled where they apply.
 /** @type {Array<[keys: string[], says: string]>} */
 const KEYS = [
   [['Ctrl', 'K'], 'keys.search'],
+  [['Ctrl', 'F'], 'keys.find'],
   [['?'], 'keys.help'],
   [['↑'], 'keys.edit'],
+  [['Ctrl', 'B/I/E'], 'keys.mark'],
   [['R'], 'keys.reply'],
   [['Esc'], 'keys.leave'],
 ];
@@ -35,16 +37,19 @@ export function openShortcuts() {
 }
 
 /**
- * @param {{search: () => void}} acts
+ * @param {{search: () => void, find: () => boolean}} acts `find` says whether it is for it to search
  * @param {AbortSignal} signal
  */
-export function listenToKeys({ search }, signal) {
+export function listenToKeys({ search, find }, signal) {
   /** @param {KeyboardEvent} event */
   const keyed = (event) => {
     const isOverlaid = document.querySelector('dialog[open]');
     if (event.defaultPrevented || event.isComposing || isOverlaid) return;
-    if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === 'k') search();
-    else if (event.key === '?' && !isWriting(document.activeElement)) openShortcuts();
+    const key = event.ctrlKey || event.metaKey ? event.key.toLowerCase() : '';
+    if (key === 'k') search();
+    else if (key === 'f' && !event.shiftKey) {
+      if (!find()) return;
+    } else if (event.key === '?' && !isWriting(document.activeElement)) openShortcuts();
     else return;
     event.preventDefault();
   };

@@ -2,10 +2,13 @@
 // How people, conversations and messages are named in a line of text.
 
 import { t } from '../i18n.js';
+import { plain } from '../markup.js';
 import { model } from '../state/model.js';
 import { beginning } from '../util.js';
 
 const PREVIEW_MAX = 160;
+// Of a text with its marks.
+const PARSED_MAX = 400;
 
 // A name is part of our sentences: it may not change the direction of the text after it.
 /** @param {string} name */
@@ -36,7 +39,7 @@ export function preview(message) {
   if (!message) return t('list.no_messages');
   if (message.deleted_at) return t('msg.deleted');
   if (message.damaged) return t('msg.damaged');
-  if (message.body) return beginning(message.body.replace(/\s+/g, ' '), PREVIEW_MAX);
+  if (message.body) return beginning(plain(beginning(message.body, PARSED_MAX)), PREVIEW_MAX);
   const file = (message.attachments ?? message.files)?.[0];
   return file?.type.startsWith('image/') ? t('preview.photo') : (file?.name ?? '');
 }

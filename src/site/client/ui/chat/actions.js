@@ -3,6 +3,7 @@
 
 import { t } from '../../i18n.js';
 import { model } from '../../state/model.js';
+import { addressOfMessage } from '../body.js';
 import { h } from '../dom.js';
 import { pickEmoji } from '../emoji.js';
 import { iconButton } from '../icons.js';
@@ -84,6 +85,12 @@ export function messageActions({ list, scroller, conversation, writer }) {
         icon: 'copy',
         testid: 'menu-copy',
         act: () => copy(body).catch(failed),
+      },
+      {
+        label: t('msg.copy_link'),
+        icon: 'link',
+        testid: 'menu-link',
+        act: () => copy(addressOfMessage(message)).catch(failed),
       },
       mine && body && { label: t('msg.edit'), icon: 'edit', testid: 'menu-edit', act: () => writer.edit(message) },
       mayDelete && {

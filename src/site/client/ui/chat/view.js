@@ -12,6 +12,7 @@ import { timeline } from '../../state/timeline.js';
 import { debounce } from '../../util.js';
 import { composer } from '../composer.js';
 import { h } from '../dom.js';
+import { highlight } from '../found.js';
 import { icon } from '../icons.js';
 import { announce, failed } from '../layers.js';
 import { nameOf, preview } from '../words.js';
@@ -192,6 +193,7 @@ export function chatView({ conversation, profile, at, shell }) {
     const target = run.element.querySelector(`[data-n="${n}"]`);
     if (!target) return;
     target.scrollIntoView({ block: 'center' });
+    highlight(target);
     target.classList.add('lit');
     setTimeout(() => target.classList.remove('lit'), LIT_MS);
     target.focus({ preventScroll: true });
