@@ -10,7 +10,8 @@
 //! [`server::Server`] is a deterministic value: it takes [`Input`]s and yields [`Effect`]s. The runtime performs the effects
 //! and does nothing else. One thread owns the server and all sockets; one thread writes SQLite, a few read it, a few do slow
 //! work. They share bounded queues of plain data, and counters. So a test can run the complete server, with every protocol and every
-//! failure, from one seed, without a socket, a clock or a thread: `tests/simulation.rs` does.
+//! failure, from one seed, without a socket, a clock or a thread: `tests/simulation.rs` does. [`in_memory`] performs the effects
+//! there, in the tests of the API, and for a command that finds no running server.
 //!
 //! ```text
 //!                     one thread                          queues           threads
@@ -71,7 +72,7 @@
 //! | 13 | `store/posting.rs` | `post` | decides whether the sender may post: membership and blocks (`known` in the cache; else `original` looks for the `client_id` first, then `find_destination` decides) | 404 for a stranger to the `conversation`, and for a block with `to`; 403 for a block with `conversation`; 422 for a `reply_to` or `attachments` that do not exist |
 //! | 14 | `store/posting.rs` | `insert` | gives the message its `n` and `seq`, inserts one row, makes the event | a `client_id` that this sender has used inserts nothing: `original` returns the stored message, without an event |
 //! | 15 | `store/writer.rs` | `end` | `COMMIT`: SQLite syncs the WAL (`synchronous=FULL`) before it returns | `commit` in the same file rolls back and refuses **every** write of the batch: 503, or 507 on a full disk |
-//! | 16 | `runtime/storage/writer_thread.rs` | `commit` | posts the outcomes to the loop's inbox (`runtime/inbox.rs` `post` wakes it) | a lane whose write had a fault is closed: `admit` in the same file refuses its further writes until the connection is closed |
+//! | 16 | `runtime/storage/writer_thread.rs` | `commit` | posts the outcomes to the loop's inbox (`runtime/inbox.rs` `post` wakes it) | a lane whose write had a fault is closed by `runtime/lanes.rs` `commit`, and `push` in that file refuses its further writes until the connection is closed |
 //! | | **out** | | **on the thread of the loop** | |
 //! | 17 | `runtime/event_loop/inputs.rs` | `complete` | takes the outcomes: `Input::Answered` for each | a corrupt database stops the process |
 //! | 18 | `server/mod.rs` | `answered` | finds the call by its ticket; first handles the events (rows 19 to 22), then runs the continuation | if Ann's connection is closed, the events are sent, the answer is dropped |
@@ -209,6 +210,7 @@ mod messaging;
 pub mod model;
 pub mod proto;
 mod runtime;
+pub use runtime::in_memory;
 pub mod server;
 mod site;
 pub mod store;

@@ -1,7 +1,7 @@
 //! How a command reaches the server: through the control socket, or as a server in this process.
 //!
 //! While a server runs, the request goes to `DATA_DIR/control.sock`. Otherwise this process runs the same [`Server`],
-//! without a socket, a thread or a loop. So there is one set of handlers and one writer: the process that holds the
+//! in memory: without a socket, a thread or a loop. So there is one set of handlers and one writer: the process that holds the
 //! lock.
 //! Invariant: a command that can neither reach the server nor take its lock changes nothing.
 
@@ -14,14 +14,14 @@ use std::time::Duration;
 use super::serve::{clock, password_options, settings, store_options};
 use super::{keys, no_server};
 use crate::base::crypto::SystemEntropy;
+use crate::base::send_queue::SendQueue;
 use crate::config::Config;
-use crate::model::backup::BackUp;
 use crate::model::job::{Done, Job};
-use crate::model::operation::{Answer, Outcome};
 use crate::proto::http::client::ResponseReader;
 use crate::runtime::data_dir::{DataDir, DataDirFault, control_socket};
+use crate::runtime::in_memory::{InMemory, Surroundings};
 use crate::server::Server;
-use crate::server::contract::{ConnId, Effect, Input, ListenerKind};
+use crate::server::contract::{ConnId, Input, ListenerKind};
 use crate::store::{self, Reader, Store, StoreOptions};
 use crate::work::password::PasswordHasher;
 
@@ -127,13 +127,25 @@ fn exchange(socket: &Path, request: &[u8], wait: Option<Duration>) -> std::io::R
 
 /// A complete server in this process, which handles one request per call.
 pub struct Here {
-    server: Server,
+    runtime: InMemory,
     store: Store,
     reader: Reader,
     hasher: PasswordHasher,
     next: u64,
     /// Held for its lock.
     _data_dir: DataDir,
+}
+
+/// The bytes that the server sends on the one connection.
+#[derive(Default)]
+struct Sent(Vec<u8>);
+
+impl Surroundings for Sent {
+    fn flush(&mut self, _conn: ConnId, queue: &mut SendQueue) -> u64 {
+        let bytes = queue.take_bytes();
+        self.0.extend_from_slice(&bytes);
+        bytes.len() as u64
+    }
 }
 
 impl Here {
@@ -153,8 +165,8 @@ impl Here {
         let hasher = PasswordHasher::new(password_options(config, &secrets))
             .map_err(|_| "ARGON2: these costs can't be used".to_owned())?;
         let settings = settings(config, &secrets, config.port, None);
-        let server = Server::new(settings, begin, Box::new(entropy), now);
-        Ok(Here { server, store, reader, hasher, next: 0, _data_dir: data_dir })
+        let runtime = InMemory::new(Server::new(settings, begin, Box::new(entropy), now), now);
+        Ok(Here { runtime, store, reader, hasher, next: 0, _data_dir: data_dir })
     }
 
     /// Handles one request on its own connection. Returns the bytes that the server sends to it.
@@ -162,52 +174,29 @@ impl Here {
         let conn = ConnId(1 << 32 | self.next);
         self.next += 1;
         let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        self.server.handle(clock(), Input::Accepted { conn, peer, listener_kind: ListenerKind::Control });
-        self.server.handle(clock(), Input::Received { conn, bytes: request });
-        let mut answer = Vec::new();
-        while let Some(effect) = self.server.poll_effect() {
-            match effect {
-                Effect::Write { ticket, lane, write } => {
-                    let committed = self.store.commit(&mut vec![(lane, write)]);
-                    if let Some(outcome) = committed.outcomes.into_iter().next() {
-                        self.server.handle(clock(), Input::Answered { ticket, outcome });
-                    }
-                }
-                Effect::BackUp { ticket, wanted: BackUp { id } } => {
-                    let copied = self.store.back_up(id, &mut |_| true);
-                    let outcome = Outcome::quiet(copied.map(Answer::BackUp));
-                    self.server.handle(clock(), Input::Answered { ticket, outcome });
-                }
-                Effect::Read { ticket, read, .. } => {
-                    let outcome = Outcome::quiet(self.reader.read(*read));
-                    self.server.handle(clock(), Input::Answered { ticket, outcome });
-                }
-                Effect::Work { ticket, job } => {
-                    // Mails and geolocations wait for the next start of a server: they are stored in the database.
-                    let done = match job {
-                        Job::HashPassword { .. } | Job::VerifyPassword(_) => self.hasher.run(job),
-                        _ => Done::Busy,
-                    };
-                    self.server.handle(clock(), Input::Finished { ticket, done });
-                }
-                Effect::Flush(conn) | Effect::ShutdownWrite(conn) => {
-                    if let Some(queue) = self.server.send_queue(conn) {
-                        let bytes = queue.take_bytes();
-                        answer.extend_from_slice(&bytes);
-                        let bytes = bytes.len() as u64;
-                        self.server.handle(clock(), Input::Sent { conn, bytes });
-                    }
-                }
-                // Reads are answered at once, so there is nothing to cancel.
-                Effect::Cancel(_)
-                | Effect::Close(_)
-                | Effect::LaneReset(_)
-                | Effect::Append { .. }
-                | Effect::Abandon { .. }
-                | Effect::UseCertificate(_) => {}
+        let mut sent = Sent::default();
+        self.handle(Input::Accepted { conn, peer, listener_kind: ListenerKind::Control });
+        self.handle(Input::Received { conn, bytes: request });
+        loop {
+            self.runtime.perform(&mut sent);
+            self.runtime.now = clock();
+            if let Some((ticket, job)) = self.runtime.jobs.pop_front() {
+                // Mails and geolocations wait for the next start of a server: they are stored in the database.
+                let done = match job {
+                    Job::HashPassword { .. } | Job::VerifyPassword(_) => self.hasher.run(job),
+                    _ => Done::Busy,
+                };
+                self.handle(Input::Finished { ticket, done });
+            } else if !self.runtime.execute(&mut self.store, &mut self.reader) {
+                break;
             }
         }
-        self.server.handle(clock(), Input::Failed { conn });
-        answer
+        self.handle(Input::Failed { conn });
+        sent.0
+    }
+
+    fn handle(&mut self, input: Input<'_>) {
+        self.runtime.now = clock();
+        self.runtime.handle(input);
     }
 }

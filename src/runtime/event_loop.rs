@@ -39,7 +39,6 @@ use crate::limits::READ_BUFFER;
 use crate::model::metrics::ErrorKind;
 use crate::proto::tls::server::Acceptor;
 use crate::server::contract::{ConnId, Input};
-use effects::Refused;
 
 /// Events of one poll. The kernel keeps the rest for the next turn.
 const EVENTS_MAX: usize = 1_024;
@@ -103,7 +102,7 @@ pub struct EventLoop<M, S> {
     /// Sockets to drop at the end of the turn.
     closing: Vec<ConnId>,
     /// Requests that no queue had room for, to be answered in the next round.
-    refused: Vec<Refused>,
+    refused: Vec<Input<'static>>,
     /// Empty between two turns; its memory is reused.
     completions: Vec<Completion>,
     /// Sockets closed since memory was last returned, and the time of the next return.

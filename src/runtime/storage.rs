@@ -1,14 +1,13 @@
 //! The threads of storage (one writes, a few read, one searches, one indexes), and the loop's side of them.
 //!
-//! Owns lanes and the bound of writes in flight; the writer's thread, with batching and the readiness of the database, is
-//! `storage/writer_thread.rs`. Does not know SQL.
+//! Owns the bound of writes in flight; the writer's thread, with maintenance and the readiness of the database, is
+//! `storage/writer_thread.rs`, lanes and batches are `lanes.rs`. Does not know SQL.
 //! Invariant: writes are committed in the order in which they were submitted. After a fault in a lane, no later write of
 //! that lane is committed: the lane is closed where the fault happened (at the full queue here, or in the writer) until
 //! [`Storage::reset_lane`].
 
 mod writer_thread;
 
-use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,6 +17,7 @@ pub use self::writer_thread::{Database, Writer};
 use super::background::Background;
 use super::inbox::Inbox;
 use super::indexing::{IndexProgress, Indexes, index_until_closed};
+use super::lanes::Lanes;
 use super::queue::Producer;
 use super::readers::{Readers, Reads};
 use super::threads::{Thread, spawn};
@@ -28,8 +28,6 @@ use crate::server::contract::Ticket;
 /// Writes passed to the writer and not answered: 50 ms of work at full speed. Above it: `Refusal::Busy`, and the lane is
 /// closed.
 const WRITES_IN_FLIGHT_MAX: usize = 8_192;
-/// Lanes closed after a fault. The server resets each of them. Above it, the lane of the oldest connection is forgotten.
-const LANES_CLOSED_MAX: usize = 65_536;
 
 enum Item {
     Write(Ticket, Lane, Write),
@@ -77,14 +75,8 @@ impl Storage {
 
     /// Submits one write, or returns its refusal at once.
     pub(super) fn submit(&mut self, ticket: Ticket, lane: Lane, write: Write) -> Result<(), Refusal> {
-        if self.closed.contains(lane) {
-            return Err(Refusal::Unavailable);
-        }
-        if !self.writes.offer(Item::Write(ticket, lane, write)) {
-            self.closed.insert(lane);
-            return Err(Refusal::Busy);
-        }
-        Ok(())
+        let writes = &mut self.writes;
+        self.closed.offer(lane, || writes.offer(Item::Write(ticket, lane, write)))
     }
 
     /// Submits a request for a backup, or returns its refusal at once.
@@ -95,7 +87,7 @@ impl Storage {
     /// Reopens a lane: its connection sends no more writes that depend on the failed one. Takes effect after the writes that
     /// were submitted before.
     pub(super) fn reset_lane(&mut self, lane: Lane) {
-        self.closed.remove(lane);
+        self.closed.reset(lane);
         self.writes.force(Item::LaneReset(lane));
     }
 
@@ -156,28 +148,6 @@ impl Storage {
 impl Drop for Storage {
     fn drop(&mut self) {
         self.progress.close();
-    }
-}
-
-/// Lanes closed after a fault, at most [`LANES_CLOSED_MAX`]. Above it, the lane of the oldest connection (the smallest
-/// number) is forgotten.
-#[derive(Default)]
-struct Lanes(BTreeSet<Lane>);
-
-impl Lanes {
-    fn contains(&self, lane: Lane) -> bool {
-        !self.0.is_empty() && self.0.contains(&lane)
-    }
-
-    fn insert(&mut self, lane: Lane) {
-        self.0.insert(lane);
-        if self.0.len() > LANES_CLOSED_MAX {
-            self.0.pop_first();
-        }
-    }
-
-    fn remove(&mut self, lane: Lane) {
-        self.0.remove(&lane);
     }
 }
 

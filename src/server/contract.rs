@@ -11,7 +11,7 @@ use crate::model::backup::BackUp;
 use crate::model::id::UploadId;
 use crate::model::job::{Done, Job};
 use crate::model::metrics::ErrorKind;
-use crate::model::operation::{Flow, Lane, Outcome, Read, Write};
+use crate::model::operation::{Flow, Lane, Outcome, Read, Refusal, Write};
 use crate::model::readiness::Readiness;
 use crate::proto::tls::server::Acceptor;
 
@@ -89,6 +89,13 @@ pub enum Input<'a> {
     Tick,
     /// Stop: finish what was begun, refuse what is new.
     Drain,
+}
+
+impl Input<'static> {
+    /// Storage does not do what the call asks for.
+    pub fn refused(ticket: Ticket, refusal: Refusal) -> Input<'static> {
+        Input::Answered { ticket, outcome: Outcome::quiet(Err(refusal)) }
+    }
 }
 
 /// What is to be done: the only way out. `conn`, `ticket` and `upload` come back with the [`Input`] that answers it.

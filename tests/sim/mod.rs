@@ -7,6 +7,7 @@ pub mod answer_checker;
 pub mod backup_checker;
 pub mod codec;
 pub mod connecting;
+pub mod database;
 pub mod device;
 pub mod disk;
 pub mod event_checker;
@@ -280,15 +281,15 @@ impl Run {
             10,
             24,
             when(runtime.writes(), 14),
-            when(runtime.outcomes(), 14),
+            when(runtime.committed.len(), 14),
             when(runtime.reads(), 12),
             when(runtime.reads_done(), 12),
-            when(runtime.jobs(), 10),
+            when(runtime.jobs.len(), 10),
             8,
             4,
             3,
             2,
-            when(runtime.appends(), 14),
+            when(runtime.appends.len(), 14),
             when(usize::from(self.plan.pushes), 6),
         ];
         match self.rng.weighted(&weights) {
@@ -313,7 +314,7 @@ impl Run {
                 self.runtime.answer_read(index);
             }
             8 => {
-                let index = self.rng.below(self.runtime.jobs());
+                let index = self.rng.below(self.runtime.jobs.len());
                 self.runtime.finish_job(&mut self.rng, &mut self.model, index);
             }
             9 => {
@@ -365,7 +366,7 @@ impl Run {
     fn write_one(&mut self) {
         let writable = self.runtime.writable();
         if let Some(conn) = self.rng.pick(&writable).copied() {
-            self.runtime.flush(&mut self.rng, conn);
+            self.runtime.flush(&mut self.rng, &mut self.model, conn);
         }
     }
 
@@ -479,15 +480,15 @@ impl Run {
         }
         let mut busy = !readable.is_empty() || !self.runtime.is_idle();
         self.runtime.commit(&mut self.model, 1_000);
-        (0..self.runtime.outcomes()).for_each(|_| self.runtime.answer());
+        (0..self.runtime.committed.len()).for_each(|_| self.runtime.answer());
         (0..self.runtime.reads()).for_each(|_| self.runtime.run_reader(&self.model, 0));
         (0..self.runtime.reads_done()).for_each(|_| self.runtime.answer_read(0));
-        (0..self.runtime.appends()).for_each(|_| self.runtime.append_one(&mut self.rng));
-        (0..self.runtime.jobs()).for_each(|_| self.runtime.finish_job(&mut self.rng, &mut self.model, 0));
+        (0..self.runtime.appends.len()).for_each(|_| self.runtime.append_one(&mut self.rng));
+        (0..self.runtime.jobs.len()).for_each(|_| self.runtime.finish_job(&mut self.rng, &mut self.model, 0));
         self.perform();
         let writable = self.runtime.writable();
         for conn in writable {
-            self.runtime.flush(&mut self.rng, conn);
+            self.runtime.flush(&mut self.rng, &mut self.model, conn);
         }
         self.perform();
         let conns: Vec<ConnId> = self.runtime.links.keys().copied().collect();

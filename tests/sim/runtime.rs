@@ -1,22 +1,24 @@
 //! The simulated runtime: it performs the server's effects at times and with faults that the seed decides.
 //!
-//! The server and the store are the real ones. Queues, lanes, sockets and clocks are simulated here, with all their faults.
-//! Owns what is in progress. Does not check it.
-//! Invariant: it keeps exactly the promises of the real runtime: outcomes of writes come in the order of their commits, a
-//! lane with a fault is closed until `LaneReset`, bytes come in order.
+//! The server, the store and the runtime in memory are the real ones. Sockets, clocks, disks and all their faults are
+//! simulated here. Owns what is in progress. Does not check it.
+//! Invariant: it keeps the promises of the real runtime, and bytes come in order.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::IoSlice;
+use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use natter::base::crypto::HmacKey;
 use natter::base::id::Id;
+use natter::base::send_queue::SendQueue;
 use natter::base::time::{Now, UnixMs};
+use natter::in_memory::{Append, InMemory, Surroundings};
 use natter::limits::Limits;
 use natter::model::event::Fact;
-use natter::model::id::{ConversationId, ProfileId, SessionId, UploadId};
+use natter::model::id::{ConversationId, ProfileId, SessionId};
 use natter::model::job::{Delivery, Done, Job};
 use natter::model::operation::{Answer, Lane, Outcome, Read, Refusal, Write};
 use natter::model::push::Pushed;
@@ -24,10 +26,11 @@ use natter::model::settings::Settings;
 use natter::model::upload::FindOrphans;
 use natter::server::Server;
 use natter::server::contract::{ConnId, Effect, Input, ListenerKind, Ticket};
-use natter::store::{Fault, Index, Reader, Sessions, Store, StoreOptions, adopt};
+use natter::store::{Index, Reader, Sessions, Store, StoreOptions, adopt};
 use natter::work::files::sweep;
 use natter::work::password::{Cost, PasswordHasher, PasswordOptions};
 
+use super::database::Database;
 use super::disk::{DatabaseFile, Disk, Failure};
 use super::network::Link;
 use super::random::Rng;
@@ -37,23 +40,6 @@ use super::transcript::Transcript;
 use crate::support::files::Files;
 use crate::support::{START_MS, Seeded, settings};
 
-enum Item {
-    Write(Ticket, Lane, Write),
-    LaneReset(Lane),
-}
-
-/// What the thread that writes uploads does next.
-enum Append {
-    Bytes { upload: UploadId, bytes: Vec<u8>, last: bool },
-    Abandon(UploadId),
-}
-
-/// A request that the queues had no room for, answered within the turn.
-enum Refused {
-    Store(Ticket, Refusal),
-    Work(Ticket),
-}
-
 /// How many of a thousand requests fail.
 #[derive(Clone, Copy, Default)]
 pub struct FaultRates {
@@ -62,26 +48,16 @@ pub struct FaultRates {
     pub work_busy: usize,
 }
 
-/// The batch with its lanes, and the salts of the log that it is in.
-type RefusedBatch = (Vec<(Lane, Write)>, (u64, u64));
-
 pub struct Runtime {
-    pub server: Server,
-    store: Option<Store>,
+    memory: InMemory,
+    database: Database,
     reader: Reader,
     index: Index,
-    /// The folder of a run without faults of the disk.
-    sabotage: Option<Sabotage>,
-    /// The disk of a run with faults.
-    disk: Option<Disk>,
     /// Faults of the disks before this one, crashes that were power cuts, and refused batches that a killed process left.
     pub disk_failures: u64,
     pub power_cuts: u64,
     pub revived: u64,
-    /// A batch that was refused because its sync failed, and which log it is in while nothing was written since.
-    refused_batch: Option<RefusedBatch>,
     hasher: PasswordHasher,
-    pub now: Now,
     pub epoch: String,
     pub limits: Limits,
     pub full: bool,
@@ -90,23 +66,13 @@ pub struct Runtime {
     dir: Dir,
     /// Slots of connections: the generation of each, and whether it is in use.
     slots: Vec<(u32, bool)>,
-    writes: VecDeque<Item>,
-    /// Outcomes on their way to the server, in the order of their commits.
-    committed: VecDeque<(Ticket, Outcome)>,
-    reads: Vec<(Ticket, Read)>,
+    /// Results of reads on their way to the server.
     read: Vec<(Ticket, Result<Answer, Refusal>)>,
-    jobs: Vec<(Ticket, Job)>,
-    /// The disk of the uploads, and what its thread has to do. A crash leaves its files.
+    /// The disk of the uploads. A crash leaves its files.
     files: Files,
-    appends: VecDeque<Append>,
     /// How many appends have failed.
     pub appends_failed: u64,
     uploads: Dir,
-    refused: Vec<Refused>,
-    /// Lanes that met a full queue, and lanes with a command that failed in the writer.
-    closed_at_edge: BTreeSet<Lane>,
-    closed_in_writer: BTreeSet<Lane>,
-    dirty: Vec<ConnId>,
     /// The greatest seq that the server has received.
     pub published: u64,
     /// Sessions whose end the server has received.
@@ -120,8 +86,6 @@ pub struct Runtime {
     /// The number of faults in this life of the server: after one, refusals that ask for a retry are allowed.
     pub faults: u64,
     pub draining: bool,
-    /// This life began with what is not proven to be on disk.
-    pub began_unproven: bool,
     /// The end of a run: new links are fast.
     pub calm: bool,
     /// Whose notifications about which conversation were looked up.
@@ -151,18 +115,20 @@ impl Runtime {
             now,
         );
         Runtime {
-            server,
-            store: Some(store),
+            memory: InMemory::new(server, now),
+            database: Database {
+                store: Some(store),
+                sabotage,
+                disk,
+                refused_batch: None,
+                began_unproven: false,
+            },
             reader,
             index,
-            sabotage,
-            disk,
             disk_failures: 0,
             power_cuts: 0,
             revived: 0,
-            refused_batch: None,
             hasher: hasher.unwrap_or_else(|_| panic!("a cheap hasher")),
-            now,
             epoch,
             limits,
             full,
@@ -170,19 +136,10 @@ impl Runtime {
             links: BTreeMap::new(),
             dir,
             slots: Vec::new(),
-            writes: VecDeque::new(),
-            committed: VecDeque::new(),
-            reads: Vec::new(),
             read: Vec::new(),
-            jobs: Vec::new(),
             files: Files::new(&uploads.path),
-            appends: VecDeque::new(),
             appends_failed: 0,
             uploads,
-            refused: Vec::new(),
-            closed_at_edge: BTreeSet::new(),
-            closed_in_writer: BTreeSet::new(),
-            dirty: Vec::new(),
             published: 0,
             over: BTreeSet::new(),
             over_at: BTreeMap::new(),
@@ -190,7 +147,6 @@ impl Runtime {
             may_know: BTreeSet::new(),
             faults: 0,
             draining: false,
-            began_unproven: false,
             calm: false,
             looked_up: Vec::new(),
             transcript: Transcript::new(),
@@ -202,7 +158,7 @@ impl Runtime {
             Input::Received { conn, bytes } => self.transcript.bytes("received", conn.0, bytes),
             input => self.transcript.value("input", input),
         }
-        self.server.handle(self.now, input);
+        self.memory.handle(input);
     }
 
     // ---- sockets ------------------------------------------------------------------------------------
@@ -218,7 +174,7 @@ impl Runtime {
         let conn = ConnId(u64::from(self.slots[slot].0) << 32 | slot as u64);
         let mut link = Link::new(rng, &self.epoch);
         link.draining = self.draining;
-        link.began_unproven = self.began_unproven;
+        link.began_unproven = self.database.began_unproven;
         if self.calm {
             link.hurry();
         }
@@ -278,28 +234,25 @@ impl Runtime {
         self.links.iter().filter(|(_, link)| is(link)).map(|(conn, _)| *conn).collect()
     }
 
-    pub fn flush(&mut self, rng: &mut Rng, conn: ConnId) {
-        let Some(link) = self.links.get_mut(&conn).filter(|link| link.server_open) else { return };
-        link.blocked = false;
-        let Some(queue) = self.server.send_queue(conn) else { return };
-        let room = if link.broken { 0 } else { link.room(rng, queue.memory()) };
-        let mut bytes = Vec::with_capacity(room);
-        let mut slices = [IoSlice::new(&[]); 64];
-        let filled = queue.slices(&mut slices);
-        for slice in &slices[..filled] {
-            let count = slice.len().min(room - bytes.len());
-            bytes.extend_from_slice(&slice[..count]);
-        }
-        queue.advance(bytes.len());
-        link.blocked = !queue.is_empty();
-        link.observer.received(&bytes);
-        link.down.extend(&bytes);
-        link.down_ended |= link.shut_asked && queue.is_empty();
-        if !bytes.is_empty() {
-            self.transcript.bytes("sent", conn.0, &bytes);
-            let sent = Input::Sent { conn, bytes: bytes.len() as u64 };
-            self.input(sent);
-        }
+    /// The surroundings of the runtime in memory.
+    fn split<'a>(&'a mut self, rng: &'a mut Rng, model: &'a mut Model) -> (&'a mut InMemory, Around<'a>) {
+        let around = Around {
+            rng,
+            model,
+            links: &mut self.links,
+            slots: &mut self.slots,
+            fault_rates: self.fault_rates,
+            faults: &mut self.faults,
+            over: &self.over,
+            looked_up: &mut self.looked_up,
+            transcript: &mut self.transcript,
+        };
+        (&mut self.memory, around)
+    }
+
+    pub fn flush(&mut self, rng: &mut Rng, model: &mut Model, conn: ConnId) {
+        let (memory, mut around) = self.split(rng, model);
+        memory.flush(&mut around, conn);
     }
 
     /// Removes links that neither side has open.
@@ -315,140 +268,14 @@ impl Runtime {
 
     /// Performs effects until there are none, as the loop does once per turn.
     pub fn perform(&mut self, rng: &mut Rng, model: &mut Model) {
-        loop {
-            let mut quiet = true;
-            while let Some(effect) = self.server.poll_effect() {
-                quiet = false;
-                self.effect(rng, model, effect);
-            }
-            if quiet && self.dirty.is_empty() && self.refused.is_empty() {
-                return;
-            }
-            for refused in std::mem::take(&mut self.refused) {
-                let input = match refused {
-                    Refused::Store(ticket, refusal) => {
-                        let outcome = Outcome::quiet(Err(refusal));
-                        Input::Answered { ticket, outcome }
-                    }
-                    Refused::Work(ticket) => Input::Finished { ticket, done: Done::Busy },
-                };
-                self.input(input);
-            }
-            for conn in std::mem::take(&mut self.dirty) {
-                self.flush(rng, conn);
-            }
-        }
-    }
-
-    fn effect(&mut self, rng: &mut Rng, model: &mut Model, effect: Effect) {
-        self.transcript.value("effect", &effect);
-        match &effect {
-            Effect::Read { read, .. } => {
-                if let Read::FindPush(find) = &**read {
-                    self.looked_up.push((find.profile, find.conversation));
-                }
-            }
-            Effect::Work { job: Job::Push(notification), .. } => model.check_push(notification, &self.over),
-            _ => {}
-        }
-        match effect {
-            Effect::Write { ticket, lane, write } => {
-                if let Err(refusal) = self.submit(rng, ticket, lane, write) {
-                    self.faults += 1;
-                    self.refused.push(Refused::Store(ticket, refusal));
-                }
-            }
-            Effect::Read { ticket, read, .. } => {
-                if rng.chance(self.fault_rates.reads_busy) {
-                    self.faults += 1;
-                    self.refused.push(Refused::Store(ticket, Refusal::Busy));
-                } else {
-                    self.reads.push((ticket, *read));
-                }
-            }
-            // A running read may end before the interruption comes.
-            Effect::Cancel(ticket) => {
-                if let Some(index) = self.reads.iter().position(|(waits, _)| *waits == ticket)
-                    && rng.chance(700)
-                {
-                    self.reads.swap_remove(index);
-                    self.refused.push(Refused::Store(ticket, Refusal::Busy));
-                }
-            }
-            Effect::LaneReset(lane) => {
-                self.closed_at_edge.remove(&lane);
-                self.writes.push_back(Item::LaneReset(lane));
-            }
-            Effect::Work { ticket, job } => {
-                if rng.chance(self.fault_rates.work_busy) {
-                    self.faults += 1;
-                    self.refused.push(Refused::Work(ticket));
-                } else {
-                    if let Job::SendMail(letter) = &job {
-                        model.mail_sending(letter);
-                    }
-                    self.jobs.push((ticket, job));
-                }
-            }
-            Effect::Flush(conn) => self.dirty.push(conn),
-            Effect::ShutdownWrite(conn) => {
-                if let Some(link) = self.links.get_mut(&conn) {
-                    link.shut_asked = true;
-                }
-                self.dirty.push(conn);
-            }
-            Effect::Close(conn) => {
-                if let Some(link) = self.links.get_mut(&conn).filter(|link| link.server_open) {
-                    link.close_server(rng);
-                }
-                self.slots[conn.slot()].1 = false;
-            }
-            Effect::BackUp { .. } => panic!("no client requests a backup here"),
-            Effect::Append { upload, bytes, last } => {
-                self.appends.push_back(Append::Bytes { upload, bytes, last });
-            }
-            Effect::Abandon { upload } => self.appends.push_back(Append::Abandon(upload)),
-            Effect::UseCertificate(_) => {}
-        }
-    }
-
-    /// As `runtime/storage.rs`: a full queue closes the lane, so that nothing overtakes what it refused.
-    fn submit(&mut self, rng: &mut Rng, ticket: Ticket, lane: Lane, write: Write) -> Result<(), Refusal> {
-        if self.closed_at_edge.contains(&lane) {
-            return Err(Refusal::Unavailable);
-        }
-        if rng.chance(self.fault_rates.writes_busy) {
-            self.closed_at_edge.insert(lane);
-            return Err(Refusal::Busy);
-        }
-        self.writes.push_back(Item::Write(ticket, lane, write));
-        Ok(())
+        let (memory, mut around) = self.split(rng, model);
+        memory.perform(&mut around);
     }
 
     // ---- storage and work ---------------------------------------------------------------------------
 
-    pub fn writes(&self) -> usize {
-        self.writes.len()
-    }
-
-    pub fn outcomes(&self) -> usize {
-        self.committed.len()
-    }
-
-    pub fn reads(&self) -> usize {
-        self.reads.len()
-    }
-
     pub fn reads_done(&self) -> usize {
         self.read.len()
-    }
-
-    pub fn jobs(&self) -> usize {
-        self.jobs.len()
-    }
-
-    pub fn appends(&self) -> usize {
-        self.appends.len()
     }
 
     /// The next bytes of an upload reach its file, or the disk fails.
@@ -468,115 +295,54 @@ impl Runtime {
 
     /// Whether nothing is in progress in storage or the workers.
     pub fn is_idle(&self) -> bool {
-        let under_way =
-            self.writes.len() + self.committed.len() + self.reads.len() + self.read.len() + self.jobs.len();
-        let under_way = under_way + self.appends.len();
-        under_way == 0
+        let in_storage = self.asked.len() + self.writes() + self.committed.len() + self.read.len();
+        in_storage + self.jobs.len() + self.appends.len() == 0
     }
 
-    /// Commits one batch of at most `count_max` commands in one transaction, and updates the model.
+    /// One iteration of the writer, with a batch of at most `count_max` writes and one of deferred ones. Updates the model.
     pub fn commit(&mut self, model: &mut Model, count_max: usize) {
-        let (mut tickets, mut batch) = (Vec::new(), Vec::new());
-        for item in self.writes.drain(..count_max.min(self.writes.len())) {
-            match item {
-                Item::LaneReset(lane) => {
-                    self.closed_in_writer.remove(&lane);
-                }
-                Item::Write(ticket, lane, _) if self.closed_in_writer.contains(&lane) => {
-                    let refused = Outcome::quiet(Err(Refusal::Unavailable));
-                    self.committed.push_back((ticket, refused));
-                }
-                Item::Write(ticket, lane, write) => {
-                    tickets.push((ticket, lane));
-                    batch.push((lane, write));
-                }
-            }
-        }
-        if !batch.is_empty() {
-            self.commit_batch(model, &tickets, batch);
-        }
-        self.maintain();
-    }
-
-    fn commit_batch(&mut self, model: &mut Model, tickets: &[(Ticket, Lane)], mut batch: Vec<(Lane, Write)>) {
-        let commands = batch.clone();
-        let was_suspect = self.is_suspect();
-        let store = self.store.as_mut().expect("an open store");
-        let committed = store.commit(&mut batch);
-        assert_eq!(committed.outcomes.len(), commands.len(), "one outcome for each command");
-        assert!(
-            committed.fault.is_none() || self.is_sabotaged() || self.has_failed(),
-            "a commit failed: {:?}",
-            committed.fault
-        );
-        assert!(!was_suspect || committed.fault.is_some(), "an answer although the disk has dead blocks");
-        model.committed(&commands, &committed.outcomes, committed.fault, self.is_sabotaged());
+        let (database, files, faults) = (&mut self.database, &self.files, &mut self.faults);
+        self.memory.commit(count_max, |batch| {
+            let committed = database.commit(model, files, batch);
+            let is_fault = |outcome: &&Outcome| outcome.result.as_ref().is_err_and(|it| it.is_fault());
+            *faults += committed.outcomes.iter().filter(is_fault).count() as u64;
+            committed
+        });
         self.head = model.head;
-        let forgotten =
-            commands.iter().zip(&committed.outcomes).filter_map(|((_, write), outcome)| match write {
-                Write::ForgetFiles(forget) if outcome.result.is_ok() => Some(&forget.files),
-                _ => None,
-            });
-        let forgotten: Vec<UploadId> = forgotten.flatten().copied().collect();
-        model.check_files(&self.files, &forgotten);
-        let refused_in =
-            self.disk.as_ref().and_then(Disk::refused).filter(|_| committed.fault == Some(Fault::Sync));
-        self.refused_batch = match refused_in {
-            Some(changes) => Some((commands, changes)),
-            None => self.refused_batch.take(),
-        };
-        for ((ticket, lane), outcome) in tickets.iter().zip(committed.outcomes) {
-            if outcome.result.as_ref().is_err_and(|refusal| refusal.is_fault()) {
-                self.faults += 1;
-                self.closed_in_writer.insert(*lane);
-            }
-            self.committed.push_back((*ticket, outcome));
-        }
+        self.maintain();
     }
 
     /// The maintenance of the store.
     fn maintain(&mut self) {
-        let (sabotaged, forgetful) = (self.is_sabotaged(), self.has_failed());
-        let readiness = self.store.as_ref().expect("an open store").readiness();
+        let readiness = self.database.store().readiness();
         self.input(Input::Storage(readiness));
-        let store = self.store.as_mut().expect("an open store");
-        let done = store.maintain(self.now.instant);
-        assert!(done.is_ok() || forgetful || self.has_failed(), "the store's own work: {done:?}");
-        let store = self.store.as_mut().expect("an open store");
-        let readiness = store.readiness();
-        let suspect = self.is_suspect();
-        let store = self.store.as_mut().expect("an open store");
-        assert!(!suspect || !readiness.is_ready(), "ready although the disk has dead blocks");
+        let database = &mut self.database;
+        let had_failed = database.has_failed();
+        let done = database.store().maintain(self.memory.now.instant);
+        assert!(done.is_ok() || had_failed || database.has_failed(), "the store's own work: {done:?}");
+        let readiness = database.store().readiness();
+        assert!(!database.is_suspect() || !readiness.is_ready(), "ready although the disk has dead blocks");
         // The other threads continue while the writer has a fault, except before the WAL is proven.
         if self.head.is_multiple_of(3) && !readiness.unproven {
-            let step = self.index.step(self.now.instant).expect("the search index");
-            let swept = store.sweep_search(step.done);
+            let step = self.index.step(self.memory.now.instant).expect("the search index");
+            let swept = database.store().sweep_search(step.done);
             assert!(
-                swept.is_ok() || sabotaged || self.has_failed(),
+                swept.is_ok() || database.is_sabotaged() || database.has_failed(),
                 "the deletion of search changes: {swept:?}"
             );
         }
-        let readiness = self.store.as_ref().expect("an open store").readiness();
+        let readiness = database.store().readiness();
         self.input(Input::Storage(readiness));
-    }
-
-    fn is_sabotaged(&self) -> bool {
-        self.sabotage.as_ref().is_some_and(Sabotage::is_on)
     }
 
     /// Whether the disk has dead blocks.
     pub fn is_suspect(&self) -> bool {
-        self.disk.as_ref().is_some_and(Disk::is_suspect)
+        self.database.is_suspect()
     }
 
     /// Faults of the disk in all lives.
     pub fn all_disk_failures(&self) -> u64 {
-        self.disk_failures + self.disk.as_ref().map_or(0, Disk::failures)
-    }
-
-    /// Whether the disk failed in this life.
-    fn has_failed(&self) -> bool {
-        self.disk.as_ref().is_some_and(|disk| disk.failures() > 0) || self.began_unproven
+        self.disk_failures + self.database.disk.as_ref().map_or(0, Disk::failures)
     }
 
     /// The next outcome reaches the server.
@@ -594,16 +360,16 @@ impl Runtime {
 
     /// A reader runs: it sees the database as it is now, whenever its answer arrives.
     pub fn run_reader(&mut self, model: &Model, index: usize) {
-        let (ticket, read) = self.reads.swap_remove(index);
-        let typing = match &read {
+        let Some((ticket, read)) = self.take_read(index) else { return };
+        let typing = match &*read {
             Read::FindListeners(find) => Some((find.viewer, find.conversation)),
             _ => None,
         };
-        let checked = matches!(read, Read::FindPush(_) | Read::ReadPosted(_) | Read::FetchMail(_));
+        let checked = matches!(*read, Read::FindPush(_) | Read::ReadPosted(_) | Read::FetchMail(_));
         let asked = checked.then(|| read.clone());
-        let result = self.reader.read(read);
+        let result = self.reader.read(*read);
         if let Some(asked) = asked {
-            match (&asked, &result) {
+            match (&*asked, &result) {
                 (Read::FetchMail(fetch), Ok(Answer::FetchMail(page))) => model.check_fetched(fetch, page),
                 (Read::FetchMail(_), other) => panic!("mails: {other:?}"),
                 _ => model.check_push_read(&asked, &result),
@@ -629,7 +395,7 @@ impl Runtime {
     }
 
     pub fn finish_job(&mut self, rng: &mut Rng, model: &mut Model, index: usize) {
-        let (ticket, job) = self.jobs.swap_remove(index);
+        let (ticket, job) = self.jobs.remove(index).expect("a job");
         let done = match job {
             Job::SendMail(letter) => {
                 let delivery = match rng.below(if self.calm { 1 } else { 20 }) {
@@ -667,14 +433,14 @@ impl Runtime {
     }
 
     pub fn sabotage(&mut self, on: bool) {
-        if let Some(sabotage) = &mut self.sabotage {
+        if let Some(sabotage) = &mut self.database.sabotage {
             sabotage.set(on);
         }
     }
 
     /// The next write or sync of a file fails, if there is one before the next fault.
     pub fn fail(&mut self, rng: &mut Rng) {
-        let Some(disk) = &self.disk else { return };
+        let Some(disk) = &self.database.disk else { return };
         let which = [DatabaseFile::Wal, DatabaseFile::Database][rng.below(2)];
         match rng.below(5) {
             0..=2 => disk.arm(which, Failure::Sync, rng.between(1, 2)),
@@ -685,16 +451,16 @@ impl Runtime {
 
     /// The disk works again, and the store finds a way back.
     pub fn heal(&mut self) {
-        let Some(disk) = &self.disk else { return };
+        let Some(disk) = &self.database.disk else { return };
         disk.disarm();
         for _ in 0..30 {
             self.maintain();
-            if self.store.as_ref().expect("an open store").readiness().is_ready() {
+            if self.database.store().readiness().is_ready() {
                 return;
             }
             self.pass(Duration::from_secs(1));
         }
-        panic!("never ready again: {:?}", self.store.as_ref().map(Store::readiness));
+        panic!("never ready again: {:?}", self.database.store().readiness());
     }
 
     // ---- time ---------------------------------------------------------------------------------------
@@ -721,9 +487,8 @@ impl Runtime {
         while self.writes() > 0 {
             self.commit(model, 1_000);
         }
-        let excused = self.is_sabotaged() || self.has_failed();
-        let store = self.store.as_mut().expect("an open store");
-        let copied = match store.back_up(Id::from_u128(1), &mut |_| true) {
+        let excused = self.database.is_sabotaged() || self.database.has_failed();
+        let copied = match self.database.store().back_up(Id::from_u128(1), &mut |_| true) {
             Ok(copied) => copied,
             Err(refusal) => {
                 assert!(excused, "no backup: {refusal:?}");
@@ -732,7 +497,7 @@ impl Runtime {
         };
         let dir = self.dir.next();
         std::fs::rename(self.dir.path.join(copied.file), dir.database()).expect("the copy");
-        if self.sabotage.is_some() {
+        if self.database.sabotage.is_some() {
             Sabotage::new(&dir.database()).remove();
         }
         let options = StoreOptions::new(dir.database());
@@ -752,7 +517,7 @@ impl Runtime {
     pub fn crash(&mut self, rng: &mut Rng, model: &mut Model) {
         // Copies the files now, before the store closes them cleanly.
         let copy = self.dir.next();
-        match self.disk.take() {
+        match self.database.disk.take() {
             None => {
                 for name in ["natter.db", "natter.db-wal", "search.db", "search.db-wal"] {
                     if self.dir.path.join(name).exists() {
@@ -761,8 +526,11 @@ impl Runtime {
                 }
             }
             Some(disk) => {
-                let refused =
-                    self.refused_batch.take().filter(|(_, changes)| disk.refused() == Some(*changes));
+                let refused = self
+                    .database
+                    .refused_batch
+                    .take()
+                    .filter(|(_, changes)| disk.refused() == Some(*changes));
                 self.disk_failures += disk.failures();
                 // A start that can't prove the WAL at once may still lose it, which the model does not cover.
                 let is_cut = refused.is_some() && disk.is_database_suspect() || rng.chance(500);
@@ -791,10 +559,10 @@ impl Runtime {
                         next
                     }
                 };
-                self.disk = Some(next);
+                self.database.disk = Some(next);
             }
         }
-        self.store = None;
+        self.database.store = None;
         self.reopen(rng, copy, model);
         if self.full {
             return;
@@ -831,7 +599,7 @@ impl Runtime {
         }
         self.sabotage(false);
         self.heal();
-        let store = self.store.take().expect("an open store");
+        let store = self.database.store.take().expect("an open store");
         assert_eq!(store.close(), Ok(()), "the database closes");
         let epoch = self.epoch.clone();
         let dir = std::mem::replace(&mut self.dir, Dir { path: PathBuf::new() });
@@ -847,11 +615,11 @@ impl Runtime {
         let (store, start) = opened.unwrap_or_else(|fault| panic!("the database does not open: {fault}"));
         self.reader = Reader::open(&options).expect("a reader");
         self.index = Index::open(&options).expect("an index");
-        self.sabotage = self.disk.is_none().then(|| Sabotage::new(&options.path));
-        self.began_unproven = !start.readiness.is_ready();
-        self.faults += u64::from(self.began_unproven);
-        self.refused_batch = None;
-        self.store = Some(store);
+        let disk = self.database.disk.take();
+        let sabotage = disk.is_none().then(|| Sabotage::new(&options.path));
+        let began_unproven = !start.readiness.is_ready();
+        self.faults += u64::from(began_unproven);
+        self.database = Database { store: Some(store), sabotage, disk, refused_batch: None, began_unproven };
         self.dir = dir;
         assert_eq!(start.head, model.head, "the head of the log after a restart");
         if self.full {
@@ -864,17 +632,13 @@ impl Runtime {
         }
         self.epoch = start.epoch.clone();
         let settings = Settings { places: true, ..settings(self.limits.clone()) };
-        self.server = Server::new(settings, start, Box::new(Seeded(rng.next())), self.now);
+        let server = Server::new(settings, start, Box::new(Seeded(rng.next())), self.now);
+        self.memory = InMemory::new(server, self.now);
         for link in self.links.values_mut() {
             link.close_server(rng);
         }
         self.slots.iter_mut().for_each(|slot| slot.1 = false);
-        self.writes.clear();
-        self.committed.clear();
-        self.reads.clear();
         self.read.clear();
-        self.jobs.clear();
-        self.appends.clear();
         self.files = Files::new(&self.uploads.path);
         let swept = sweep(&self.files.uploads, |files| {
             match self.reader.read(Read::FindOrphans(FindOrphans { files })) {
@@ -884,10 +648,6 @@ impl Runtime {
         });
         swept.map_err(|error: std::io::Error| error).expect("a start without orphans");
         model.check_swept(&self.files);
-        self.refused.clear();
-        self.dirty.clear();
-        self.closed_at_edge.clear();
-        self.closed_in_writer.clear();
         self.looked_up.clear();
         self.published = model.head;
         self.draining = false;
@@ -901,12 +661,100 @@ impl Runtime {
 
     /// Checks every page, index and reference of the database and its schema, at the end of a run.
     pub fn check_database(&self) {
-        if let Some(sabotage) = &self.sabotage {
+        if let Some(sabotage) = &self.database.sabotage {
             sabotage.remove();
         }
         let options = StoreOptions { synchronous_full: self.full, ..StoreOptions::new(self.dir.database()) };
         natter::store::check(&options, natter::store::Access::Shared)
             .unwrap_or_else(|fault| panic!("{fault}"));
+    }
+}
+
+impl Deref for Runtime {
+    type Target = InMemory;
+
+    fn deref(&self) -> &InMemory {
+        &self.memory
+    }
+}
+
+impl DerefMut for Runtime {
+    fn deref_mut(&mut self) -> &mut InMemory {
+        &mut self.memory
+    }
+}
+
+/// What surrounds the runtime in memory: the links, and the faults of its queues.
+struct Around<'a> {
+    rng: &'a mut Rng,
+    model: &'a mut Model,
+    links: &'a mut BTreeMap<ConnId, Link>,
+    slots: &'a mut Vec<(u32, bool)>,
+    fault_rates: FaultRates,
+    faults: &'a mut u64,
+    over: &'a BTreeSet<SessionId>,
+    looked_up: &'a mut Vec<(ProfileId, ConversationId)>,
+    transcript: &'a mut Transcript,
+}
+
+impl Surroundings for Around<'_> {
+    fn flush(&mut self, conn: ConnId, queue: &mut SendQueue) -> u64 {
+        let Some(link) = self.links.get_mut(&conn).filter(|link| link.server_open) else { return 0 };
+        let room = if link.broken { 0 } else { link.room(self.rng, queue.memory()) };
+        let mut bytes = Vec::with_capacity(room);
+        let mut slices = [IoSlice::new(&[]); 64];
+        let filled = queue.slices(&mut slices);
+        for slice in &slices[..filled] {
+            let count = slice.len().min(room - bytes.len());
+            bytes.extend_from_slice(&slice[..count]);
+        }
+        queue.advance(bytes.len());
+        link.blocked = !queue.is_empty();
+        link.observer.received(&bytes);
+        link.down.extend(&bytes);
+        link.down_ended |= link.shut_asked && queue.is_empty();
+        self.transcript.bytes("sent", conn.0, &bytes);
+        bytes.len() as u64
+    }
+
+    fn shut_after_flush(&mut self, conn: ConnId) {
+        self.links.entry(conn).and_modify(|link| link.shut_asked = true);
+    }
+
+    fn close(&mut self, conn: ConnId) {
+        if let Some(link) = self.links.get_mut(&conn).filter(|link| link.server_open) {
+            link.close_server(self.rng);
+        }
+        self.slots[conn.slot()].1 = false;
+    }
+
+    /// A running read may end before the interruption comes.
+    fn cancels(&mut self) -> bool {
+        self.rng.chance(700)
+    }
+
+    fn admits(&mut self, effect: &Effect) -> bool {
+        let has_room = !self.rng.chance(match effect {
+            Effect::Write { .. } => self.fault_rates.writes_busy,
+            Effect::Read { .. } => self.fault_rates.reads_busy,
+            Effect::Work { .. } => self.fault_rates.work_busy,
+            _ => 0,
+        });
+        *self.faults += u64::from(!has_room);
+        self.transcript.value("effect", &(has_room, effect));
+        match effect {
+            Effect::Read { read, .. } => {
+                if let Read::FindPush(find) = &**read {
+                    self.looked_up.push((find.profile, find.conversation));
+                }
+            }
+            Effect::Work { job: Job::Push(notification), .. } => {
+                self.model.check_push(notification, self.over);
+            }
+            Effect::Work { job: Job::SendMail(letter), .. } if has_room => self.model.mail_sending(letter),
+            _ => {}
+        }
+        has_room
     }
 }
 

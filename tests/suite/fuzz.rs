@@ -8,13 +8,14 @@
 use std::time::Duration;
 
 use crate::support::http::Person;
-use crate::support::{Seeded, Watch, World, limits, settings};
+use crate::support::{Peer, Seeded, Watch, World, limits, settings};
 use natter::base::crypto::Entropy;
 use natter::base::id::Id;
 use natter::base::slab::Key;
+use natter::in_memory::Question;
 use natter::model::job::{Delivery, Done};
 use natter::model::metrics::ErrorKind;
-use natter::model::operation::{Command, Outcome, Refusal};
+use natter::model::operation::{Outcome, Refusal};
 use natter::model::push::Pushed;
 use natter::model::readiness::{Readiness, WalHeld};
 use natter::server::contract::{ConnId, Input, ListenerKind};
@@ -127,7 +128,7 @@ impl Play {
                     peer: std::net::Ipv4Addr::LOCALHOST.into(),
                     listener_kind,
                 });
-                self.world.peers.entry(conn).or_default();
+                self.world.peers.entry(conn).or_insert_with(Peer::unwatched);
             }
             3..=10 => {
                 let (conn, bytes) = (self.conn(), self.bytes());
@@ -149,20 +150,19 @@ impl Play {
             }
             14..=16 => self.world.release(1),
             17 => {
-                let Some((ticket, ..)) = self.world.held.pop_front() else { return };
+                let Some(question) = self.world.asked.pop_front() else { return };
                 let result = Err(REFUSALS[self.dice.index(REFUSALS.len())]);
-                self.input(Input::Answered { ticket, outcome: Outcome::quiet(result) });
+                self.input(Input::Answered { ticket: question.ticket(), outcome: Outcome::quiet(result) });
             }
             18 => {
                 // The answer to another question.
-                let Some((ticket, ..)) = self.world.held.pop_front() else { return };
-                let other = self.dice.index(self.world.held.len());
-                let read = self.world.held.get(other).map(|(_, _, command)| command.clone());
-                let result = match read {
-                    Some(Command::Read(read)) => self.world.reader.read(read),
+                let Some(question) = self.world.asked.pop_front() else { return };
+                let other = self.dice.index(self.world.asked.len());
+                let result = match self.world.asked.get(other).cloned() {
+                    Some(Question::Read(_, read)) => self.world.reader.read(*read),
                     _ => Err(Refusal::Unavailable),
                 };
-                self.input(Input::Answered { ticket, outcome: Outcome::quiet(result) });
+                self.input(Input::Answered { ticket: question.ticket(), outcome: Outcome::quiet(result) });
             }
             19 => {
                 let ticket = Key::from_u64(self.dice.roll(1 << 34));

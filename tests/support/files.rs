@@ -2,7 +2,7 @@
 //!
 //! Owns the faults that a test injects.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -20,9 +20,6 @@ pub struct Files {
     pub append_fails: Option<bool>,
     /// While set, every publishing fails with a full disk.
     pub publish_fails: bool,
-    /// While set, appends wait until the test releases them.
-    pub hold_appends: bool,
-    pub held: VecDeque<(UploadId, Vec<u8>, bool)>,
     hashes: BTreeMap<UploadId, Sha256>,
 }
 
@@ -42,8 +39,6 @@ impl Files {
             uploads,
             append_fails: None,
             publish_fails: false,
-            hold_appends: false,
-            held: VecDeque::new(),
             hashes: BTreeMap::new(),
         }
     }

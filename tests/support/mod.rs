@@ -27,6 +27,7 @@ pub mod wire;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
+use std::ops::{Deref, DerefMut};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -36,18 +37,17 @@ use self::contract::Contract;
 use self::observer::Observer;
 pub use self::seed::Seeded;
 use natter::base::crypto::HmacKey;
-use natter::base::send_queue::Front;
+use natter::base::send_queue::{Front, SendQueue};
 use natter::base::time::{Now, UnixMs};
+use natter::in_memory::{Append, InMemory, Question, Surroundings};
 use natter::limits::{Limits, READ_BUFFER};
-use natter::model::backup::BackUp;
-use natter::model::id::UploadId;
 use natter::model::job::{Delivery, Done, Job};
 use natter::model::mail::Letter;
-use natter::model::operation::{Answer, Command, Lane, Outcome, Refusal, Start};
+use natter::model::operation::{Outcome, Refusal, Start};
 use natter::model::push::{Notification, Pushed};
 use natter::model::settings::Settings;
 use natter::server::Server;
-use natter::server::contract::{ConnId, Effect, Input, ListenerKind, Ticket};
+use natter::server::contract::{ConnId, Input, ListenerKind, Ticket};
 use natter::server::schema::examples::Recording;
 use natter::store::{Index, Reader, Store, StoreOptions};
 use natter::work::password::{Cost, PasswordHasher, PasswordOptions};
@@ -101,11 +101,15 @@ pub struct Peer {
     observer: Observer,
 }
 
-/// A command to storage that a test holds back.
-type Question = (Ticket, Lane, Command);
+/// The other ends of all connections, as the runtime sees them.
+struct Peers<'a>(&'a mut BTreeMap<ConnId, Peer>);
 
-/// Reads have no lane; this value means none.
-const READS: Lane = Lane(u64::MAX);
+impl Peer {
+    /// One whose bytes are not held against the documents.
+    pub fn unwatched() -> Peer {
+        Peer { observer: Observer::blind(), ..Peer::default() }
+    }
+}
 
 /// What becomes of the bytes on the wire.
 #[derive(Clone, Copy)]
@@ -119,14 +123,13 @@ pub enum Watch {
 }
 
 pub struct World {
-    pub server: Server,
+    runtime: InMemory,
     settings: Settings,
     pub store: Store,
     pub reader: Reader,
     pub index: Index,
     hasher: PasswordHasher,
     pub files: files::Files,
-    pub now: Now,
     pub peers: BTreeMap<ConnId, Peer>,
     next_conn: u64,
     /// Peers with bytes that the server has not read.
@@ -148,9 +151,10 @@ pub struct World {
     pub pushes_held: Vec<Ticket>,
     /// The names of the commands and jobs since a test last emptied it.
     pub trace: Vec<&'static str>,
-    /// While set, storage gets no commands: they wait in `held`.
+    /// While set, storage executes no commands: they wait in `asked`.
     pub holds: bool,
-    pub held: VecDeque<Question>,
+    /// While set, the disk writes nothing: appends wait.
+    pub holds_appends: bool,
     pub watch: Watch,
 }
 
@@ -190,14 +194,13 @@ impl World {
         let server = Server::new(settings.clone(), start, Box::new(Seeded(seed)), now);
         let files = files::Files::new(dir.path());
         World {
-            server,
+            runtime: InMemory::new(server, now),
             settings,
             store,
             reader,
             index,
             hasher,
             files,
-            now,
             peers: BTreeMap::new(),
             next_conn: 0,
             dir,
@@ -211,7 +214,7 @@ impl World {
             pushes_held: Vec::new(),
             trace: Vec::new(),
             holds: false,
-            held: VecDeque::new(),
+            holds_appends: false,
             watch: Watch::Judges,
             waiting: BTreeSet::new(),
         }
@@ -219,21 +222,10 @@ impl World {
 
     /// Ends the process and starts another one on the same folder: every connection is closed.
     pub fn restart(mut self) -> World {
-        self.server.handle(self.now, Input::Drain);
-        self.perform();
+        self.input(Input::Drain);
+        let now = self.now;
         let World {
-            settings,
-            store,
-            reader,
-            index,
-            files,
-            now,
-            dir,
-            next_conn,
-            mails,
-            deliveries,
-            places,
-            ..
+            settings, store, reader, index, files, dir, next_conn, mails, deliveries, places, ..
         } = self;
         drop((reader, index));
         store.close().expect("closed in order");
@@ -244,7 +236,8 @@ impl World {
     /// The process is killed and another one starts, while the value that comes with it holds the write-ahead log: what the
     /// log holds can't be proven to be on disk.
     pub fn crash_and_hold(self) -> (World, rusqlite::Connection) {
-        let World { settings, store, reader, index, files, now, dir, next_conn, mails, .. } = self;
+        let now = self.now;
+        let World { settings, store, reader, index, files, dir, next_conn, mails, .. } = self;
         drop((reader, index, store));
         let shell = rusqlite::Connection::open(dir.path().join("natter.db")).expect("a shell");
         shell.execute_batch("BEGIN; SELECT count(*) FROM messages").expect("a snapshot");
@@ -284,7 +277,7 @@ impl World {
 
     /// The peer sends bytes; the server gets them when it reads.
     pub fn send(&mut self, conn: ConnId, bytes: &[u8]) {
-        let peer = self.peers.get_mut(&conn).expect("a peer");
+        let peer = self.peer(conn);
         if !peer.closed {
             peer.unread.extend_from_slice(bytes);
             self.waiting.insert(conn);
@@ -294,7 +287,7 @@ impl World {
 
     /// The peer shuts its write side after the bytes that it has sent.
     pub fn end(&mut self, conn: ConnId) {
-        self.peers.get_mut(&conn).expect("a peer").ends = true;
+        self.peer(conn).ends = true;
         self.waiting.insert(conn);
         self.perform();
     }
@@ -308,16 +301,16 @@ impl World {
                 self.waiting.remove(&conn);
                 continue;
             }
-            if !self.server.wants_read(conn) {
+            if !self.runtime.server.wants_read(conn) {
                 continue;
             }
             let piece = peer.unread.len().min(READ_BUFFER);
             let bytes: Vec<u8> = peer.unread.drain(..piece).collect();
             if !bytes.is_empty() {
                 peer.observer.sent(&bytes);
-                self.server.handle(self.now, Input::Received { conn, bytes: &bytes });
+                self.runtime.handle(Input::Received { conn, bytes: &bytes });
             } else if std::mem::take(&mut peer.ends) {
-                self.server.handle(self.now, Input::Ended { conn });
+                self.runtime.handle(Input::Ended { conn });
             }
             read = true;
         }
@@ -332,16 +325,17 @@ impl World {
     /// Storage executes the oldest commands that are held back.
     pub fn release(&mut self, count: usize) {
         for _ in 0..count {
-            let Some((ticket, lane, command)) = self.held.pop_front() else { break };
-            self.answer(ticket, lane, command);
+            if !self.execute() {
+                break;
+            }
         }
         self.perform();
     }
 
     /// Storage executes the oldest command that is held back; its answer waits for [`World::deliver`].
     pub fn look(&mut self) -> (Ticket, Outcome) {
-        let Some((ticket, _, Command::Read(read))) = self.held.pop_front() else { panic!("a read") };
-        (ticket, Outcome::quiet(self.reader.read(read)))
+        let Some(Question::Read(ticket, read)) = self.asked.pop_front() else { panic!("a read") };
+        (ticket, Outcome::quiet(self.reader.read(*read)))
     }
 
     pub fn deliver(&mut self, (ticket, outcome): (Ticket, Outcome)) {
@@ -350,45 +344,24 @@ impl World {
 
     /// Storage refuses the oldest command that is held back.
     pub fn refuse(&mut self, refusal: Refusal) {
-        let (ticket, ..) = self.held.pop_front().expect("a question");
-        self.input(Input::Answered { ticket, outcome: Outcome::quiet(Err(refusal)) });
+        let question = self.asked.pop_front().expect("a question");
+        self.input(Input::refused(question.ticket(), refusal));
     }
 
-    /// Drops a read that is held back; every other read is answered already.
-    fn cancel(&mut self, ticket: Ticket) {
-        if let Some(place) = self.held.iter().position(|(held, ..)| *held == ticket) {
-            self.held.remove(place);
-            let outcome = Outcome::quiet(Err(Refusal::Busy));
-            self.server.handle(self.now, Input::Answered { ticket, outcome });
-        }
-    }
-
-    fn command(&mut self, ticket: Ticket, lane: Lane, command: Command) {
-        if self.holds {
-            self.held.push_back((ticket, lane, command));
-        } else {
-            self.answer(ticket, lane, command);
-        }
-    }
-
-    fn answer(&mut self, ticket: Ticket, lane: Lane, command: Command) {
-        self.trace.push(command.name());
-        let outcome = match command {
-            Command::Write(write) => {
-                let committed = self.store.commit(&mut vec![(lane, write)]);
-                let done = self.store.maintain(self.now.instant);
-                if self.store.readiness().is_ready() {
-                    done.expect("a tidy store");
-                    self.follow();
-                }
-                committed.outcomes.into_iter().next().expect("one outcome a command")
+    /// Storage executes the oldest command. Returns `false` if there is none.
+    fn execute(&mut self) -> bool {
+        let Some(question) = self.runtime.asked.front() else { return false };
+        self.trace.push(question.name());
+        let is_write = matches!(question, Question::Write(..));
+        self.runtime.execute(&mut self.store, &mut self.reader);
+        if is_write {
+            let done = self.store.maintain(self.runtime.now.instant);
+            if self.store.readiness().is_ready() {
+                done.expect("a tidy store");
+                self.follow();
             }
-            Command::Read(read) => Outcome::quiet(self.reader.read(read)),
-            Command::BackUp(BackUp { id }) => {
-                Outcome::quiet(self.store.back_up(id, &mut |_| true).map(Answer::BackUp))
-            }
-        };
-        self.server.handle(self.now, Input::Answered { ticket, outcome });
+        }
+        true
     }
 
     /// Runs the maintenance of storage at this time.
@@ -425,7 +398,7 @@ impl World {
 
     /// The bytes that arrived since the last call.
     pub fn take(&mut self, conn: ConnId) -> Vec<u8> {
-        std::mem::take(&mut self.peers.get_mut(&conn).expect("a peer").received)
+        std::mem::take(&mut self.peer(conn).received)
     }
 
     pub fn is_closed(&self, conn: ConnId) -> bool {
@@ -451,12 +424,11 @@ impl World {
     /// Gives the server an input, and its observer the bytes.
     pub fn handle(&mut self, input: Input<'_>) {
         if let Input::Received { conn, bytes } = &input
-            && !matches!(self.watch, Watch::Nothing)
             && let Some(peer) = self.peers.get_mut(conn)
         {
             peer.observer.sent(bytes);
         }
-        self.server.handle(self.now, input);
+        self.runtime.handle(input);
     }
 
     pub fn input(&mut self, input: Input<'_>) {
@@ -464,56 +436,36 @@ impl World {
         self.perform();
     }
 
-    /// Performs effects and reads the bytes that the server wants, until nothing is left to do.
+    /// Performs effects, executes what the server asked for and reads the bytes that it wants, until nothing is left to do.
     pub fn perform(&mut self) {
         loop {
-            while let Some(effect) = self.server.poll_effect() {
-                self.perform_one(effect);
-            }
-            if !self.read() {
-                break;
+            self.runtime.perform(&mut Peers(&mut self.peers));
+            let busy = !self.holds && self.execute() || self.work() || self.append() || self.read();
+            if !busy {
+                return;
             }
         }
     }
 
-    fn perform_one(&mut self, effect: Effect) {
-        match effect {
-            Effect::Write { ticket, lane, write } => self.command(ticket, lane, Command::Write(write)),
-            Effect::Read { ticket, read, .. } => self.command(ticket, READS, Command::Read(*read)),
-            Effect::BackUp { ticket, wanted } => self.command(ticket, READS, Command::BackUp(wanted)),
-            Effect::Cancel(ticket) => self.cancel(ticket),
-            Effect::Work { job: Job::FindPlace { .. }, .. } if self.lookups_hang => {}
-            Effect::Work { ticket, job: Job::Push(notification) } if self.pushes_hang => {
+    /// Finishes the oldest job. Returns `false` if there is none.
+    fn work(&mut self) -> bool {
+        let Some((ticket, job)) = self.runtime.jobs.pop_front() else { return false };
+        match job {
+            Job::FindPlace { .. } if self.lookups_hang => {}
+            Job::Push(notification) if self.pushes_hang => {
                 self.pushes.push(*notification);
                 self.pushes_held.push(ticket);
             }
-            Effect::Work { ticket, job } => {
-                let done = self.work(job);
-                self.server.handle(self.now, Input::Finished { ticket, done });
+            job => {
+                let done = self.run(job);
+                self.runtime.handle(Input::Finished { ticket, done });
             }
-            Effect::Flush(conn) => self.flush(conn),
-            Effect::ShutdownWrite(conn) => {
-                if let Some(peer) = self.peers.get_mut(&conn) {
-                    peer.shuts = true;
-                }
-                self.flush(conn);
-            }
-            Effect::Close(conn) => {
-                if let Some(peer) = self.peers.get_mut(&conn) {
-                    peer.closed = true;
-                }
-            }
-            Effect::LaneReset(_) | Effect::UseCertificate(_) => {}
-            Effect::Append { upload, bytes, last } if self.files.hold_appends => {
-                self.files.held.push_back((upload, bytes, last));
-            }
-            Effect::Append { upload, bytes, last } => self.append(upload, &bytes, last),
-            Effect::Abandon { upload } => self.files.abandon(upload),
         }
+        true
     }
 
     /// Does the work of worker threads: real hashes; mails are kept for the test, places are those that the test has set.
-    fn work(&mut self, job: Job) -> Done {
+    fn run(&mut self, job: Job) -> Done {
         self.trace.push(job.name());
         match job {
             Job::SendMail(letter) => match self.deliveries.pop_front().unwrap_or(Delivery::Sent) {
@@ -542,28 +494,65 @@ impl World {
             .unwrap_or_else(|| panic!("no mail to {email}"))
     }
 
-    fn append(&mut self, upload: UploadId, bytes: &[u8], last: bool) {
-        let input = match self.files.append(upload, bytes, last) {
+    /// The disk executes the oldest append. Returns `false` if it has nothing to do.
+    fn append(&mut self) -> bool {
+        if self.holds_appends {
+            return false;
+        }
+        let (upload, bytes, last) = match self.runtime.appends.pop_front() {
+            None => return false,
+            Some(Append::Abandon(upload)) => {
+                self.files.abandon(upload);
+                return true;
+            }
+            Some(Append::Bytes { upload, bytes, last }) => (upload, bytes, last),
+        };
+        self.runtime.handle(match self.files.append(upload, &bytes, last) {
             Ok(sha256) => Input::Appended { upload, bytes: bytes.len(), sha256 },
             Err(full) => Input::DiskFailed { upload, full },
-        };
-        self.server.handle(self.now, input);
+        });
+        true
     }
 
-    /// The disk executes the appends that were held back.
+    /// The disk executes the appends that wait, and holds the next ones.
     pub fn write_held_appends(&mut self) {
-        for (upload, bytes, last) in std::mem::take(&mut self.files.held) {
-            self.append(upload, &bytes, last);
-            self.perform();
+        self.holds_appends = false;
+        for _ in 0..self.appends.len() {
+            self.append();
         }
+        self.holds_appends = true;
+        self.perform();
     }
 
-    fn flush(&mut self, conn: ConnId) {
-        let Some(peer) = self.peers.get_mut(&conn) else { return };
-        if peer.stalled {
-            return;
-        }
-        let Some(queue) = self.server.send_queue(conn) else { return };
+    fn peer(&mut self, conn: ConnId) -> &mut Peer {
+        self.peers.get_mut(&conn).expect("a peer")
+    }
+
+    /// A stalled peer reads again.
+    pub fn unstall(&mut self, conn: ConnId) {
+        self.peer(conn).stalled = false;
+        self.runtime.flush(&mut Peers(&mut self.peers), conn);
+        self.perform();
+    }
+}
+
+impl Deref for World {
+    type Target = InMemory;
+
+    fn deref(&self) -> &InMemory {
+        &self.runtime
+    }
+}
+
+impl DerefMut for World {
+    fn deref_mut(&mut self) -> &mut InMemory {
+        &mut self.runtime
+    }
+}
+
+impl Surroundings for Peers<'_> {
+    fn flush(&mut self, conn: ConnId, queue: &mut SendQueue) -> u64 {
+        let Some(peer) = self.0.get_mut(&conn).filter(|peer| !peer.stalled) else { return 0 };
         peer.most_queued = peer.most_queued.max(queue.memory());
         let mut bytes = queue.take_bytes();
         while let Front::File { file, offset, len } = queue.front() {
@@ -574,20 +563,18 @@ impl World {
             bytes.extend(queue.take_bytes());
         }
         peer.write_shut |= peer.shuts;
-        if bytes.is_empty() {
-            return;
-        }
-        if !matches!(self.watch, Watch::Nothing) {
+        if !bytes.is_empty() {
             peer.observer.received(&bytes);
         }
         peer.received.extend_from_slice(&bytes);
-        self.server.handle(self.now, Input::Sent { conn, bytes: bytes.len() as u64 });
+        bytes.len() as u64
     }
 
-    /// A stalled peer reads again.
-    pub fn unstall(&mut self, conn: ConnId) {
-        self.peers.get_mut(&conn).expect("a peer").stalled = false;
-        self.flush(conn);
-        self.perform();
+    fn shut_after_flush(&mut self, conn: ConnId) {
+        self.0.entry(conn).and_modify(|peer| peer.shuts = true);
+    }
+
+    fn close(&mut self, conn: ConnId) {
+        self.0.entry(conn).and_modify(|peer| peer.closed = true);
     }
 }

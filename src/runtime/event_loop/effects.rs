@@ -9,21 +9,12 @@ use super::super::socket::{Flushed, Socket};
 use super::super::{Machine, Stops};
 use super::{EventLoop, TRIM_AFTER, TRIM_CLOSED_MIN};
 use crate::base::time::Now;
-use crate::model::id::UploadId;
-use crate::model::job::Done;
-use crate::model::operation::{Outcome, Refusal};
-use crate::server::contract::{ConnId, Effect, Input, ListenerKind, Ticket};
+use crate::model::operation::Refusal;
+use crate::server::contract::{ConnId, Effect, Input, ListenerKind};
 
 /// Rounds of effects → flush → `Sent` → effects in one turn. More rounds wait for the next turn, after a poll of the
 /// sockets.
 const ROUNDS_MAX: usize = 8;
-
-/// A request that no queue had room for, with its answer.
-pub(super) enum Refused {
-    Store(Ticket, Refusal),
-    Work(Ticket, Done),
-    Append(UploadId),
-}
 
 impl<M: Machine, S: Stops> EventLoop<M, S> {
     /// Performs effects and flushes until none follow, up to a limit: flushing frees space, which may make the machine
@@ -37,7 +28,9 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
                 self.has_rounds_left = false;
                 break;
             }
-            self.answer_refused(now);
+            for refused in std::mem::take(&mut self.refused) {
+                self.parts.machine.handle(now, refused);
+            }
             self.flush(now, &mut later);
             // For the pieces of files that the flush requested.
             self.parts.disk.push_staged();
@@ -75,21 +68,21 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
         match effect {
             Effect::Write { ticket, lane, write } => {
                 if let Err(refusal) = self.parts.storage.submit(ticket, lane, write) {
-                    self.refused.push(Refused::Store(ticket, refusal));
+                    self.refused.push(Input::refused(ticket, refusal));
                 }
             }
             Effect::Read { ticket, flow, read } => {
                 let refused = self.parts.storage.read(flow, ticket, read);
-                self.refused.extend(refused.map(|ticket| Refused::Store(ticket, Refusal::Busy)));
+                self.refused.extend(refused.map(|ticket| Input::refused(ticket, Refusal::Busy)));
             }
             Effect::BackUp { ticket, wanted } => {
                 if let Err(refusal) = self.parts.storage.back_up(ticket, wanted) {
-                    self.refused.push(Refused::Store(ticket, refusal));
+                    self.refused.push(Input::refused(ticket, refusal));
                 }
             }
             Effect::Cancel(ticket) => {
                 if self.parts.storage.cancel(ticket) {
-                    self.refused.push(Refused::Store(ticket, Refusal::Busy));
+                    self.refused.push(Input::refused(ticket, Refusal::Busy));
                 }
             }
             Effect::LaneReset(lane) => self.parts.storage.reset_lane(lane),
@@ -98,12 +91,12 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
                 if let Err(done) = self.parts.workers.submit(ticket, job) {
                     // The upload will never be published.
                     received.into_iter().for_each(|file| self.parts.disk.abandon(file));
-                    self.refused.push(Refused::Work(ticket, done));
+                    self.refused.push(Input::Finished { ticket, done });
                 }
             }
             Effect::Append { upload, bytes, last } => {
                 if !self.parts.disk.append(upload, bytes, last) {
-                    self.refused.push(Refused::Append(upload));
+                    self.refused.push(Input::DiskFailed { upload, full: false });
                 }
             }
             Effect::Abandon { upload } => self.parts.disk.abandon(upload),
@@ -114,19 +107,6 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
             }
             Effect::Close(conn) => self.closing.push(conn),
             Effect::UseCertificate(acceptor) => self.parts.acceptor = Some(*acceptor),
-        }
-    }
-
-    fn answer_refused(&mut self, now: Now) {
-        for refused in std::mem::take(&mut self.refused) {
-            let input = match refused {
-                Refused::Store(ticket, refusal) => {
-                    Input::Answered { ticket, outcome: Outcome::quiet(Err(refusal)) }
-                }
-                Refused::Work(ticket, done) => Input::Finished { ticket, done },
-                Refused::Append(upload) => Input::DiskFailed { upload, full: false },
-            };
-            self.parts.machine.handle(now, input);
         }
     }
 

@@ -3,11 +3,11 @@
 //! Takes what the loop submitted and posts the outcomes to its inbox. Invariant: a batch is answered after its commit, and
 //! after a fault the rest of its lane is refused.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Item, Lanes};
+use super::Item;
 use crate::base::id::Id;
 use crate::limits::PROBE_EVERY;
 use crate::model::backup::{BackUp, DatabaseCopy};
@@ -16,6 +16,7 @@ use crate::model::operation::{Answer, Lane, Outcome, Refusal, Write};
 use crate::model::readiness::Readiness;
 use crate::runtime::inbox::{Completion, Inbox};
 use crate::runtime::indexing::IndexProgress;
+use crate::runtime::lanes::Batches;
 use crate::runtime::queue::{Queue, Taken};
 use crate::server::contract::Ticket;
 use crate::store::{Committed, Fault};
@@ -75,8 +76,7 @@ pub trait Database: Writer + Send + 'static {
 
 /// The state of the writer's thread.
 pub(super) struct WriterThread {
-    /// Lanes with a fault in an earlier batch. The store handles the lanes of the current batch.
-    closed: Lanes,
+    batches: Batches,
     /// The readiness that was last reported to the loop.
     readiness: Readiness,
     /// The shared state of the index, and the last search change that was deleted because the index applied it.
@@ -91,62 +91,7 @@ pub(super) struct WriterThread {
     backing_up: bool,
     /// The process will end.
     draining: bool,
-    /// Heavy writes, each committed by itself after a batch of others, so that posts wait for at most one of them; and the
-    /// writes that follow a heavy one in its lane.
-    deferred: Deferred,
-    /// The current batch, with its tickets and lanes. They are empty between two batches, and their memory is reused.
-    tickets: Vec<Ticket>,
-    lanes: Vec<Lane>,
-    batch: Vec<(Lane, Write)>,
     inbox: Arc<Inbox>,
-}
-
-/// Items that wait in the writer's thread, in the order in which they came, and their number for each lane. Bounded by
-/// `WRITES_IN_FLIGHT_MAX`.
-#[derive(Default)]
-struct Deferred {
-    items: VecDeque<Item>,
-    lanes: BTreeMap<Lane, usize>,
-}
-
-impl Deferred {
-    /// Whether an item has to wait: it is heavy, or it follows a waiting item of its lane.
-    fn takes(&self, item: &Item) -> bool {
-        match item {
-            Item::Write(_, lane, write) => write.is_heavy() || self.lanes.contains_key(lane),
-            Item::LaneReset(lane) => self.lanes.contains_key(lane),
-            Item::BackUp(..) | Item::Drain => false,
-        }
-    }
-
-    fn push(&mut self, item: Item) {
-        if let Item::Write(_, lane, _) | Item::LaneReset(lane) = item {
-            *self.lanes.entry(lane).or_default() += 1;
-        }
-        self.items.push_back(item);
-    }
-
-    /// The next heavy write, and the light items after it.
-    fn portion(&mut self) -> Vec<Item> {
-        let mut portion = Vec::new();
-        while let Some(item) = self.items.pop_front() {
-            let is_heavy = matches!(&item, Item::Write(_, _, write) if write.is_heavy());
-            if is_heavy && !portion.is_empty() {
-                self.items.push_front(item);
-                break;
-            }
-            if let Item::Write(_, lane, _) | Item::LaneReset(lane) = item
-                && let Some(count) = self.lanes.get_mut(&lane)
-            {
-                *count -= 1;
-                if *count == 0 {
-                    self.lanes.remove(&lane);
-                }
-            }
-            portion.push(item);
-        }
-        portion
-    }
 }
 
 /// The result of one iteration of the writer's thread.
@@ -161,7 +106,7 @@ enum Iteration {
 impl WriterThread {
     pub(super) fn new(readiness: Readiness, progress: Arc<IndexProgress>, inbox: Arc<Inbox>) -> WriterThread {
         WriterThread {
-            closed: Lanes::default(),
+            batches: Batches::default(),
             readiness,
             progress,
             swept: 0,
@@ -170,10 +115,6 @@ impl WriterThread {
             backup: None,
             backing_up: false,
             draining: false,
-            deferred: Deferred::default(),
-            tickets: Vec::new(),
-            lanes: Vec::new(),
-            batch: Vec::new(),
             inbox,
         }
     }
@@ -206,20 +147,23 @@ impl WriterThread {
         items: &mut VecDeque<Item>,
     ) -> Iteration {
         // The database is maintained also while no write comes.
-        let at_once = self.backing_up || !self.deferred.items.is_empty() || writer.is_at_work();
+        let at_once = self.backing_up || self.batches.has_deferred() || writer.is_at_work();
         let until = match (at_once, self.is_sweep_left) {
             (true, _) => Instant::now(),
             (_, true) => self.sweep_at,
             _ => Instant::now() + MAINTAIN_EVERY,
         };
         let reason = match queue.take(items, WRITE_BATCH_MAX, Some(until)) {
-            Taken::Closed if self.deferred.items.is_empty() => return Iteration::Over,
+            Taken::Closed if !self.batches.has_deferred() => return Iteration::Over,
             Taken::Closed | Taken::Nothing => None,
-            Taken::Items => self.batch(writer, items),
+            Taken::Items => {
+                items.drain(..).for_each(|item| self.admit(item));
+                self.commit(writer)
+            }
         };
         let reason = reason.or_else(|| {
-            let portion = self.deferred.portion();
-            portion.into_iter().for_each(|item| self.admit(item));
+            let refused = self.batches.take_deferred();
+            refused.into_iter().for_each(|ticket| self.refuse(ticket, Refusal::Unavailable));
             self.commit(writer)
         });
         // After the answers are sent, so that no answer waits for this work.
@@ -253,58 +197,30 @@ impl WriterThread {
         end
     }
 
-    /// Commits the items that came, except the deferred ones. Returns the reason if the process must stop.
-    fn batch(&mut self, writer: &mut dyn Writer, items: &mut VecDeque<Item>) -> Option<&'static str> {
-        for item in items.drain(..) {
-            if self.deferred.takes(&item) {
-                self.deferred.push(item);
-            } else {
-                self.admit(item);
-            }
-        }
-        self.commit(writer)
-    }
-
     /// Adds one item to the current batch, or handles it at once.
     fn admit(&mut self, item: Item) {
-        let refuse = |ticket, refusal| {
-            let outcome = Outcome::quiet(Err(refusal));
-            self.inbox.post(Completion::Committed(vec![ticket], vec![outcome]));
-        };
         match item {
-            Item::LaneReset(lane) => self.closed.remove(lane),
+            Item::LaneReset(lane) => self.batches.reset(lane),
             Item::Drain => self.draining = true,
-            Item::Write(ticket, lane, _) if self.closed.contains(lane) => {
-                refuse(ticket, Refusal::Unavailable);
+            Item::BackUp(ticket, _) if self.backing_up || self.backup.is_some() => {
+                self.refuse(ticket, Refusal::Busy);
             }
-            Item::BackUp(ticket, wanted) => {
-                if self.backing_up || self.backup.is_some() {
-                    refuse(ticket, Refusal::Busy);
-                } else {
-                    self.backup = Some((ticket, wanted));
+            Item::BackUp(ticket, wanted) => self.backup = Some((ticket, wanted)),
+            Item::Write(ticket, lane, write) => {
+                if let Some(ticket) = self.batches.push(ticket, lane, write) {
+                    self.refuse(ticket, Refusal::Unavailable);
                 }
             }
-            Item::Write(ticket, lane, write) => {
-                self.tickets.push(ticket);
-                self.lanes.push(lane);
-                self.batch.push((lane, write));
-            }
         }
+    }
+
+    fn refuse(&self, ticket: Ticket, refusal: Refusal) {
+        self.inbox.post(Completion::Committed(vec![ticket], vec![Outcome::quiet(Err(refusal))]));
     }
 
     /// Commits the current batch and posts its answers. Returns the reason if the process must stop.
     fn commit(&mut self, writer: &mut dyn Writer) -> Option<&'static str> {
-        if self.tickets.is_empty() {
-            return None;
-        }
-        let tickets = std::mem::take(&mut self.tickets);
-        let Committed { outcomes, fault } = writer.commit(&mut self.batch);
-        assert_eq!(outcomes.len(), tickets.len(), "one outcome for each command");
-        for (lane, outcome) in self.lanes.drain(..).zip(&outcomes) {
-            if matches!(outcome.result, Err(refusal) if refusal.is_fault()) {
-                self.closed.insert(lane);
-            }
-        }
+        let (tickets, Committed { outcomes, fault }) = self.batches.commit(|batch| writer.commit(batch))?;
         let reason = match fault {
             Some(fault) => {
                 self.inbox.count(error_kind(fault, ErrorKind::Commit));

@@ -130,7 +130,7 @@ fn an_export_pauses_by_the_time_that_a_page_took() {
         world.pass(took);
         world.release(1);
         let paused = (0..100).find(|_| {
-            let asked = !world.held.is_empty();
+            let asked = !world.asked.is_empty();
             if !asked {
                 world.pass(ms(20));
             }

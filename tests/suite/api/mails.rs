@@ -193,10 +193,10 @@ fn each_of_many_mails_is_sent_once() {
 
 /// Moves the one held question of this name to the front.
 fn next_is(world: &mut World, name: &str) {
-    let index = world.held.iter().position(|(_, _, command)| command.name() == name);
+    let index = world.asked.iter().position(|question| question.name() == name);
     let question =
-        world.held.remove(index.unwrap_or_else(|| panic!("no {name} is held"))).expect("a question");
-    world.held.push_front(question);
+        world.asked.remove(index.unwrap_or_else(|| panic!("no {name} is held"))).expect("a question");
+    world.asked.push_front(question);
 }
 
 /// A read of the outbox that began before the result of a mail was written still has its row.
@@ -218,7 +218,7 @@ fn a_read_older_than_the_result_does_not_send_a_mail_twice() {
     world.release(1);
     world.deliver(old);
     world.holds = false;
-    let held = world.held.len();
+    let held = world.asked.len();
     world.release(held);
     world.pass(Duration::from_secs(120));
     assert_eq!(world.mails.len(), 1);

@@ -52,11 +52,11 @@ fn open(
     world.holds = true;
     let fields = [&[("Authorization", bearer.as_str())], fields].concat();
     world.send(conn, &request("GET", target, &fields, None));
-    assert_eq!((world.held.len(), world.take(conn).len()), (1, 0), "{target} waits for storage");
-    let question = world.held.pop_front().expect("a question");
+    assert_eq!((world.asked.len(), world.take(conn).len()), (1, 0), "{target} waits for storage");
+    let question = world.asked.pop_front().expect("a question");
     world.holds = false;
     meanwhile(world);
-    world.held.push_back(question);
+    world.asked.push_back(question);
     world.release(1);
     (conn, world.take(conn))
 }

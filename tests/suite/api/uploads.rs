@@ -4,6 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use natter::base::crypto::{hex, sha256};
+use natter::in_memory::Append;
 use natter::limits::{Limits, UPLOADS_OF_MEMBER_MAX};
 use natter::model::settings::{DefaultImage, Settings};
 
@@ -787,7 +788,7 @@ fn a_slow_disk_stops_the_reading_of_uploads() {
     let mut world = World::new();
     let ann = world.sign_up("ann");
     let bearer = bearer(&ann);
-    world.files.hold_appends = true;
+    world.holds_appends = true;
     let conns: Vec<_> = (0_u8..100)
         .map(|n| {
             let conn = world.connect();
@@ -807,7 +808,8 @@ fn a_slow_disk_stops_the_reading_of_uploads() {
         }
     };
     send_what_is_wanted(&mut world, &mut left);
-    let held = world.files.held.iter().map(|(_, bytes, _)| bytes.len()).sum::<usize>();
+    let length = |append: &Append| if let Append::Bytes { bytes, .. } = append { bytes.len() } else { 0 };
+    let held = world.appends.iter().map(length).sum::<usize>();
     assert!(held <= 4_194_304 + 131_072, "{held} bytes wait for the disk");
     let mut rounds = 0;
     while left.iter().any(|left| *left > 0) {

@@ -74,7 +74,7 @@ fn pipelined_responses_keep_the_order_of_their_requests() {
     let conn = world.connect();
     world.send(conn, &input);
     world.send(conn, b"GET ");
-    assert_eq!((world.take(conn), world.held.len(), world.unread(conn)), (Vec::new(), 1, 4));
+    assert_eq!((world.take(conn), world.asked.len(), world.unread(conn)), (Vec::new(), 1, 4));
     world.release(1);
     assert_eq!(statuses(&responses(&mut world.take(conn), false)), [200, 200]);
     world.holds = false;
@@ -278,9 +278,9 @@ fn a_read_for_a_closed_connection_is_cancelled() {
     for conn in [gone, stays] {
         world.send(conn, &request("GET", "/api/v1/conversations", &[("Authorization", &bearer)], None));
     }
-    assert_eq!(world.held.len(), 2);
+    assert_eq!(world.asked.len(), 2);
     world.reset(gone);
-    assert_eq!(world.held.len(), 1, "the read of the closed connection is cancelled");
+    assert_eq!(world.asked.len(), 1, "the read of the closed connection is cancelled");
     world.release(1);
     assert_eq!(responses(&mut world.take(stays), false)[0].status, 200);
     assert_eq!(world.server.load().1, 0, "no call is left");

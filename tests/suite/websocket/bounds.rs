@@ -69,8 +69,7 @@ fn sixty_four_are_in_flight_then_the_socket_is_not_read() {
     let mut world = World::new();
     let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
     let conn = ready(&mut world, &ann);
-    let posts =
-        |world: &World| world.held.iter().filter(|(.., command)| command.name() == "PostMessage").count();
+    let posts = |world: &World| world.asked.iter().filter(|asked| asked.name() == "PostMessage").count();
     world.holds = true;
     for id in 0..64 {
         world.say(conn, &post(id, &bob, "x"));

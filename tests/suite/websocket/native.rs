@@ -179,9 +179,9 @@ fn missed_events_come_in_order_then_live_ones() {
     for number in 500..520 {
         world.say(sender, &post(number, &ann, "live"));
         // First the page of the log as it is now, then the post of this round.
-        let question = world.held.pop_front();
+        let question = world.asked.pop_front();
         world.release(9);
-        world.held.extend(question);
+        world.asked.extend(question);
         texts.extend(world.texts(conn));
         if number % 7 == 0 {
             world.release(1);
@@ -239,10 +239,10 @@ fn writes_are_answered_in_order_whichever_finishes_first() {
     world.say(conn, &post(4, &bob, "two"));
     assert_eq!(world.texts(conn), [""; 0]);
     // The read is answered by itself; the refused post waits for the post before it.
-    let first = world.held.pop_front().expect("the post");
+    let first = world.asked.pop_front().expect("the post");
     world.release(1);
     assert_eq!(kinds(&world.texts(conn)), ["3 ok"]);
-    world.held.push_front(first);
+    world.asked.push_front(first);
     world.holds = false;
     world.release(9);
     assert_eq!(kinds(&world.texts(conn)), ["1 ok", "2 invalid_client_id", "4 ok"]);
@@ -259,12 +259,12 @@ fn a_refused_write_refuses_all_after_it_and_closes_1013() {
             world.say(conn, &post(id, &bob, "x"));
         }
         // The second is refused at once, before the first has its response: both are answered in order.
-        let first = world.held.pop_front().expect("a post");
+        let first = world.asked.pop_front().expect("a post");
         world.refuse(refusal);
         assert!(!world.is_closed(conn));
         world.say(conn, &post(4, &bob, "behind"));
-        assert_eq!(world.held.len(), 1, "no further frame is taken");
-        world.held.push_front(first);
+        assert_eq!(world.asked.len(), 1, "no further frame is taken");
+        world.asked.push_front(first);
         world.release(1);
         world.refuse(Refusal::Unavailable);
         let frames = world.frames(conn);

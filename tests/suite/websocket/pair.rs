@@ -165,9 +165,9 @@ fn the_history_has_no_gap() {
                 world.release(1);
             }
             world.say(sender, &super::post(100 * (held_until + 1) + step, &bob, "m"));
-            let question = if step < held_until { world.held.pop_front() } else { None };
+            let question = if step < held_until { world.asked.pop_front() } else { None };
             world.release(9);
-            world.held.extend(question);
+            world.asked.extend(question);
         }
         world.holds = false;
         world.release(99);
@@ -255,11 +255,11 @@ fn a_refused_post_refuses_all_after_it_and_closes_1013() {
         for text in ["one", "two", "three"] {
             world.say(conn, &format!(r#"{{"message":"{text}"}}"#));
         }
-        let first = world.held.pop_front().expect("a post");
+        let first = world.asked.pop_front().expect("a post");
         world.refuse(refusal);
         world.say(conn, r#"{"message":"behind"}"#);
-        assert_eq!(world.held.len(), 1, "no further frame is taken");
-        world.held.push_front(first);
+        assert_eq!(world.asked.len(), 1, "no further frame is taken");
+        world.asked.push_front(first);
         world.release(1);
         world.refuse(Refusal::Unavailable);
         let frames = world.frames(conn);
