@@ -283,7 +283,15 @@ impl Model {
         let conversation = self.conversation(conversation_id);
         let n = conversation.messages.len() as u64 + 1;
         let reply_to = post.draft.reply_to;
-        let version = Version { rev: event.seq, body: Some(body), reply_to, mentions, ..Version::default() };
+        let attachments = post.attachments.to_vec();
+        let version = Version {
+            rev: event.seq,
+            body: Some(body),
+            reply_to,
+            attachments,
+            mentions,
+            ..Version::default()
+        };
         conversation.messages.push(Message {
             id,
             client_id: post.draft.client_id,
@@ -319,6 +327,9 @@ impl Model {
             let message = self.message(reply.seq()).filter(|message| message.id == reply);
             message.is_some_and(|message| Some(message.conversation) == conversation)
         };
+        if !self.may_attach(sender(post), &post.attachments) {
+            return Err(Refusal::Invalid("attachments"));
+        }
         match post.draft.reply_to {
             Some(reply) if !exists(reply) => Err(Refusal::Invalid("reply_to")),
             _ => Ok(()),
@@ -409,12 +420,15 @@ impl Model {
         let fresh = expect == Ok(false);
         check(outcome, expect.map(|_| ()), usize::from(fresh), "message.delete");
         if fresh {
+            let mut detached = Vec::new();
             self.changed(lane, &outcome.events[0], seq, What::Deleted { message: seq }, |version| {
                 version.body = None;
                 version.reply_to = None;
                 version.mentions.clear();
                 version.reactions.clear();
+                detached = std::mem::take(&mut version.attachments);
             });
+            detached.into_iter().for_each(|upload| self.erase_unless_shown(upload));
         }
     }
 

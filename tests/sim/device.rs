@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use natter::model::id::{ClientId, ConversationId, MessageId, ProfileId, SessionId};
+use natter::model::id::{ClientId, ConversationId, MessageId, ProfileId, SessionId, UploadId};
 use natter::server::contract::ConnId;
 
 pub struct Person {
@@ -42,6 +42,7 @@ pub struct Draft {
     pub to: To,
     pub body: String,
     pub reply_to: Option<MessageId>,
+    pub attachments: Vec<UploadId>,
     pub answered: bool,
     /// It was permanently refused: the sender left its conversation, or is blocked.
     pub given_up: bool,
@@ -76,6 +77,8 @@ pub enum Ask {
     Upload,
     /// Deletes a file of any person.
     DeleteUpload,
+    /// The bytes of a file of any person.
+    Download(Download),
     /// Changes or ends a subscription, also one that is not there.
     PushChange,
     /// Says what a device shows.
@@ -133,6 +136,15 @@ impl Ask {
     pub fn is_write(&self) -> bool {
         matches!(self, Ask::Post { .. } | Ask::Read { .. } | Ask::Change)
     }
+}
+
+/// A file that is asked for, and what was true at that time.
+#[derive(Clone, Copy, Debug)]
+pub struct Download {
+    pub upload: UploadId,
+    pub exists: bool,
+    pub may_read: bool,
+    pub floor: u64,
 }
 
 /// The token that a request was sent with.

@@ -98,6 +98,12 @@ impl Run {
             return;
         };
         self.stats.responses += 1;
+        if let (200, Ask::Download(download)) = (response.status, &ask) {
+            let me = self.profile(d).expect("a profile");
+            assert!(!proof.is_some_and(|proof| proof.over), "a file for an ended session");
+            self.stats.downloads += 1;
+            return self.model.check_downloaded(me, download, &response.body);
+        }
         let value = if response.status == 204 { Value::Null } else { response.json() };
         let success = (200..300).contains(&response.status);
         let null = Value::Null;
@@ -174,6 +180,7 @@ impl Run {
                 self.model.check_profile(at(data, "profile").expect("a profile"), floor);
             }
             Ask::Export { .. } => panic!("an export without chunks"),
+            Ask::Download(_) => panic!("a file as JSON"),
             Ask::Push => {
                 let level = text_at(data, "level");
                 assert!(
@@ -258,7 +265,10 @@ impl Run {
             }
             ("unauthorized_access", Ask::Auth { proof }) => self.unauthorized(d, conn, proof),
             ("unauthorized_access", _) => self.unauthorized(d, conn, &proof.expect("a token")),
-            ("not_found" | "not_allowed" | "invalid_reply_to", Ask::Post { client_id, .. }) => {
+            (
+                "not_found" | "not_allowed" | "invalid_reply_to" | "invalid_attachments",
+                Ask::Post { client_id, .. },
+            ) => {
                 // Refused by the rules at the time of its transaction. A post that was stored before stays stored.
                 let me = self.profile(d).expect("a profile");
                 assert!(self.model.refused.contains(&(me, *client_id)), "{refused:?} for {ask:?}");
@@ -271,7 +281,12 @@ impl Run {
                 }
             }
             ("not_found" | "not_allowed", Ask::Change)
-            | ("not_found", Ask::PushChange | Ask::DeleteUpload) => {}
+            | ("not_found", Ask::PushChange)
+            | ("not_found" | "not_allowed" | "in_use", Ask::DeleteUpload) => {}
+            ("not_found", Ask::Download(download)) => {
+                let me = self.profile(d).expect("a profile");
+                self.model.check_not_downloaded(me, download);
+            }
             // Too many at once, or the disk of the files failed.
             ("rate_limited", Ask::Upload) => {}
             ("storage_full" | "unavailable", Ask::Upload) if self.runtime.appends_failed > 0 => {}

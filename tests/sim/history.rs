@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use natter::base::time::UnixMs;
-use natter::model::id::{ClientId, ConversationId, MessageId, ProfileId};
+use natter::model::id::{ClientId, ConversationId, MessageId, ProfileId, UploadId};
 use natter::model::operation::Lane;
 
 /// A message from one `rev` to the next.
@@ -16,6 +16,7 @@ pub struct Version {
     pub body: Option<String>,
     pub edited: bool,
     pub reply_to: Option<MessageId>,
+    pub attachments: Vec<UploadId>,
     /// In the order the emoji were first used.
     pub reactions: Vec<(String, Vec<ProfileId>)>,
     /// `all`, and the ids of profiles.

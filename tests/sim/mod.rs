@@ -85,6 +85,7 @@ pub struct Stats {
     pub pushes: u64,
     pub mails: u64,
     pub uploads: u64,
+    pub downloads: u64,
     pub backups: u64,
     pub resets: u64,
     pub crashes: u64,
@@ -120,6 +121,7 @@ impl Stats {
         self.pushes += other.pushes;
         self.mails += other.mails;
         self.uploads += other.uploads;
+        self.downloads += other.downloads;
         self.backups += other.backups;
         self.resets += resets;
         self.crashes += other.crashes;

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use natter::base::id::Id;
 use natter::base::json::Value;
 use natter::base::time::{UnixMs, UnixS};
-use natter::model::id::{ClientId, ConversationId, MemberId, MessageId, ProfileId, SessionId};
+use natter::model::id::{ClientId, ConversationId, MemberId, MessageId, ProfileId, SessionId, UploadId};
 use natter::model::operation::Lane;
 
 use super::codec::{at, id_at, number_at, text_at};
@@ -399,6 +399,9 @@ impl Model {
         assert_eq!(version.rev, rev, "seq {seq} never had this rev");
         assert_eq!(text_at(shown, "body"), version.body, "body of seq {seq} at rev {rev}");
         assert_eq!(id_at(shown, "reply_to"), version.reply_to, "reply_to of seq {seq} at rev {rev}");
+        let attached = at(shown, "attachments").and_then(Value::as_list).expect("attachments");
+        let attached: Vec<UploadId> = attached.iter().map(|file| self.check_upload(file)).collect();
+        assert_eq!(attached, version.attachments, "attachments of seq {seq} at rev {rev}");
         let mentions = at(shown, "mentions").and_then(Value::as_list).unwrap_or_default();
         let mentions: Vec<String> =
             mentions.iter().map(|who| who.as_str().expect("a mention").to_owned()).collect();

@@ -7,13 +7,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::IoSlice;
 use std::ops::{Deref, DerefMut};
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use natter::base::crypto::HmacKey;
 use natter::base::id::Id;
-use natter::base::send_queue::SendQueue;
+use natter::base::send_queue::{Front, SendQueue};
 use natter::base::time::{Now, UnixMs};
 use natter::in_memory::{Append, InMemory, Surroundings};
 use natter::limits::Limits;
@@ -700,15 +701,26 @@ struct Around<'a> {
 impl Surroundings for Around<'_> {
     fn flush(&mut self, conn: ConnId, queue: &mut SendQueue) -> u64 {
         let Some(link) = self.links.get_mut(&conn).filter(|link| link.server_open) else { return 0 };
-        let room = if link.broken { 0 } else { link.room(self.rng, queue.memory()) };
+        let room = if link.broken { 0 } else { link.room(self.rng, queue.len() as usize) };
         let mut bytes = Vec::with_capacity(room);
-        let mut slices = [IoSlice::new(&[]); 64];
-        let filled = queue.slices(&mut slices);
-        for slice in &slices[..filled] {
-            let count = slice.len().min(room - bytes.len());
-            bytes.extend_from_slice(&slice[..count]);
+        while bytes.len() < room {
+            match queue.front() {
+                Front::Empty => break,
+                Front::Bytes => {
+                    let mut slice = [IoSlice::new(&[])];
+                    queue.slices(&mut slice);
+                    let count = slice[0].len().min(room - bytes.len());
+                    bytes.extend_from_slice(&slice[0][..count]);
+                    queue.advance(count);
+                }
+                Front::File { file, offset, len } => {
+                    let mut piece = vec![0; (room - bytes.len()).min(len as usize)];
+                    file.read_exact_at(&mut piece, offset).expect("a piece of a file");
+                    queue.file_sent(piece.len() as u64);
+                    bytes.extend(piece);
+                }
+            }
         }
-        queue.advance(bytes.len());
         link.blocked = !queue.is_empty();
         link.observer.received(&bytes);
         link.down.extend(&bytes);

@@ -5,15 +5,17 @@
 use natter::base::crypto::base64url;
 use natter::base::id::Id;
 use natter::base::json;
-use natter::model::id::{ConversationId, ProfileId, SessionId};
+use natter::model::id::{ConversationId, ProfileId, SessionId, UploadId};
 use natter::server::contract::ConnId;
 
 use super::Run;
 use super::codec;
-use super::device::{Ask, Carried, Draft, Form, Http, Point, Proof, To, Token};
+use super::device::{Ask, Carried, Download, Draft, Form, Http, Point, Proof, To, Token};
 
 /// Maximum of requests pipelined on one connection, and of ops in flight on one stream.
 const PIPELINED_MAX: usize = 5;
+/// Maximum of files of one message.
+const ATTACHMENTS_MAX: usize = 3;
 
 impl Run {
     /// One random action of a device.
@@ -56,6 +58,7 @@ impl Run {
             2,
             14 * uploads,
             4 * uploads,
+            10 * uploads,
         ];
         match self.rng.weighted(&weights) {
             0 => {
@@ -90,7 +93,8 @@ impl Run {
             23 => self.mute(d),
             24 => self.ask_for_a_code(d),
             25 => self.upload(d),
-            _ => self.delete_upload(d),
+            26 => self.delete_upload(d),
+            _ => self.download(d),
         }
     }
 
@@ -202,6 +206,17 @@ impl Run {
         }
     }
 
+    /// The bytes of a file, mostly of one that exists. The answer may be stalled, and its row be erased meanwhile.
+    fn download(&mut self, d: usize) {
+        let is_any = self.rng.chance(200);
+        let uploads = if is_any { self.model.all_uploads_ever() } else { self.model.all_uploads() };
+        let Some((upload, me)) = self.rng.pick(&uploads).copied().zip(self.profile(d)) else { return };
+        let (exists, may_read) = (self.model.upload_exists(upload), self.model.may_download(me, upload));
+        let download = Download { upload, exists, may_read, floor: self.runtime.published };
+        let path = format!("/uploads/{upload}/{}", self.model.upload_name(upload));
+        self.request(d, Ask::Download(download), "GET", &path, None);
+    }
+
     /// Mutes a conversation, or hears it again.
     fn mute(&mut self, d: usize) {
         let Some((conversation, _)) = self.some_conversation(d) else { return };
@@ -277,7 +292,15 @@ impl Run {
         let mut random = [0; 10];
         random.iter_mut().for_each(|byte| *byte = self.rng.next() as u8);
         let client_id = Id::new(self.runtime.now.unix_ms, random);
-        let draft = Draft { client_id, to, body, reply_to, answered: false, given_up: false, carrier: None };
+        let uploads: Vec<UploadId> =
+            me.map_or(Vec::new(), |me| self.model.uploads_of(me).into_iter().collect());
+        let mut attachments = Vec::new();
+        while self.rng.chance(150) && attachments.len() < ATTACHMENTS_MAX {
+            let fresh = self.rng.pick(&uploads).copied().filter(|upload| !attachments.contains(upload));
+            attachments.extend(fresh);
+        }
+        let (answered, given_up, carrier) = (false, false, None);
+        let draft = Draft { client_id, to, body, reply_to, attachments, answered, given_up, carrier };
         self.devices[d].drafts.push(draft);
     }
 
@@ -326,7 +349,11 @@ impl Run {
         let client_id = draft.client_id;
         let sent = match form {
             // A legacy socket has one peer only.
-            Some(Form::Legacy(peer)) if draft.to == To::Profile(peer) && draft.reply_to.is_none() => {
+            Some(Form::Legacy(peer))
+                if draft.to == To::Profile(peer)
+                    && draft.reply_to.is_none()
+                    && draft.attachments.is_empty() =>
+            {
                 let stream = self.devices[d].stream.as_mut().expect("a stream");
                 stream.carried.posts.push(client_id);
                 let conn = stream.conn;
@@ -765,5 +792,9 @@ fn post_members(draft: &Draft, body: &str) -> String {
         To::Conversation(id) => format!(r#""conversation":"{id}""#),
     };
     let reply_to = draft.reply_to.map_or(String::new(), |id| format!(r#","reply_to":"{id}""#));
-    format!(r#"{to},"client_id":"{}","body":{body}{reply_to}"#, draft.client_id)
+    let files = match &draft.attachments[..] {
+        [] => String::new(),
+        files => format!(r#","attachments":{}"#, json::to_string(&files)),
+    };
+    format!(r#"{to},"client_id":"{}","body":{body}{reply_to}{files}"#, draft.client_id)
 }
