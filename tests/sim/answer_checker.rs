@@ -71,7 +71,15 @@ impl Model {
             assert!(event.seq > self.head, "seq {} after {}", event.seq, self.head);
             self.head = event.seq;
         }
+        if self.is_of_nobody(write, outcome) {
+            if let Write::PostMessage(post) = write {
+                self.refused.insert(key_of(post));
+            }
+            return;
+        }
         match write {
+            Write::DeleteAccount(delete) => self.account_deleted(lane, delete, outcome),
+            Write::EraseMessages(_) => self.messages_erased(lane, outcome),
             Write::PostMessage(post) => self.post(lane, post, outcome, sabotaged),
             Write::EditMessage(edit) => self.edit(lane, edit, outcome),
             Write::DeleteMessage(delete) => self.delete(lane, delete, outcome),
@@ -82,7 +90,11 @@ impl Model {
             Write::PutMember(put) => self.put_member(lane, put, outcome),
             Write::RemoveMember(remove) => self.remove_member(lane, remove, outcome),
             Write::SetBlock(block) => {
-                check(outcome, Ok(()), 0, "a block");
+                let is_gone = self.is_gone(block.other);
+                check(outcome, if is_gone { Err(Refusal::NotFound) } else { Ok(()) }, 0, "a block");
+                if is_gone {
+                    return;
+                }
                 let key = (block.blocker, block.other);
                 if block.blocked {
                     self.blocks.insert(key);
@@ -150,8 +162,9 @@ impl Model {
             }
             Write::IssueResetCode(issue) => {
                 check(outcome, Ok(()), 0, "reset.code");
-                let member = self.mails.member(issue.email.expose());
-                self.code_issued(member, &issue.code, issue.at);
+                if let Some(member) = self.mails.member(issue.email.expose()) {
+                    self.code_issued(member, &issue.code, issue.at);
+                }
             }
             Write::PublishUpload(publish) => self.upload_published(publish, outcome),
             Write::DeleteUpload(delete) => self.upload_deleted(delete, outcome),
@@ -169,7 +182,7 @@ impl Model {
         }
     }
 
-    fn record(&mut self, lane: Lane, event: &Event, what: What, audience: BTreeSet<ProfileId>) {
+    pub(super) fn record(&mut self, lane: Lane, event: &Event, what: What, audience: BTreeSet<ProfileId>) {
         let receivers: BTreeSet<ProfileId> = event.audience.profiles.iter().copied().collect();
         assert_eq!(receivers, audience, "the audience of {what:?}");
         assert_eq!(
@@ -180,14 +193,14 @@ impl Model {
         self.log.insert(event.seq, Logged { what, audience, lane });
     }
 
-    fn conversation(&mut self, id: ConversationId) -> &mut Conversation {
+    pub(super) fn conversation(&mut self, id: ConversationId) -> &mut Conversation {
         self.conversations.get_mut(&id).expect("it is there")
     }
 
     // ---- profiles -----------------------------------------------------------------------------------
 
     fn is_nick_taken(&self, nick_name: &str) -> bool {
-        self.names.keys().any(|profile| self.name(*profile, u64::MAX).nick_name == nick_name)
+        self.profiles.iter().any(|profile| self.name(*profile, u64::MAX).nick_name == nick_name)
     }
 
     fn rename(&mut self, lane: Lane, update: &UpdateProfile, outcome: &Outcome) {
@@ -420,16 +433,21 @@ impl Model {
         let fresh = expect == Ok(false);
         check(outcome, expect.map(|_| ()), usize::from(fresh), "message.delete");
         if fresh {
-            let mut detached = Vec::new();
-            self.changed(lane, &outcome.events[0], seq, What::Deleted { message: seq }, |version| {
-                version.body = None;
-                version.reply_to = None;
-                version.mentions.clear();
-                version.reactions.clear();
-                detached = std::mem::take(&mut version.attachments);
-            });
-            detached.into_iter().for_each(|upload| self.erase_unless_shown(upload));
+            self.tombstone(lane, &outcome.events[0], seq);
         }
+    }
+
+    /// A message loses its content, and keeps its `n`.
+    pub(super) fn tombstone(&mut self, lane: Lane, event: &Event, seq: u64) {
+        let mut detached = Vec::new();
+        self.changed(lane, event, seq, What::Deleted { message: seq }, |version| {
+            version.body = None;
+            version.reply_to = None;
+            version.mentions.clear();
+            version.reactions.clear();
+            detached = std::mem::take(&mut version.attachments);
+        });
+        detached.into_iter().for_each(|upload| self.erase_unless_shown(upload));
     }
 
     fn react(&mut self, lane: Lane, react: &React, outcome: &Outcome) {
@@ -620,32 +638,38 @@ impl Model {
             }
             if group.has(remove.profile) { Ok(()) } else { Err(Refusal::NotFound) }
         });
-        // When the last admin leaves, the eldest member is promoted.
-        let was_admin =
-            self.conversations.get(&id).is_some_and(|group| group.admins.contains(&remove.profile));
-        let orphaned = expect.is_ok()
-            && was_admin
-            && self.conversations[&id].admins.len() == 1
-            && self.conversations[&id].joined.len() > 1;
-        let count = usize::from(expect.is_ok()) + usize::from(orphaned);
+        let promotion = outcome.events.get(1);
+        let count = if expect.is_ok() { 1 + usize::from(promotion.is_some()) } else { 0 };
         check(outcome, expect, count, "member.remove");
-        if expect.is_err() {
-            return;
+        if expect.is_ok() {
+            self.left(lane, remove.profile, id, &outcome.events[0], promotion);
         }
-        let removal = &outcome.events[0];
+    }
+
+    /// A profile left a group. When the last admin leaves, the eldest member is promoted.
+    pub(super) fn left(
+        &mut self,
+        lane: Lane,
+        profile: ProfileId,
+        id: ConversationId,
+        removal: &Event,
+        promotion: Option<&Event>,
+    ) {
         let group = self.conversation(id);
-        let audience = group.members();
-        group.leave(remove.profile, removal.seq);
-        self.mute(remove.profile, id, false);
-        let what = What::Removed { conversation: id, profile: remove.profile, admin: was_admin };
+        let (audience, was_admin) = (group.members(), group.admins.contains(&profile));
+        group.leave(profile, removal.seq);
+        let is_orphaned = group.admins.is_empty() && !group.joined.is_empty();
+        assert_eq!(promotion.is_some(), is_orphaned, "the next admin of {id}");
+        self.mute(profile, id, false);
+        let what = What::Removed { conversation: id, profile, admin: was_admin };
         self.record(lane, removal, what, audience);
-        if orphaned {
+        if let Some(promotion) = promotion {
             let group = self.conversation(id);
             let eldest = group.joined[0];
             group.admins.insert(eldest);
             let audience = group.members();
             let what = What::Added { conversation: id, profile: eldest, admin: true };
-            self.record(lane, &outcome.events[1], what, audience);
+            self.record(lane, promotion, what, audience);
         }
     }
 
@@ -701,7 +725,7 @@ impl Model {
         assert!(outcome.events.is_empty(), "an event of a refresh");
     }
 
-    fn end_session(&mut self, lane: Lane, id: SessionId, event: &Event) {
+    pub(super) fn end_session(&mut self, lane: Lane, id: SessionId, event: &Event) {
         let session = self.sessions.get_mut(&id).expect("it is there");
         session.ended = true;
         let audience = BTreeSet::from([session.profile]);

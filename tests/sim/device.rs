@@ -77,6 +77,8 @@ pub enum Ask {
     Upload,
     /// Deletes a file of any person.
     DeleteUpload,
+    /// The end of the account.
+    DeleteAccount,
     /// The bytes of a file of any person.
     Download(Download),
     /// Changes or ends a subscription, also one that is not there.

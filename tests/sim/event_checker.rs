@@ -4,7 +4,7 @@
 
 use natter::base::id::Id;
 use natter::base::json::{self, Value};
-use natter::model::id::{ClientId, ConversationId, MessageId, ProfileId};
+use natter::model::id::{ClientId, ConversationId, MessageId, OfProfile, ProfileId};
 use natter::server::contract::ConnId;
 
 use super::Run;
@@ -139,7 +139,8 @@ impl Run {
         if refused.code == "unauthorized_access" {
             self.unauthorized(d, conn, &proof);
         } else if refused.code == "not_found" {
-            assert!(self.plan.blocks && matches!(form, Form::Legacy(_)), "{refused:?} for {form:?}");
+            let hides = |peer| self.plan.blocks || self.model.is_gone(peer);
+            assert!(matches!(form, Form::Legacy(peer) if hides(peer)), "{refused:?} for {form:?}");
         } else if refused.code != "request_timeout" {
             self.must_be_a_fault(conn, &refused, &format!("opening {form:?}"));
         }
@@ -189,6 +190,10 @@ impl Run {
                 );
             }
             Ask::PushChange | Ask::Code | Ask::DeleteUpload => {}
+            Ask::DeleteAccount => {
+                let me = self.profile(d).expect("a profile");
+                assert!(self.model.is_gone(me), "a deletion that is not on disk");
+            }
             Ask::Upload => {
                 self.model.check_upload(data);
                 self.stats.uploads += 1;
@@ -252,6 +257,11 @@ impl Run {
                     carried.refused.get_or_insert(*index);
                 }
             }
+        }
+        if self.profile(d).is_some_and(|me| self.model.is_gone(me)) {
+            // Its account was deleted meanwhile.
+            self.devices[d].token = None;
+            return;
         }
         match (refused.code.as_str(), ask) {
             (code, Ask::Wrong { code: expected }) if code == *expected => {}
@@ -348,7 +358,8 @@ impl Run {
     fn signed(&mut self, d: usize, data: &Value<'_>) {
         let profile = id_at(data, "profile.id").expect("a profile");
         let person = &mut self.people[self.devices[d].person];
-        assert!(self.model.profiles.contains(&profile), "a profile that is not on disk");
+        let is_stored = self.model.profiles.contains(&profile) || self.model.is_gone(profile);
+        assert!(is_stored, "a profile that is not on disk");
         assert!(person.profile.is_none_or(|known| known == profile), "another profile for the same person");
         person.profile = Some(profile);
         person.signed_up = true;
@@ -502,6 +513,8 @@ impl Run {
             let message = self.model.message(seq).expect("it is there");
             assert_eq!(message.conversation, conversation, "a message of another conversation");
             assert!(rev >= message.version(floor).rev, "an old version of what was known to be changed");
+            let is_gone = self.model.was_gone(message.sender, floor);
+            assert!(!is_gone || id_at::<OfProfile>(row, "sender").is_none(), "a deleted sender is named");
             positions.push(message.n);
         }
         assert!(positions.windows(2).all(|pair| pair[0] + 1 == pair[1]), "not dense: {positions:?}");
@@ -569,7 +582,7 @@ impl Run {
                 assert!(is_drain, "1001: {reason}");
             }
             // A legacy socket that was blocked while it opened has to retry, and then gets `not_found`.
-            1_013 if self.plan.blocks && matches!(form, Form::Legacy(_)) => {}
+            1_013 if matches!(form, Form::Legacy(_)) && (self.plan.blocks || self.model.deletions() > 0) => {}
             1_013 => assert!(self.runtime.faults > 0 || self.plan.sabotage, "1013 though nothing failed"),
             4_401 => self.unauthorized(d, conn, &proof),
             4_408 => {}
@@ -728,7 +741,9 @@ impl Run {
                 message.versions.iter().any(|version| version.body == text),
                 "a text it never had: {text:?}"
             );
-            assert_eq!(text_at(row, "sender"), Some(message.sender.to_string()));
+            let sender = text_at(row, "sender");
+            let is_gone = sender.is_none() && self.model.is_gone(message.sender);
+            assert!(is_gone || sender == Some(message.sender.to_string()), "the sender {sender:?}");
             let receiver = if message.sender == me { peer } else { me };
             assert_eq!(text_at(row, "receiver"), Some(receiver.to_string()));
             positions.push(message.n);
@@ -785,7 +800,7 @@ impl Run {
 
     fn legacy_refused(&mut self, d: usize, refused: &Refused) {
         let conn = self.devices[d].stream.as_ref().expect("a stream").conn;
-        let blocked = refused.code == "not_found" && self.plan.blocks;
+        let blocked = refused.code == "not_found" && (self.plan.blocks || self.model.deletions() > 0);
         if refused.code == "general_error" {
             assert!(self.plan.sabotage, "{refused:?} on a legacy socket");
         } else if !blocked {

@@ -164,6 +164,11 @@ impl Conversation {
         self.spans.entry(profile).or_default().push((seq, u64::MAX));
     }
 
+    /// Its account was deleted: the conversation of two stays as it was for the other one.
+    pub fn lose(&mut self, profile: ProfileId) {
+        self.joined.retain(|member| *member != profile);
+    }
+
     pub fn leave(&mut self, profile: ProfileId, seq: u64) {
         self.joined.retain(|member| *member != profile);
         self.admins.remove(&profile);

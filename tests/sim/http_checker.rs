@@ -135,10 +135,11 @@ impl Run {
         let chat = |row: &Value<'_>| {
             assert_eq!(id_at(row, "sender"), Some(me), "the sender of a chat is oneself");
             let receivers = at(row, "receiver").and_then(Value::as_list).expect("receivers");
-            assert_eq!(receivers.len(), 1, "a chat has one receiver");
+            let receiver = receivers.first().and_then(|receiver| id_at(receiver, "id"));
+            let receiver = receiver.filter(|receiver| !self.model.is_gone(*receiver));
             Chat {
                 id: id_at(row, "id").expect("an id"),
-                receiver: id_at(&receivers[0], "id"),
+                receiver,
                 message: text_at(row, "message").expect("a text"),
                 is_read: at(row, "is_read") == Some(&Value::Bool(true)),
                 created_at: text_at(row, "created_at").expect("a time"),

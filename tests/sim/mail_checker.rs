@@ -33,6 +33,8 @@ struct Mail {
 #[derive(Default)]
 pub struct Mails {
     pub emails: BTreeMap<MemberId, String>,
+    /// Members whose account was deleted.
+    gone: BTreeSet<MemberId>,
     /// What every member has signed in with.
     devices: BTreeSet<(MemberId, String)>,
     /// When the codes of each kind were made.
@@ -49,9 +51,10 @@ pub struct Mails {
 }
 
 impl Mails {
-    /// Codes are requested for the addresses of members alone.
-    pub fn member(&self, email: &str) -> MemberId {
-        *self.emails.iter().find(|(_, known)| *known == email).expect("a member's address").0
+    /// The member with this address. A request may be older than the deletion of the account.
+    pub fn member(&self, email: &str) -> Option<MemberId> {
+        let is = |(member, known): &(&MemberId, &String)| *known == email && !self.gone.contains(*member);
+        self.emails.iter().find(is).map(|(member, _)| *member)
     }
 }
 
@@ -182,6 +185,12 @@ impl Model {
     pub fn mails_forgotten(&mut self) {
         self.mails.sending.clear();
         self.mails.sent_by_process.clear();
+    }
+
+    /// With the account.
+    pub(super) fn mails_erased(&mut self, member: MemberId) {
+        self.mails.gone.insert(member);
+        self.mails.outbox.retain(|_, mail| mail.member != member);
     }
 
     /// How many mails wait, and how many mail servers have taken.

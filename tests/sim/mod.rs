@@ -8,6 +8,7 @@ pub mod backup_checker;
 pub mod codec;
 pub mod connecting;
 pub mod database;
+pub mod deletion_checker;
 pub mod device;
 pub mod disk;
 pub mod event_checker;
@@ -56,6 +57,8 @@ pub struct Plan {
     pub pushes: bool,
     /// Files are uploaded and deleted.
     pub uploads: bool,
+    /// Accounts are deleted.
+    pub deletions: bool,
     /// People block each other.
     pub blocks: bool,
     pub crashes: bool,
@@ -86,6 +89,7 @@ pub struct Stats {
     pub mails: u64,
     pub uploads: u64,
     pub downloads: u64,
+    pub deletions: u64,
     pub backups: u64,
     pub resets: u64,
     pub crashes: u64,
@@ -122,6 +126,7 @@ impl Stats {
         self.mails += other.mails;
         self.uploads += other.uploads;
         self.downloads += other.downloads;
+        self.deletions += other.deletions;
         self.backups += other.backups;
         self.resets += resets;
         self.crashes += other.crashes;
@@ -170,6 +175,7 @@ pub fn play(seed: u64, step: &Cell<usize>) -> Stats {
     (run.stats.disk_failures, run.stats.power_cuts) = (runtime.all_disk_failures(), runtime.power_cuts);
     run.stats.revived = runtime.revived;
     run.stats.pushes = run.model.pushes.accepted;
+    run.stats.deletions = run.model.deletions();
     run.stats.mails = run.model.mail_counts().1 as u64;
     run.stats.transcript = runtime.transcript.digest();
     run.stats
@@ -189,6 +195,7 @@ impl Run {
             blocks: rng.chance(300),
             pushes: rng.chance(500),
             uploads: rng.chance(500),
+            deletions: rng.chance(300),
             crashes: rng.chance(600),
             clock_jumps: rng.chance(300),
             forgetful: false,
@@ -248,6 +255,11 @@ impl Run {
 
     pub fn profile(&self, d: usize) -> Option<ProfileId> {
         self.people[self.devices[d].person].profile
+    }
+
+    /// Whether the account of this device's person was deleted.
+    pub fn is_gone(&self, d: usize) -> bool {
+        self.profile(d).is_some_and(|profile| self.model.is_gone(profile))
     }
 
     fn warm_up(&mut self) {
@@ -535,6 +547,10 @@ impl Run {
         // Values that are sent at limited intervals get their time.
         self.time_passes(Duration::from_secs(1));
         self.run_until_idle("values at intervals");
+        self.messages_are_erased();
+        for d in (0..self.devices.len()).filter(|d| self.is_gone(*d)).collect::<Vec<usize>>() {
+            self.devices[d].token = None;
+        }
         self.no_stream_outlived_its_end();
         self.legacy_sockets_are_marked_read();
         self.streams_are_up_to_date();
@@ -654,6 +670,15 @@ impl Run {
         }
     }
 
+    /// The messages of a deleted account are erased within a minute, also if its client did not wait for it.
+    fn messages_are_erased(&mut self) {
+        if self.model.to_erase().is_some() {
+            self.time_passes(Duration::from_secs(61));
+            self.run_until_idle("the erasure of messages");
+            assert_eq!(self.model.to_erase(), None, "a message that is never erased");
+        }
+    }
+
     /// The bytes of an upload are removed within a minute after it was deleted.
     fn erased_files_are_removed(&mut self) {
         if self.model.files_to_remove() > 0 {
@@ -696,7 +721,7 @@ impl Run {
     /// Every device without its goal takes a step towards it. Returns whether there was one.
     fn every_device_asks(&mut self) -> bool {
         let mut asked = false;
-        for d in 0..self.devices.len() {
+        for d in (0..self.devices.len()).filter(|d| !self.is_gone(*d)).collect::<Vec<usize>>() {
             let now = self.runtime.now.unix_s().0;
             let device = &self.devices[d];
             let waits = device.https.iter().any(|http| !http.asks.is_empty());
@@ -729,7 +754,7 @@ impl Run {
 
     /// Every device that stayed or resumed by its cursor knows every message of its conversations.
     fn every_device_knows_everything(&self) {
-        for device in &self.devices {
+        for device in (0..).zip(&self.devices).filter(|(d, _)| !self.is_gone(*d)).map(|(_, device)| device) {
             let me = self.people[device.person].profile.expect("a profile");
             let since = device.since.expect("a beginning");
             let mine = self.model.of(me).flat_map(|(_, conversation)| &conversation.messages);

@@ -13,6 +13,7 @@ use natter::model::id::{ClientId, ConversationId, MemberId, MessageId, ProfileId
 use natter::model::operation::Lane;
 
 use super::codec::{at, id_at, number_at, text_at};
+use super::deletion_checker::Deletions;
 use super::history::{Conversation, Message, Version};
 use super::mail_checker::Mails;
 use super::push_checker::Pushes;
@@ -116,6 +117,7 @@ pub struct Model {
     pub pushes: Pushes,
     pub(super) mails: Mails,
     pub(super) uploads: Uploads,
+    pub(super) deletions: Deletions,
 }
 
 /// What others see of a profile.
@@ -235,6 +237,9 @@ impl Model {
     pub fn is_excused(&self, seq: u64, profile: ProfileId) -> bool {
         let what = &self.log[&seq].what;
         if let What::Read { conversation, profile: reader, .. } = what {
+            if self.is_gone(*reader) {
+                return true;
+            }
             let newer = self.log.range(seq + 1..).any(|(_, later)| {
                 matches!(&later.what, What::Read { conversation: c, profile: p, .. } if c == conversation && p == reader)
             });
@@ -252,7 +257,8 @@ impl Model {
                 .log
                 .range(seq + 1..)
                 .any(|(_, later)| matches!(&later.what, What::Renamed { profile } if profile == renamed));
-            return newer || self.ever_blocked.contains(&pair(profile, *renamed));
+            let hid = self.ever_blocked.contains(&pair(profile, *renamed)) || self.is_gone(*renamed);
+            return newer || hid;
         }
         let conversation = self.conversation_of(what).map(|id| &self.conversations[&id]);
         conversation.is_some_and(|conversation| conversation.was_left_after(profile, seq))
@@ -390,7 +396,12 @@ impl Model {
         assert_eq!(id_at(shown, "id"), Some(message.id), "id of seq {seq}");
         assert_eq!(id_at(shown, "client_id"), Some(message.client_id), "client_id of seq {seq}");
         assert_eq!(id_at(shown, "conversation"), Some(message.conversation), "conversation of seq {seq}");
-        assert_eq!(id_at(shown, "sender"), Some(message.sender), "sender of seq {seq}");
+        let sender = id_at(shown, "sender");
+        let hides = |profile: ProfileId| self.is_gone(profile);
+        assert!(
+            sender == Some(message.sender) || sender.is_none() && hides(message.sender),
+            "sender of seq {seq}: {sender:?}"
+        );
         assert_eq!(number_at(shown, "n"), Some(message.n), "n of seq {seq}");
         let created_at = natter::base::time::rfc3339(message.created_at);
         assert_eq!(text_at(shown, "created_at"), Some(created_at), "created_at of seq {seq}");
@@ -401,30 +412,38 @@ impl Model {
         assert_eq!(id_at(shown, "reply_to"), version.reply_to, "reply_to of seq {seq} at rev {rev}");
         let attached = at(shown, "attachments").and_then(Value::as_list).expect("attachments");
         let attached: Vec<UploadId> = attached.iter().map(|file| self.check_upload(file)).collect();
-        assert_eq!(attached, version.attachments, "attachments of seq {seq} at rev {rev}");
+        let is_erased = attached.is_empty() && hides(message.sender);
+        assert!(is_erased || attached == version.attachments, "attachments of seq {seq} at rev {rev}");
         let mentions = at(shown, "mentions").and_then(Value::as_list).unwrap_or_default();
         let mentions: Vec<String> =
             mentions.iter().map(|who| who.as_str().expect("a mention").to_owned()).collect();
         let set: BTreeSet<String> = mentions.iter().cloned().collect();
-        assert_eq!(
-            (&set, set.len()),
-            (&version.mentions, mentions.len()),
-            "mentions of seq {seq} at rev {rev}"
+        let is_gone = |who: &&String| Id::parse(who).is_some_and(hides);
+        let left_out: Vec<&String> = version.mentions.difference(&set).filter(|who| !is_gone(who)).collect();
+        assert!(
+            set.is_subset(&version.mentions) && set.len() == mentions.len() && left_out.is_empty(),
+            "mentions of seq {seq} at rev {rev}: {mentions:?}"
         );
         let is_set = |name: &str| at(shown, name).is_some_and(|value| *value != Value::Null);
         assert_eq!(is_set("edited_at"), version.edited, "edited_at of seq {seq} at rev {rev}");
         assert_eq!(is_set("deleted_at"), version.body.is_none(), "deleted_at of seq {seq} at rev {rev}");
         let reactions = at(shown, "reactions").and_then(Value::as_list).expect("reactions");
-        let shown: Vec<(String, Vec<ProfileId>)> = reactions
+        let shown: Vec<(String, u64, Vec<ProfileId>)> = reactions
             .iter()
             .map(|reaction| {
                 let who = at(reaction, "profiles").and_then(Value::as_list).expect("profiles");
                 let who: Vec<ProfileId> = who.iter().filter_map(|id| Id::parse(id.as_str()?)).collect();
-                assert_eq!(number_at(reaction, "count"), Some(who.len() as u64), "count of a reaction");
-                (text_at(reaction, "emoji").expect("emoji"), who)
+                let who = who.into_iter().filter(|profile| !hides(*profile)).collect();
+                let count = number_at(reaction, "count").expect("count");
+                (text_at(reaction, "emoji").expect("emoji"), count, who)
             })
             .collect();
-        assert_eq!(shown, version.reactions, "reactions of seq {seq} at rev {rev}");
+        let known = |(emoji, who): &(String, Vec<ProfileId>)| {
+            let named = who.iter().copied().filter(|profile| !hides(*profile)).collect();
+            (emoji.clone(), who.len() as u64, named)
+        };
+        let known: Vec<(String, u64, Vec<ProfileId>)> = version.reactions.iter().map(known).collect();
+        assert_eq!(shown, known, "reactions of seq {seq} at rev {rev}");
         (seq, rev)
     }
 

@@ -157,6 +157,10 @@ impl Runtime {
     fn input(&mut self, input: Input<'_>) {
         match &input {
             Input::Received { conn, bytes } => self.transcript.bytes("received", conn.0, bytes),
+            // The name and the time of an open file are those of the machine.
+            Input::Finished { ticket, done: Done::FileOpened(opened) } => {
+                self.transcript.value("file", &(ticket, opened.len));
+            }
             input => self.transcript.value("input", input),
         }
         self.memory.handle(input);

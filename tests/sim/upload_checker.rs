@@ -83,9 +83,17 @@ impl Model {
         if self.is_attached(upload) {
             return;
         }
-        let Row { file, .. } = self.uploads.rows.remove(&upload).expect("an upload");
+        // With the account of its owner, it is erased before the messages that showed it.
+        let Some(Row { file, .. }) = self.uploads.rows.remove(&upload) else { return };
         if !self.uploads.rows.values().any(|row| row.file == file) {
             self.uploads.erased.insert(file);
+        }
+    }
+
+    /// With the account.
+    pub(super) fn uploads_erased(&mut self, owner: ProfileId) {
+        for upload in self.uploads_of(owner) {
+            self.uploads.erased.extend(self.uploads.rows.remove(&upload).map(|row| row.file));
         }
     }
 

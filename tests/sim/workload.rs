@@ -10,7 +10,7 @@ use natter::server::contract::ConnId;
 
 use super::Run;
 use super::codec;
-use super::device::{Ask, Carried, Download, Draft, Form, Http, Point, Proof, To, Token};
+use super::device::{Ask, Carried, Device, Download, Draft, Form, Http, Point, Proof, To, Token};
 
 /// Maximum of requests pipelined on one connection, and of ops in flight on one stream.
 const PIPELINED_MAX: usize = 5;
@@ -20,6 +20,9 @@ const ATTACHMENTS_MAX: usize = 3;
 impl Run {
     /// One random action of a device.
     pub fn act(&mut self, d: usize) {
+        if self.is_gone(d) {
+            return;
+        }
         if self.devices[d].token.is_none() {
             return self.sign(d);
         }
@@ -56,9 +59,10 @@ impl Run {
             2 * pushes,
             2 * pushes,
             2,
-            14 * uploads,
+            18 * uploads,
             4 * uploads,
-            10 * uploads,
+            40 * uploads,
+            usize::from(self.plan.deletions),
         ];
         match self.rng.weighted(&weights) {
             0 => {
@@ -94,14 +98,15 @@ impl Run {
             24 => self.ask_for_a_code(d),
             25 => self.upload(d),
             26 => self.delete_upload(d),
-            _ => self.download(d),
+            27 => self.download(d),
+            _ => self.delete_account(d),
         }
     }
 
     // ---- accounts -----------------------------------------------------------------------------------
 
     pub fn sign(&mut self, d: usize) {
-        if self.devices[d].signing.is_some() {
+        if self.devices[d].signing.is_some() || self.is_gone(d) {
             return;
         }
         let person = &self.people[self.devices[d].person];
@@ -135,6 +140,20 @@ impl Run {
         if self.rng.chance(500) {
             self.request(d, Ask::Logout, "POST", "/api/v1/user/logout", None);
         }
+    }
+
+    /// Deletes the account of a person, unless too few are left. No device of the person is signing up meanwhile.
+    fn delete_account(&mut self, d: usize) {
+        let person = self.devices[d].person;
+        let own = |device: &Device| device.person == person;
+        let is_signing =
+            self.devices.iter().filter(|device| own(device)).any(|device| device.signing.is_some());
+        if is_signing || self.model.profiles.len() <= 2 {
+            return;
+        }
+        let messages = ["keep", "erase"][self.rng.below(2)];
+        let body = format!(r#"{{"password":"{}","messages":"{messages}"}}"#, self.people[person].password);
+        self.request(d, Ask::DeleteAccount, "DELETE", "/api/v1/user/me", Some(&body));
     }
 
     fn ask_me(&mut self, d: usize) {
