@@ -39,6 +39,9 @@ use random::Rng;
 use reference::Model;
 use runtime::{FaultRates, Runtime};
 
+/// How many files each device asks for at the end of a run.
+const FILES_ASKED: usize = 4;
+
 /// What may happen in a run, drawn from its seed before it begins.
 pub struct Plan {
     pub steps: usize,
@@ -572,6 +575,10 @@ impl Run {
         self.histories_are_complete();
         self.everything_is_found();
         self.exports_are_complete();
+        self.files_are_served();
+        if self.plan.deletions {
+            self.an_account_ends();
+        }
         self.tokens_expire();
         self.everything_is_pushed_and_mailed();
         self.erased_files_are_removed();
@@ -677,6 +684,31 @@ impl Run {
             self.run_until_idle("the erasure of messages");
             assert_eq!(self.model.to_erase(), None, "a message that is never erased");
         }
+    }
+
+    /// Each device gets the files that it may read, and no other.
+    fn files_are_served(&mut self) {
+        let uploads = self.model.all_uploads_ever();
+        for d in 0..self.devices.len() {
+            for _ in 0..FILES_ASKED {
+                if let Some(upload) = self.rng.pick(&uploads).copied() {
+                    self.download_one(d, upload);
+                    self.run_until_idle("a file");
+                }
+            }
+        }
+    }
+
+    /// One more account ends while nothing else happens: what the others are shown then is complete.
+    fn an_account_ends(&mut self) {
+        let d = self.rng.below(self.devices.len());
+        self.delete_account(d, 1);
+        self.run_until_idle("the end of an account");
+        self.messages_are_erased();
+        self.streams_are_up_to_date();
+        self.histories_are_complete();
+        self.everything_is_found();
+        self.files_are_served();
     }
 
     /// The bytes of an upload are removed within a minute after it was deleted.

@@ -62,7 +62,7 @@ impl Run {
             18 * uploads,
             4 * uploads,
             40 * uploads,
-            usize::from(self.plan.deletions),
+            4 * usize::from(self.plan.deletions),
         ];
         match self.rng.weighted(&weights) {
             0 => {
@@ -99,7 +99,7 @@ impl Run {
             25 => self.upload(d),
             26 => self.delete_upload(d),
             27 => self.download(d),
-            _ => self.delete_account(d),
+            _ => self.delete_account(d, 2),
         }
     }
 
@@ -142,13 +142,13 @@ impl Run {
         }
     }
 
-    /// Deletes the account of a person, unless too few are left. No device of the person is signing up meanwhile.
-    fn delete_account(&mut self, d: usize) {
+    /// Deletes the account of a person, unless fewer than `left_min` others would be left. No device of the person is signing up meanwhile.
+    pub fn delete_account(&mut self, d: usize, left_min: usize) {
         let person = self.devices[d].person;
         let own = |device: &Device| device.person == person;
         let is_signing =
             self.devices.iter().filter(|device| own(device)).any(|device| device.signing.is_some());
-        if is_signing || self.model.profiles.len() <= 2 {
+        if is_signing || self.model.profiles.len() <= left_min {
             return;
         }
         let messages = ["keep", "erase"][self.rng.below(2)];
@@ -229,7 +229,13 @@ impl Run {
     fn download(&mut self, d: usize) {
         let is_any = self.rng.chance(200);
         let uploads = if is_any { self.model.all_uploads_ever() } else { self.model.all_uploads() };
-        let Some((upload, me)) = self.rng.pick(&uploads).copied().zip(self.profile(d)) else { return };
+        if let Some(upload) = self.rng.pick(&uploads).copied() {
+            self.download_one(d, upload);
+        }
+    }
+
+    pub fn download_one(&mut self, d: usize, upload: UploadId) {
+        let Some(me) = self.profile(d) else { return };
         let (exists, may_read) = (self.model.upload_exists(upload), self.model.may_download(me, upload));
         let download = Download { upload, exists, may_read, floor: self.runtime.published };
         let path = format!("/uploads/{upload}/{}", self.model.upload_name(upload));
