@@ -76,7 +76,7 @@
 //! | | **out** | | **on the thread of the loop** | |
 //! | 17 | `runtime/event_loop/inputs.rs` | `complete` | takes the outcomes: `Input::Answered` for each | a corrupt database stops the process |
 //! | 18 | `server/mod.rs` | `answered` | finds the call by its ticket; first handles the events (rows 19 to 22), then runs the continuation | if Ann's connection is closed, the events are sent, the answer is dropped |
-//! | 19 | `server/publish.rs` | `publish` | for each profile of the audience, each stream that the hub lists (`server/dispatch.rs` `deliver`). Ann's own connection, the origin, gets the answer instead: `server/streams/websocket.rs` `deliver` leaves it out | |
+//! | 19 | `server/publish.rs` | `publish` | for each profile of the audience, each stream that the hub lists (`server/streams/kinds.rs` `deliver`). Ann's own connection, the origin, gets the answer instead: `server/streams/websocket.rs` `deliver` leaves it out | |
 //! | 20 | `server/streams/replay.rs` | `deliver` | queues the event on Bob's send queue. `server/streams/publication.rs` `push_frame` encodes it once for all native WebSockets, since an event has no field that depends on the receiver. A stream that still reads the log keeps the event until it has read it | more such events than a bound: the stream drops them and reads them from the log |
 //! | 21 | `server/reactions.rs` | `on_fact` | what else follows from a fact: two profiles whose first message this is learn whether the other is online | |
 //! | 22 | `server/streams/websocket.rs` | `on_delivered` | `enforce_limits` compares Bob's send queue with SEND_QUEUE_MAX | close 4408: Bob's client reconnects and resumes |
@@ -143,9 +143,9 @@
 //! files, and its description in the folder `server/schema` (`.github/CONTRIBUTING.md` has the steps, tests included).
 //! One that causes a new kind of event adds that to `model/event.rs` and `store/event_log.rs`.
 //!
-//! *A kind of stream*, as the export shows: its phase in `server/streams/export.rs`, a variant of
-//! [`Stream`](model::handler::Stream) that a handler returns, a variant of [`Phase`](server::conn::Phase), and its arms in
-//! `server/dispatch.rs`, where the compiler asks for them.
+//! *A kind of stream*, as the export shows, touches two files of the server: its behavior in `server/streams/export.rs`, and
+//! its variant and arms in `server/streams/kinds.rs`, where the compiler asks for them. The request that opens it is an op
+//! whose handler returns a variant of [`Stream`](model::handler::Stream).
 //!
 //! *A background task*: a row in `server/background/tasks.rs`. *A configuration variable*: a row in `config/fields.rs`,
 //! from which README's table is written. *An error code*: a row in `model/problem.rs`.

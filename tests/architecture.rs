@@ -61,8 +61,8 @@ const SERVER: &[(&str, &[&str])] = &[
     ("uploads", &["request"]),
     ("background", &["request"]),
     ("dispatch", &["request", "streams", "uploads", "background"]),
-    ("publish", &["streams", "dispatch"]),
-    ("reactions", &["streams", "background", "dispatch"]),
+    ("publish", &["streams"]),
+    ("reactions", &["streams", "background"]),
     // A part of the value itself, which it names: see [`SERVER_ITSELF`].
     ("admission", &["request", "streams", "dispatch"]),
     // The API documents, written from the table of routes.

@@ -5,11 +5,8 @@
 //! ```text
 //! ReadHead ──head──→ ReadBody ──body──→ Await ──→ (answer)
 //!    │                  │                 ↑ ╲
-//!    │                  └──→ (answer)     │  ──→ HandOver ──→ WebSocket ──────────────→ Linger
-//!    │                                    │      ↑    ├─────→ EventStream ────────────→ Linger
-//!    ├──head of an upload, or a stream────│──────┘    ├─────→ Export ─────────────────→ Linger
-//!    │                                    │           ├─────→ Poll ──────→ (answer)
-//!    │                                    │           ├─────→ Echo ───────────────────→ Linger
+//!    │                  └──→ (answer)     │  ──→ HandOver ──→ Stream ─────────────────→ Linger
+//!    ├──head of an upload, or a stream────│──────┘    │         └───a poll──→ (answer)
 //!    ├──→ (answer)                        └───────────┴─────→ ReadUpload ─→ (answer)
 //!    └──a refusal by rate──→ Delay ──→ (answer)
 //!
@@ -31,17 +28,13 @@ use crate::model::id::MemberId;
 use crate::model::problem::Problem;
 use crate::proto::http::body::BodyDecoder;
 use crate::proto::http::head::HeadReader;
-use crate::proto::websocket::WebSocket;
 use crate::server::close_reason::CloseReason;
 use crate::server::contract::{ConnId, ListenerKind, Ticket};
 use crate::server::crowd::{Origin, Standing};
 use crate::server::request::exchange::{Exchange, Handover, ReadBody};
 use crate::server::request::receiving::Holder;
-use crate::server::streams::export::Export;
 use crate::server::streams::hub::Subscription;
-use crate::server::streams::poll::Poll;
-use crate::server::streams::sse::EventStream;
-use crate::server::streams::websocket::SocketStream;
+use crate::server::streams::kinds::StreamKind;
 use crate::server::uploads::receive::{ReadUpload, Temporary};
 use crate::server::uploads::reservations::Reservation;
 
@@ -130,14 +123,7 @@ pub enum Phase {
         /// `None`: the connection is kept alive.
         close: Option<CloseReason>,
     },
-    WebSocket(Box<SocketStream>),
-    EventStream(Box<EventStream>),
-    /// For the peer to take a page, or for the next one.
-    Export(Box<Export>),
-    /// For an event, or for the end of the wait.
-    Poll(Box<Poll>),
-    /// For a message to send back; only in the conformance build.
-    Echo(Box<WebSocket>),
+    Stream(StreamKind),
     /// For the peer to read the last response: the write side shuts down, what comes is dropped.
     Linger {
         left: u64,

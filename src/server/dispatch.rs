@@ -1,4 +1,4 @@
-//! The only code that matches on all phases of a connection, and gives each phase what happened to its connection.
+//! The only code that matches on all phases of a connection (on the kinds of streams: `streams/kinds.rs`), and gives each phase what happened to its connection.
 //!
 //! Owns which code an input reaches, and which code takes a connection over from its request. Leaves the rest to `request`,
 //! `streams` and `uploads`: they import nothing from here, and leave a phase by setting the next one.
@@ -6,8 +6,6 @@
 //! that its phase could take.
 
 use crate::model::handler::{Step, Stream};
-use crate::model::id::SessionId;
-use crate::model::operation::{Answer, Refusal};
 use crate::model::problem::{Code, Problem};
 use crate::server::calls::Caller;
 use crate::server::close_reason::CloseReason;
@@ -19,15 +17,9 @@ use crate::server::request::exchange::{Exchange, Handover};
 use crate::server::request::http;
 use crate::server::request::respond;
 use crate::server::request::steps;
-use crate::server::streams::echo;
-use crate::server::streams::export;
 use crate::server::streams::hub;
-use crate::server::streams::legacy_socket::LegacySocket;
-use crate::server::streams::poll;
-use crate::server::streams::publication::Publication;
-use crate::server::streams::replay::Replay;
-use crate::server::streams::sse::{self, Opening};
-use crate::server::streams::websocket::{self, Protocol};
+use crate::server::streams::kinds;
+use crate::server::streams::websocket;
 use crate::server::uploads::receive;
 
 /// After how many milliseconds a member with too many streams may try again.
@@ -46,18 +38,9 @@ pub fn wants_read(core: &Core, conn: &Conn) -> bool {
                 && !core.uploads.is_full()
                 && conn.upload.as_ref().is_none_or(|file| file.has_room())
         }
-        Phase::ReadBody(_)
-        | Phase::Drain { .. }
-        | Phase::Linger { .. }
-        | Phase::EventStream(_)
-        | Phase::Export(_) => true,
-        Phase::Await { .. }
-        | Phase::Delay { .. }
-        | Phase::HandOver { .. }
-        | Phase::Poll(_)
-        | Phase::Closed(_) => false,
-        Phase::WebSocket(stream) => stream.has_room(&conn.send),
-        Phase::Echo(ws) => echo::has_room(ws, conn),
+        Phase::ReadBody(_) | Phase::Drain { .. } | Phase::Linger { .. } => true,
+        Phase::Await { .. } | Phase::Delay { .. } | Phase::HandOver { .. } | Phase::Closed(_) => false,
+        Phase::Stream(kind) => kind.wants_read(conn),
     }
 }
 
@@ -65,10 +48,7 @@ pub fn wants_read(core: &Core, conn: &Conn) -> bool {
 pub fn received(core: &mut Core, conn: &mut Conn, bytes: &[u8]) {
     core.metrics.bytes_in += bytes.len() as u64;
     match &conn.phase {
-        Phase::WebSocket(_) => websocket::received(core, conn, bytes),
-        // A client that receives events or an export can ask for nothing else on this connection.
-        Phase::EventStream(_) | Phase::Export(_) => {}
-        Phase::Echo(_) => echo::received(core, conn, bytes),
+        Phase::Stream(_) => kinds::received(core, conn, bytes),
         Phase::ReadUpload(reading) if reading.is_receiving() => receive::received(core, conn, bytes),
         Phase::Linger { .. } => http::received_late(conn, bytes.len()),
         Phase::ReadHead { .. }
@@ -78,7 +58,6 @@ pub fn received(core: &mut Core, conn: &mut Conn, bytes: &[u8]) {
         | Phase::Delay { .. }
         | Phase::HandOver { .. }
         | Phase::Drain { .. }
-        | Phase::Poll(_)
         | Phase::Closed(_) => conn.inbox.extend_from_slice(bytes),
     }
 }
@@ -88,10 +67,7 @@ pub fn sent(core: &mut Core, conn: &mut Conn, bytes: u64) {
     core.metrics.bytes_out += bytes;
     conn.progress += bytes;
     match &conn.phase {
-        Phase::WebSocket(_) => websocket::sent(core, conn),
-        Phase::EventStream(_) => sse::advance(core, conn),
-        Phase::Export(_) => export::advance(core, conn),
-        Phase::Echo(_) => echo::advance(core, conn),
+        Phase::Stream(_) => kinds::sent(core, conn),
         Phase::Linger { .. } if conn.ended && conn.send.is_empty() => conn.close(CloseReason::PeerLeft),
         _ => http::sent(core, conn),
     }
@@ -101,11 +77,7 @@ pub fn sent(core: &mut Core, conn: &mut Conn, bytes: u64) {
 pub fn ended(core: &mut Core, conn: &mut Conn) {
     conn.ended = true;
     match &conn.phase {
-        Phase::WebSocket(_) => websocket::ended(core, conn),
-        // Its request was complete, so the rest of the response is still sent.
-        Phase::Export(_) => {}
-        // An EventSource that leaves closes both directions.
-        Phase::EventStream(_) | Phase::Echo(_) => conn.close(CloseReason::PeerLeft),
+        Phase::Stream(_) => kinds::ended(core, conn),
         // `advance` reads what has come, and closes after the last response.
         Phase::ReadHead { .. } => {}
         // An incomplete request gets no response, but earlier pipelined responses must still be flushed.
@@ -119,7 +91,6 @@ pub fn ended(core: &mut Core, conn: &mut Conn) {
         | Phase::Delay { .. }
         | Phase::HandOver { .. }
         | Phase::ReadUpload(_)
-        | Phase::Poll(_)
         | Phase::Closed(_) => {}
     }
 }
@@ -141,11 +112,7 @@ pub fn advance(core: &mut Core, conn: &mut Conn) {
             Phase::Await { .. }
             | Phase::Delay { .. }
             | Phase::ReadUpload(_)
-            | Phase::WebSocket(_)
-            | Phase::EventStream(_)
-            | Phase::Export(_)
-            | Phase::Poll(_)
-            | Phase::Echo(_)
+            | Phase::Stream(_)
             | Phase::Linger { .. }
             | Phase::Closed(_) => false,
         };
@@ -183,21 +150,7 @@ fn open(core: &mut Core, conn: &mut Conn, exchange: Box<Exchange>, stream: Strea
     if let Some(problem) = refusal {
         return respond::refuse(core, conn, exchange, &problem);
     }
-    match stream {
-        Stream::Events { actor, cursor } => sse::open(core, conn, &exchange, actor, Opening::Log(cursor)),
-        Stream::Value { actor, form } => sse::open(core, conn, &exchange, actor, Opening::Value(form)),
-        Stream::Export { actor, first } => export::open(core, conn, exchange, actor, first),
-        Stream::Poll { actor, start, limit, wait } => {
-            poll::open(core, conn, exchange, actor, start, limit, wait);
-        }
-        Stream::WebSocket { actor, cursor } => {
-            websocket::open(core, conn, exchange, actor, Protocol::Native(Replay::new(cursor)));
-        }
-        Stream::LegacySocket { actor, receiver, pair } => {
-            websocket::open(core, conn, exchange, actor, Protocol::Legacy(LegacySocket::new(receiver, pair)));
-        }
-        Stream::Echo => echo::open(core, conn, &exchange),
-    }
+    kinds::open(core, conn, exchange, stream);
 }
 
 /// A continuation has run: continues the request or op that waits for `ticket`.
@@ -217,56 +170,10 @@ pub fn resume(core: &mut Core, conn: &mut Conn, caller: Caller, ticket: Ticket, 
     }
 }
 
-/// Storage has answered a question of the stream itself.
-pub fn answered(core: &mut Core, conn: &mut Conn, ticket: Ticket, result: Result<Answer, Refusal>) {
-    match &conn.phase {
-        Phase::WebSocket(_) => websocket::answered(core, conn, ticket, result),
-        Phase::EventStream(_) => sse::answered(core, conn, ticket, result),
-        Phase::Export(_) => export::answered(core, conn, ticket, result),
-        Phase::Poll(_) => poll::answered(core, conn, ticket, result),
-        _ => {}
-    }
-}
-
-/// An event of the connection's profile; `true` when something was queued or is due.
-pub fn deliver(conn: &mut Conn, is_origin: bool, publication: &mut Publication) -> bool {
-    match &mut conn.phase {
-        Phase::WebSocket(stream) => stream.deliver(&mut conn.send, is_origin, publication),
-        Phase::EventStream(stream) => stream.deliver(&mut conn.send, publication),
-        Phase::Poll(poll) => poll.deliver(),
-        _ => false,
-    }
-}
-
-/// An event was delivered: the reader may be too slow, a legacy socket may have something to mark as read.
-pub fn on_delivered(core: &mut Core, conn: &mut Conn) {
-    match &conn.phase {
-        Phase::WebSocket(_) => websocket::on_delivered(core, conn),
-        Phase::EventStream(_) => sse::advance(core, conn),
-        Phase::Poll(_) => poll::advance(core, conn),
-        _ => {}
-    }
-}
-
-/// A session is over: its stream ends. `false` when the connection is not a stream of that session.
-pub fn session_ended(core: &mut Core, conn: &mut Conn, session: SessionId) -> bool {
-    match &conn.phase {
-        Phase::WebSocket(stream) if stream.session() == session => {
-            websocket::close(core, conn, CloseReason::SessionOver, "session over");
-        }
-        Phase::EventStream(stream) if stream.session() == session => {
-            sse::end(core, conn, CloseReason::SessionOver)
-        }
-        Phase::Poll(poll) if poll.session() == session => poll::refuse(core, conn),
-        _ => return false,
-    }
-    true
-}
-
 /// All that is incomplete holds too much memory, and this connection gives way.
 pub fn crowded_out(core: &mut Core, conn: &mut Conn) {
     match &conn.phase {
-        Phase::WebSocket(_) => websocket::crowded_out(core, conn),
+        Phase::Stream(kind) if kind.websocket().is_some() => websocket::crowded_out(core, conn),
         _ => http::crowded_out(core, conn),
     }
 }
@@ -284,34 +191,17 @@ pub fn timed_out(core: &mut Core, conn: &mut Conn) {
         | Phase::Linger { .. }
         | Phase::Closed(_) => http::timed_out(core, conn),
         Phase::ReadUpload(_) => receive::timed_out(core, conn),
-        Phase::WebSocket(_) => websocket::timed_out(core, conn),
-        Phase::EventStream(_) => sse::timed_out(core, conn),
-        Phase::Export(_) => export::timed_out(core, conn),
-        Phase::Poll(_) => poll::timed_out(core, conn),
-        Phase::Echo(_) => conn.close(CloseReason::Silent),
+        Phase::Stream(_) => kinds::timed_out(core, conn),
         Phase::Delay { .. } => delays::answer(core, conn),
         // A call always ends, and its answer sets the next deadline.
         Phase::Await { .. } | Phase::HandOver { .. } => {}
     }
 }
 
-/// The calendar clock was set: a token may have expired by it, while its deadline was derived from the clock before.
-pub fn clock_was_set(core: &mut Core, conn: &mut Conn) {
-    match &conn.phase {
-        Phase::WebSocket(_) => websocket::clock_was_set(core, conn),
-        Phase::EventStream(_) => sse::timed_out(core, conn),
-        Phase::Poll(_) => poll::clock_was_set(core, conn),
-        _ => {}
-    }
-}
-
 /// The server stops: streams are closed with a time to come back, and a connection without a request ends.
 pub fn drain(core: &mut Core, conn: &mut Conn) {
     match &conn.phase {
-        Phase::WebSocket(_) => websocket::drain(core, conn),
-        Phase::EventStream(_) => sse::end(core, conn, CloseReason::Draining),
-        Phase::Poll(_) => poll::timed_out(core, conn),
-        Phase::Echo(_) => conn.close(CloseReason::Draining),
+        Phase::Stream(_) => kinds::drain(core, conn),
         Phase::Delay { .. } => delays::answer(core, conn),
         Phase::Linger { .. } | Phase::Drain { .. } => {
             conn.deadline = conn.deadline.min(Some(core.linger_until()));

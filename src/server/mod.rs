@@ -109,6 +109,7 @@ use self::core::Core;
 use self::request::http;
 use self::request::steps;
 use self::streams::ephemeral;
+use self::streams::kinds;
 use self::streams::presence;
 use self::streams::sse;
 use self::streams::values;
@@ -429,7 +430,7 @@ impl Server {
                 ephemeral::typed(core, conn, call.caller, asked, outcome.result);
             }),
             Next::Stream => {
-                self.with_conn(origin, |core, conn| dispatch::answered(core, conn, ticket, outcome.result));
+                self.with_conn(origin, |core, conn| kinds::answered(core, conn, ticket, outcome.result));
             }
         }
     }
@@ -440,7 +441,7 @@ impl Server {
         reactions::on_fact(&mut self.core, &mut self.conns, &fact, &audience);
         let mut touched = std::mem::take(&mut self.core.turn.touched);
         for id in touched.drain(..) {
-            self.with_conn(id, dispatch::on_delivered);
+            self.with_conn(id, kinds::on_delivered);
         }
         self.core.turn.touched = touched;
     }
@@ -465,7 +466,7 @@ impl Server {
     /// The calendar clock was set: tokens expire by it, while the deadlines were derived from its reading before.
     fn expire(&mut self) {
         for id in self.conns.ids() {
-            self.with_conn(id, dispatch::clock_was_set);
+            self.with_conn(id, kinds::clock_was_set);
         }
     }
 

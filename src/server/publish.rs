@@ -9,7 +9,7 @@ use crate::model::event::{Audience, Event, Fact};
 use crate::server::conn::Conns;
 use crate::server::contract::ConnId;
 use crate::server::core::Core;
-use crate::server::dispatch;
+use crate::server::streams::kinds;
 use crate::server::streams::publication::Publication;
 
 /// Queues an event on every open stream of its audience, except on `origin`, which gets its answer instead. Returns the fact
@@ -24,7 +24,7 @@ pub fn publish(core: &mut Core, conns: &mut Conns, origin: ConnId, event: Event)
     for index in 0..publication.event.audience.profiles.len() {
         for &id in core.hub.of(publication.event.audience.profiles[index]) {
             let Some(conn) = conns.get_mut(id) else { continue };
-            if dispatch::deliver(conn, id == origin, &mut publication) {
+            if kinds::deliver(conn, id == origin, &mut publication) {
                 core.metrics.deliveries += 1;
                 core.turn.touched.push(id);
             }

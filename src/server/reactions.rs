@@ -8,7 +8,7 @@ use crate::model::operation::{Answer, Refusal};
 use crate::server::background::push::devices;
 use crate::server::conn::Conns;
 use crate::server::core::Core;
-use crate::server::dispatch;
+use crate::server::streams::kinds;
 use crate::server::streams::presence;
 
 /// An event was published.
@@ -44,7 +44,7 @@ fn end_session(core: &mut Core, conns: &mut Conns, ended: &EndedSession, audienc
         devices::session_ended(core, *profile, session);
         for id in core.hub.of(*profile).to_vec() {
             if let Some(conn) = conns.get_mut(id)
-                && dispatch::session_ended(core, conn, session)
+                && kinds::session_ended(core, conn, session)
             {
                 core.turn.touched.push(id);
             }

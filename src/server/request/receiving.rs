@@ -136,10 +136,12 @@ fn held(conn: &Conn) -> Option<(Holder, usize)> {
             account = reading.exchange.actor.map(|actor| actor.member);
         }
         // Fragments of a message, or one that arrives slowly.
-        Phase::WebSocket(stream) => {
-            bytes += stream.ws.memory();
-            address = stream.client.address;
-            account = Some(stream.actor.member);
+        Phase::Stream(kind) => {
+            if let Some(stream) = kind.websocket() {
+                bytes += stream.ws.memory();
+                address = stream.client.address;
+                account = Some(stream.actor.member);
+            }
         }
         Phase::Await { exchange, .. } => {
             address = exchange.client.address;

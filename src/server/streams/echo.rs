@@ -9,12 +9,13 @@ use crate::server::conn::{Conn, Phase};
 use crate::server::core::Core;
 use crate::server::request::exchange::Exchange;
 use crate::server::request::{http, respond};
+use crate::server::streams::kinds::StreamKind;
 
 /// 101, then an echo.
 pub fn open(core: &mut Core, conn: &mut Conn, exchange: &Exchange) {
     respond::switch(core, conn, exchange);
     let message_max = usize::try_from(core.settings.limits.upload_max).unwrap_or(usize::MAX);
-    conn.phase = Phase::Echo(Box::new(WebSocket::new(message_max)));
+    conn.phase = Phase::Stream(StreamKind::Echo(Box::new(WebSocket::new(message_max))));
     let early = std::mem::take(&mut conn.inbox);
     received(core, conn, &early);
     if conn.ended {
@@ -27,7 +28,7 @@ pub fn has_room(ws: &WebSocket, conn: &Conn) -> bool {
 }
 
 pub fn received(core: &mut Core, conn: &mut Conn, bytes: &[u8]) {
-    let Phase::Echo(ws) = &mut conn.phase else { return };
+    let Phase::Stream(StreamKind::Echo(ws)) = &mut conn.phase else { return };
     ws.feed(bytes);
     conn.deadline = Some(core.now.instant + core.settings.limits.heartbeat * 5 / 2);
     advance(core, conn);
@@ -35,7 +36,7 @@ pub fn received(core: &mut Core, conn: &mut Conn, bytes: &[u8]) {
 
 /// Sends back what is complete, while there is room for it.
 pub fn advance(core: &mut Core, conn: &mut Conn) {
-    let Phase::Echo(ws) = &mut conn.phase else { return };
+    let Phase::Stream(StreamKind::Echo(ws)) = &mut conn.phase else { return };
     while conn.send.memory() < STREAM_PAUSE_BYTES {
         match ws.next(&mut conn.send) {
             None => return,

@@ -12,12 +12,13 @@ use crate::model::problem::{Code, Problem};
 use crate::server::calls::{AskedTyping, Caller};
 use crate::server::conn::{Conn, Phase};
 use crate::server::core::Core;
+use crate::server::streams::kinds::StreamKind;
 use crate::server::streams::presence;
 use crate::server::streams::websocket::{self, Protocol, SocketStream};
 
 /// Whether it is a native stream that has caught up: only such a stream gets ephemeral events.
 pub fn is_live(conn: &Conn) -> bool {
-    let Phase::WebSocket(stream) = &conn.phase else { return false };
+    let Phase::Stream(StreamKind::WebSocket(stream)) = &conn.phase else { return false };
     matches!(&stream.protocol, Protocol::Native(replay) if replay.is_live()) && !stream.ws.is_closing()
 }
 
@@ -32,7 +33,7 @@ pub fn send_ephemeral(core: &mut Core, conn: &mut Conn, frame: &Arc<[u8]>) {
 
 /// Storage has answered which profiles are the stream's peers.
 pub fn on_snapshot(core: &mut Core, conn: &mut Conn, result: Result<Answer, Refusal>) {
-    let Phase::WebSocket(stream) = &conn.phase else { return };
+    let Phase::Stream(StreamKind::WebSocket(stream)) = &conn.phase else { return };
     if !stream.ws.is_closing() {
         presence::on_snapshot(core, &mut conn.send, result);
     }
@@ -47,7 +48,10 @@ pub fn typed(
     result: Result<Answer, Refusal>,
 ) {
     let AskedTyping { conversation, active, blocks } = asked;
-    let (Caller::Op { op, .. }, Phase::WebSocket(socket)) = (caller, &mut conn.phase) else { return };
+    let (Caller::Op { op, .. }, Phase::Stream(StreamKind::WebSocket(socket))) = (caller, &mut conn.phase)
+    else {
+        return;
+    };
     let actor = socket.actor;
     if result.is_ok() && blocks != core.presence.blocks() {
         return presence::ask_listeners(core, caller, actor.profile, conversation, active);

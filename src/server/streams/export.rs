@@ -25,6 +25,7 @@ use crate::server::core::Core;
 use crate::server::request::exchange::Exchange;
 use crate::server::request::http;
 use crate::server::request::respond;
+use crate::server::streams::kinds::StreamKind;
 
 /// Exports of one member at once. Above: 429.
 const EXPORTS_PER_ACCOUNT: usize = 2;
@@ -127,7 +128,8 @@ fn page(core: &mut Core, conn: &mut Conn, actor: Actor, chunked: bool, resume_at
         }
         Some(cursor) => {
             let state = State::Sending(cursor);
-            conn.phase = Phase::Export(Box::new(Export { actor, chunked, resume_at, state }));
+            conn.phase =
+                Phase::Stream(StreamKind::Export(Box::new(Export { actor, chunked, resume_at, state })));
             advance(core, conn);
         }
     }
@@ -137,7 +139,7 @@ fn page(core: &mut Core, conn: &mut Conn, actor: Actor, chunked: bool, resume_at
 pub fn advance(core: &mut Core, conn: &mut Conn) {
     let id: ConnId = conn.id;
     let low = conn.send.memory() < REPLAY_LOW_BYTES;
-    let Phase::Export(export) = &mut conn.phase else { return };
+    let Phase::Stream(StreamKind::Export(export)) = &mut conn.phase else { return };
     let State::Sending(cursor) = &export.state else { return };
     if core.ended.contains_key(&export.actor.session) {
         // The session ended, so it gets no more.
@@ -161,7 +163,7 @@ pub fn advance(core: &mut Core, conn: &mut Conn) {
 }
 
 pub fn answered(core: &mut Core, conn: &mut Conn, ticket: Ticket, result: Result<Answer, Refusal>) {
-    let Phase::Export(export) = &conn.phase else { return };
+    let Phase::Stream(StreamKind::Export(export)) = &conn.phase else { return };
     let State::Reading { ticket: awaited, asked_at } = export.state else { return };
     if awaited != ticket {
         return;
@@ -178,7 +180,7 @@ pub fn answered(core: &mut Core, conn: &mut Conn, ticket: Ticket, result: Result
 
 /// Ends a pause, or closes the connection of a peer that takes less than 1 KiB/s.
 pub fn timed_out(core: &mut Core, conn: &mut Conn) {
-    let Phase::Export(export) = &mut conn.phase else { return };
+    let Phase::Stream(StreamKind::Export(export)) = &mut conn.phase else { return };
     if let State::Pausing(cursor) = &export.state {
         // The peer had taken most of the page, so its time begins again.
         export.state = State::Sending(cursor.clone());

@@ -9,6 +9,7 @@ use crate::model::id::ProfileId;
 use crate::server::conn::{Conn, Phase};
 use crate::server::contract::ConnId;
 use crate::server::core::Core;
+use crate::server::streams::kinds::StreamKind;
 use crate::server::streams::presence;
 
 /// What one connection subscribes to.
@@ -81,7 +82,7 @@ pub fn unsubscribe(core: &mut Core, conn: &mut Conn) {
     if device && !core.hub.has_device(profile) {
         presence::changed(core, profile);
     }
-    if let Phase::WebSocket(stream) = &mut conn.phase {
+    if let Phase::Stream(StreamKind::WebSocket(stream)) = &mut conn.phase {
         core.focus.change(profile, stream.focus.take(), None);
         if let Some(typing_state) = stream.typing_state.take() {
             presence::stopped(core, profile, *typing_state);

@@ -8,6 +8,7 @@ pub(crate) mod ephemeral;
 pub(crate) mod export;
 pub(crate) mod focus;
 pub(crate) mod hub;
+pub(crate) mod kinds;
 pub(crate) mod legacy_socket;
 pub(crate) mod ops;
 pub(crate) mod poll;

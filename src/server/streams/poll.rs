@@ -20,6 +20,7 @@ use crate::server::core::Core;
 use crate::server::request::exchange::Exchange;
 use crate::server::request::respond;
 use crate::server::streams::hub::{self, Subscription};
+use crate::server::streams::kinds::StreamKind;
 
 pub struct Poll {
     exchange: Box<Exchange>,
@@ -68,7 +69,7 @@ pub fn open(
     let until = (core.now.instant + wait).min(instant_of(core.now, actor.expires));
     let poll = Poll { exchange, actor, after, limit, until, reading: None, stale: true };
     conn.deadline = Some(until);
-    conn.phase = Phase::Poll(Box::new(poll));
+    conn.phase = Phase::Stream(StreamKind::Poll(Box::new(poll)));
     advance(core, conn);
 }
 
@@ -79,7 +80,7 @@ fn cursor_text(core: &Core, seq: u64) -> String {
 /// Reads the log when there may be something new in it.
 pub fn advance(core: &mut Core, conn: &mut Conn) {
     let id = conn.id;
-    let Phase::Poll(poll) = &mut conn.phase else { return };
+    let Phase::Stream(StreamKind::Poll(poll)) = &mut conn.phase else { return };
     if poll.stale && poll.reading.is_none() {
         poll.stale = false;
         poll.reading = Some(read(core, id, poll));
@@ -97,7 +98,7 @@ fn read(core: &mut Core, conn: ConnId, poll: &Poll) -> Ticket {
 }
 
 pub fn answered(core: &mut Core, conn: &mut Conn, ticket: Ticket, result: Result<Answer, Refusal>) {
-    let Phase::Poll(poll) = &mut conn.phase else { return };
+    let Phase::Stream(StreamKind::Poll(poll)) = &mut conn.phase else { return };
     if poll.reading != Some(ticket) {
         return;
     }
@@ -142,7 +143,7 @@ fn page_reply(core: &Core, events: Vec<(u64, Fact)>, through: u64) -> Reply {
 
 /// The wait is over, or the server is about to stop: answers without an event.
 pub fn timed_out(core: &mut Core, conn: &mut Conn) {
-    let Phase::Poll(poll) = &mut conn.phase else { return };
+    let Phase::Stream(StreamKind::Poll(poll)) = &mut conn.phase else { return };
     if poll.reading.is_some() {
         // A page is being read; it is the answer, whatever it holds.
         poll.until = core.now.instant;
@@ -155,7 +156,8 @@ pub fn timed_out(core: &mut Core, conn: &mut Conn) {
 
 /// The calendar clock was set, and the token may be over by it.
 pub fn clock_was_set(core: &mut Core, conn: &mut Conn) {
-    if matches!(&conn.phase, Phase::Poll(poll) if poll.actor.expires <= core.now.unix_s()) {
+    if matches!(&conn.phase, Phase::Stream(StreamKind::Poll(poll)) if poll.actor.expires <= core.now.unix_s())
+    {
         refuse(core, conn);
     }
 }
@@ -166,7 +168,7 @@ pub fn refuse(core: &mut Core, conn: &mut Conn) {
 }
 
 fn finish(core: &mut Core, conn: &mut Conn, result: Result<Reply, Problem>) {
-    let Phase::Poll(poll) = conn.take_phase() else { return };
+    let Phase::Stream(StreamKind::Poll(poll)) = conn.take_phase() else { return };
     hub::unsubscribe(core, conn);
     match result {
         Ok(reply) => respond::reply(core, conn, poll.exchange, reply),

@@ -24,6 +24,7 @@ use crate::server::conn::{Conns, Phase};
 use crate::server::contract::ConnId;
 use crate::server::core::Core;
 use crate::server::streams::ephemeral;
+use crate::server::streams::kinds::StreamKind;
 use crate::server::streams::websocket::push_text;
 use crate::server::turn::Broadcast;
 
@@ -153,7 +154,8 @@ pub fn on_block_changed(core: &mut Core, conns: &mut Conns, changed: ChangedBloc
     core.presence.blocks = core.presence.blocks.wrapping_add(1);
     for (hearer, gone) in [(blocker, other), (other, blocker)] {
         for &id in core.hub.of(gone) {
-            if let Some(Phase::WebSocket(stream)) = conns.get_mut(id).map(|conn| &mut conn.phase)
+            if let Some(Phase::Stream(StreamKind::WebSocket(stream))) =
+                conns.get_mut(id).map(|conn| &mut conn.phase)
                 && let Some(typing_state) = &mut stream.typing_state
             {
                 typing_state.listeners =

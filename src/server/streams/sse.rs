@@ -23,6 +23,7 @@ use crate::server::request::exchange::Exchange;
 use crate::server::request::http;
 use crate::server::request::respond;
 use crate::server::streams::hub::{self, Subscription};
+use crate::server::streams::kinds::StreamKind;
 use crate::server::streams::publication::Publication;
 use crate::server::streams::replay::Replay;
 use crate::server::streams::values::{self, Found};
@@ -127,7 +128,7 @@ pub fn open(core: &mut Core, conn: &mut Conn, exchange: &Exchange, actor: Actor,
     let next_comment = next_comment(core.now);
     let stream = EventStream { kind, actor, wire, next_comment, stalled: 0 };
     conn.inbox = Vec::new();
-    conn.phase = Phase::EventStream(Box::new(stream));
+    conn.phase = Phase::Stream(StreamKind::EventStream(Box::new(stream)));
     advance(core, conn);
 }
 
@@ -140,7 +141,7 @@ fn next_comment(now: Now) -> Instant {
 pub fn advance(core: &mut Core, conn: &mut Conn) {
     let id = conn.id;
     let max = core.settings.limits.send_queue_max;
-    let Phase::EventStream(stream) = &mut conn.phase else { return };
+    let Phase::Stream(StreamKind::EventStream(stream)) = &mut conn.phase else { return };
     if conn.send.memory() > max {
         // The client's Last-Event-ID is still valid, and a client that does not read would not read a last event.
         core.metrics.streams_cut += 1;
@@ -166,7 +167,7 @@ pub fn advance(core: &mut Core, conn: &mut Conn) {
 
 /// Storage has answered a question of the stream itself.
 pub fn answered(core: &mut Core, conn: &mut Conn, ticket: Ticket, result: Result<Answer, Refusal>) {
-    let Phase::EventStream(stream) = &mut conn.phase else { return };
+    let Phase::Stream(StreamKind::EventStream(stream)) = &mut conn.phase else { return };
     let Kind::Log(replay) = &mut stream.kind else { return };
     if replay.answered(core, &mut conn.send, ticket, result).is_err() {
         return end(core, conn, CloseReason::Unavailable);
@@ -176,7 +177,7 @@ pub fn answered(core: &mut Core, conn: &mut Conn, ticket: Ticket, result: Result
 
 /// The chats of the stream's profile were read.
 pub fn found(core: &mut Core, conn: &mut Conn, found: &Result<Found, Refusal>) {
-    let Phase::EventStream(stream) = &mut conn.phase else { return };
+    let Phase::Stream(StreamKind::EventStream(stream)) = &mut conn.phase else { return };
     let wire = stream.wire;
     let Kind::Value(value) = &mut stream.kind else { return };
     match found {
@@ -190,7 +191,7 @@ pub fn found(core: &mut Core, conn: &mut Conn, found: &Result<Found, Refusal>) {
 /// One of the stream's deadlines has come.
 pub fn timed_out(core: &mut Core, conn: &mut Conn) {
     let now = core.now.instant;
-    let Phase::EventStream(stream) = &mut conn.phase else { return };
+    let Phase::Stream(StreamKind::EventStream(stream)) = &mut conn.phase else { return };
     if stream.actor.expires <= core.now.unix_s() {
         return end(core, conn, CloseReason::SessionOver);
     }
@@ -211,7 +212,7 @@ pub fn timed_out(core: &mut Core, conn: &mut Conn) {
 
 /// Ends the body in order; an EventSource then reconnects by itself.
 pub fn end(core: &mut Core, conn: &mut Conn, reason: CloseReason) {
-    let Phase::EventStream(stream) = &mut conn.phase else { return };
+    let Phase::Stream(StreamKind::EventStream(stream)) = &mut conn.phase else { return };
     if stream.wire.chunked {
         let mut last = Vec::new();
         response::last_chunk(&mut last);

@@ -26,6 +26,7 @@ use crate::server::request::http;
 use crate::server::request::respond;
 use crate::server::streams::ephemeral;
 use crate::server::streams::hub::{self, Subscription};
+use crate::server::streams::kinds::StreamKind;
 use crate::server::streams::legacy_socket::{self, LegacySocket};
 use crate::server::streams::ops::{self, Ops};
 use crate::server::streams::presence::{self, TypingState};
@@ -132,7 +133,7 @@ pub fn open(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>, actor
         Protocol::Native(replay) => replay.begin(core, &mut conn.send, conn.id, actor),
         Protocol::Legacy(pair) => pair.begin(core, &mut conn.send, conn.id, actor),
     }
-    conn.phase = Phase::WebSocket(socket);
+    conn.phase = Phase::Stream(StreamKind::WebSocket(socket));
     advance(core, conn);
     if conn.ended {
         ended(core, conn);
@@ -140,7 +141,7 @@ pub fn open(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>, actor
 }
 
 pub fn received(core: &mut Core, conn: &mut Conn, bytes: &[u8]) {
-    let Phase::WebSocket(stream) = &mut conn.phase else { return };
+    let Phase::Stream(StreamKind::WebSocket(stream)) = &mut conn.phase else { return };
     stream.last_heard = core.now.instant;
     stream.ws.feed(bytes);
     advance(core, conn);
@@ -148,7 +149,7 @@ pub fn received(core: &mut Core, conn: &mut Conn, bytes: &[u8]) {
 
 /// The peer took bytes.
 pub fn sent(core: &mut Core, conn: &mut Conn) {
-    let Phase::WebSocket(stream) = &mut conn.phase else { return };
+    let Phase::Stream(StreamKind::WebSocket(stream)) = &mut conn.phase else { return };
     stream.stalled_since = None;
     advance(core, conn);
 }
@@ -157,7 +158,7 @@ pub fn sent(core: &mut Core, conn: &mut Conn) {
 pub fn advance(core: &mut Core, conn: &mut Conn) {
     let id = conn.id;
     loop {
-        let Phase::WebSocket(stream) = &mut conn.phase else { return };
+        let Phase::Stream(StreamKind::WebSocket(stream)) = &mut conn.phase else { return };
         let listened = stream.has_room(&conn.send);
         if !stream.ws.is_closing() {
             if let Protocol::Native(replay) = &mut stream.protocol {
@@ -207,7 +208,7 @@ pub fn advance(core: &mut Core, conn: &mut Conn) {
 /// After frames, answers or events: closes the stream if it is over one of its bounds.
 fn enforce_limits(core: &mut Core, conn: &mut Conn) {
     let max = core.settings.limits.send_queue_max;
-    let Phase::WebSocket(stream) = &mut conn.phase else { return };
+    let Phase::Stream(StreamKind::WebSocket(stream)) = &mut conn.phase else { return };
     if stream.ws.is_closing() {
         return;
     }
@@ -239,14 +240,14 @@ pub fn count_refused(stream: &mut SocketStream, now: Instant) {
 /// The server stops: no more frames are read, ops in progress are answered, and the close frame says when to come back.
 pub fn drain(core: &mut Core, conn: &mut Conn) {
     let wait_ms = 500 + core.entropy.below(RETRY_JITTER_MS);
-    let Phase::WebSocket(stream) = &mut conn.phase else { return };
+    let Phase::Stream(StreamKind::WebSocket(stream)) = &mut conn.phase else { return };
     stream.leaving = Some(format!("{{\"retry_after_ms\":{wait_ms}}}"));
     enforce_limits(core, conn);
 }
 
 /// Sends a close frame; the peer has some time to answer it.
 pub fn close(core: &mut Core, conn: &mut Conn, reason: CloseReason, text: &str) {
-    let Phase::WebSocket(stream) = &mut conn.phase else { return };
+    let Phase::Stream(StreamKind::WebSocket(stream)) = &mut conn.phase else { return };
     if stream.ws.is_closing() {
         return;
     }
@@ -272,7 +273,7 @@ pub fn crowded_out(core: &mut Core, conn: &mut Conn) {
 
 /// Why the server sent a close frame, if it did.
 fn closing_reason(conn: &Conn) -> Option<CloseReason> {
-    let Phase::WebSocket(stream) = &conn.phase else { return None };
+    let Phase::Stream(StreamKind::WebSocket(stream)) = &conn.phase else { return None };
     stream.closing
 }
 
@@ -300,7 +301,7 @@ pub fn ended(core: &mut Core, conn: &mut Conn) {
 /// An op's handler or continuation has come to a step.
 pub fn op_step(core: &mut Core, conn: &mut Conn, op: u64, step: Result<Step, Problem>) {
     let id = conn.id;
-    let Phase::WebSocket(stream) = &mut conn.phase else { return };
+    let Phase::Stream(StreamKind::WebSocket(stream)) = &mut conn.phase else { return };
     match stream.protocol {
         Protocol::Native(_) => ops::step(core, stream, &mut conn.send, id, op, step),
         Protocol::Legacy(_) => legacy_socket::step(core, stream, &mut conn.send, id, op, step),
@@ -311,7 +312,7 @@ pub fn op_step(core: &mut Core, conn: &mut Conn, op: u64, step: Result<Step, Pro
 /// Storage has answered a question of the stream itself.
 pub fn answered(core: &mut Core, conn: &mut Conn, ticket: Ticket, result: Result<Answer, Refusal>) {
     let id = conn.id;
-    let Phase::WebSocket(stream) = &mut conn.phase else { return };
+    let Phase::Stream(StreamKind::WebSocket(stream)) = &mut conn.phase else { return };
     let actor = stream.actor;
     if stream.ws.is_closing() {
         return;
@@ -330,7 +331,7 @@ pub fn answered(core: &mut Core, conn: &mut Conn, ticket: Ticket, result: Result
 /// Events or answers were queued: marks what a legacy socket has shown as read, and enforces the bounds.
 pub fn on_delivered(core: &mut Core, conn: &mut Conn) {
     let id = conn.id;
-    let Phase::WebSocket(stream) = &mut conn.phase else { return };
+    let Phase::Stream(StreamKind::WebSocket(stream)) = &mut conn.phase else { return };
     if let Protocol::Legacy(pair) = &mut stream.protocol {
         pair.mark_read(core, id, stream.actor);
     }
@@ -339,7 +340,7 @@ pub fn on_delivered(core: &mut Core, conn: &mut Conn) {
 
 /// One deadline for the stream: the earliest of its clocks.
 fn rearm(core: &Core, conn: &mut Conn) {
-    let Phase::WebSocket(stream) = &conn.phase else { return };
+    let Phase::Stream(StreamKind::WebSocket(stream)) = &conn.phase else { return };
     if stream.ws.is_closing() {
         return;
     }
@@ -361,7 +362,7 @@ fn rearm(core: &Core, conn: &mut Conn) {
 pub fn timed_out(core: &mut Core, conn: &mut Conn) {
     let now = core.now.instant;
     let heartbeat = core.settings.limits.heartbeat;
-    let Phase::WebSocket(stream) = &mut conn.phase else { return };
+    let Phase::Stream(StreamKind::WebSocket(stream)) = &mut conn.phase else { return };
     if stream.ws.is_closing() {
         // While the peer takes bytes, those queued before the close frame may need longer than its answer may take.
         if !conn.send.is_empty() && conn.progress >= PROGRESS_BYTES {
@@ -417,7 +418,7 @@ pub fn timed_out(core: &mut Core, conn: &mut Conn) {
 /// The calendar clock was set, and the token may have expired by it.
 pub fn clock_was_set(core: &mut Core, conn: &mut Conn) {
     // A closing stream has the deadline of its close frame, whatever the calendar says.
-    if matches!(&conn.phase, Phase::WebSocket(stream) if !stream.ws.is_closing()) {
+    if matches!(&conn.phase, Phase::Stream(StreamKind::WebSocket(stream)) if !stream.ws.is_closing()) {
         timed_out(core, conn);
     }
 }
