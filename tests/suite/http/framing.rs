@@ -11,76 +11,17 @@ fn get(lines: &str) -> String {
     format!("GET /healthz HTTP/1.1\r\nHost: h\r\n{lines}\r\n")
 }
 
+/// Which heads are bad is the table of `proto/http/head/tests.rs`: here is one of each cause.
 #[test]
 fn a_broken_head_is_400_and_closes() {
     let mut world = World::new();
     let inputs = [
-        // Contradictory lengths.
         get("Content-Length: 3\r\nTransfer-Encoding: chunked\r\n"),
-        get("Transfer-Encoding: chunked\r\nContent-Length: 3\r\n"),
-        get("Content-Length: 3\r\nContent-Length: 4\r\n"),
-        get("Content-Length: 3\r\nContent-Length: 3\r\n"),
-        get("Content-Length: 3, 3\r\n"),
-        get("Content-Length: +3\r\n"),
-        get("Content-Length: -3\r\n"),
-        get("Content-Length: 0x3\r\n"),
-        get("Content-Length: 3 3\r\n"),
-        get("Content-Length: 03\r\n"),
-        get("Content-Length:\r\n"),
-        get("Content-Length: 99999999999999999999\r\n"),
-        get("Transfer-Encoding: chunked, chunked\r\n"),
         get("Transfer-Encoding: chunked, gzip\r\n"),
-        get("Transfer-Encoding: chunked\r\nTransfer-Encoding: gzip\r\n"),
-        get("Transfer-Encoding: \u{b}chunked\r\n"),
-        get("Transfer-Encoding: \"chunked\"\r\n"),
-        get("Transfer-Encoding : chunked\r\n"),
-        "POST /healthz HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned(),
-        // Line ends and control characters.
-        "GET /healthz HTTP/1.1\nHost: h\r\n\r\n".to_owned(),
         "GET /healthz HTTP/1.1\r\nHost: h\n\r\n".to_owned(),
-        "GET /healthz HTTP/1.1\r\nHost: h\r\n\n".to_owned(),
-        get("A: b\rc\r\n"),
-        get("A: b\r\r\n"),
-        get("A: b\0c\r\n"),
-        get("A: b\u{1}c\r\n"),
         get("A: b\r\n c\r\n"),
-        get(" A: b\r\n"),
-        get("A : b\r\n"),
-        get(": b\r\n"),
-        get("A\r\n"),
-        get("A b: c\r\n"),
-        "\r\n\r\nGET /healthz HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(),
-        // Host.
         "GET /healthz HTTP/1.1\r\n\r\n".to_owned(),
-        get("Host: h\r\n"),
-        get("host: other\r\n"),
-        "GET /healthz HTTP/1.1\r\nHost: \r\n\r\n".to_owned(),
-        "GET /healthz HTTP/1.1\r\nHost: a b\r\n\r\n".to_owned(),
-        "GET /healthz HTTP/1.1\r\nHost: a/b\r\n\r\n".to_owned(),
-        "GET /healthz HTTP/1.1\r\nHost: u@h\r\n\r\n".to_owned(),
-        "GET /healthz HTTP/1.1\r\nHost: h:port\r\n\r\n".to_owned(),
-        "GET /healthz HTTP/1.1\r\nHost: h:99999\r\n\r\n".to_owned(),
-        "GET /healthz HTTP/1.1\r\nHost: h, i\r\n\r\n".to_owned(),
-        // The request line.
-        "GET /healthz\r\nHost: h\r\n\r\n".to_owned(),
-        "GET  /healthz HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(),
-        "GET /healthz  HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(),
-        "GET /healthz HTTP/1.1 \r\nHost: h\r\n\r\n".to_owned(),
-        " GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(),
-        "GET\t/healthz HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(),
-        "GET healthz HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(),
-        "GET /healthz#a HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(),
-        "GET /health\\z HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(),
         "GET /%zz HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(),
-        "GET /é HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(),
-        "GET /healthz http/1.1\r\nHost: h\r\n\r\n".to_owned(),
-        "GET /healthz HTTP/1.1x\r\nHost: h\r\n\r\n".to_owned(),
-        "GET * HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(),
-        "GET http:/// HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(),
-        "GET http://u:p@h/healthz HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(),
-        "GET ftp://h/healthz HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(),
-        "CONNECT /healthz HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(),
-        "G@T /healthz HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(),
         "\u{16}\u{3}\u{1}\0\u{5}\u{1}".to_owned(),
     ];
     for input in inputs {
@@ -92,59 +33,26 @@ fn a_broken_head_is_400_and_closes() {
 #[test]
 fn unsupported_versions_and_codings_are_refused() {
     let mut world = World::new();
-    for input in [
-        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-        "GET /healthz HTTP/2.0\r\nHost: h\r\n\r\n",
-        "GET / HTTP/0.9\r\n\r\n",
-    ] {
-        check(&mut world, input, 505, "version_not_supported", Closes);
-    }
-    for lines in ["Transfer-Encoding: gzip\r\n", "Transfer-Encoding: gzip, chunked\r\n"] {
-        check(&mut world, get(lines), 501, "not_implemented", Closes);
-    }
-    for method in ["BREW", "get", "M-SEARCH", "PROPFIND"] {
+    check(&mut world, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, "version_not_supported", Closes);
+    check(&mut world, get("Transfer-Encoding: gzip, chunked\r\n"), 501, "not_implemented", Closes);
+    for method in ["BREW", "get"] {
         let input = format!("{method} /healthz HTTP/1.1\r\nHost: h\r\n\r\n");
         check(&mut world, input, 501, "not_implemented", Keeps);
     }
 }
 
+/// Which chunks are bad is the table of `proto/http/body.rs`.
 #[test]
 fn a_broken_chunk_is_400_and_closes() {
     let mut world = World::new();
     let chunked = |body: &str| format!("{POST}Transfer-Encoding: chunked\r\n\r\n{body}");
-    for body in [
-        "\r\n{}\r\n0\r\n\r\n",
-        "+2\r\n{}\r\n0\r\n\r\n",
-        "-2\r\n{}\r\n0\r\n\r\n",
-        "0x2\r\n{}\r\n0\r\n\r\n",
-        " 2\r\n{}\r\n0\r\n\r\n",
-        "2 \r\n{}\r\n0\r\n\r\n",
-        "g\r\n{}\r\n0\r\n\r\n",
-        "2\n{}\r\n0\r\n\r\n",
-        "2\r{}\r\n0\r\n\r\n",
-        "2\r\n{}\n0\r\n\r\n",
-        "2\r\n{}}\r\n0\r\n\r\n",
-        "2\r\n{}0\r\n\r\n",
-        "2\r\n{}\r\n0\r\n\n",
-        "2\r\n{}\r\n0\n\r\n",
-        "2;\r\n{}\r\n0\r\n\r\n",
-        "2;a\nb\r\n{}\r\n0\r\n\r\n",
-        "2;a=\"\n\"\r\n{}\r\n0\r\n\r\n",
-        "2;a\0\r\n{}\r\n0\r\n\r\n",
-        "2\r\n{}\r\n0\r\nA\r\n\r\n",
-        "2\r\n{}\r\n0\r\nA: b\r\n c\r\n\r\n",
-        "2\r\n{}\r\n0\r\nA: b\n\r\n",
-        "2\r\n{}\r\n0\r\nA : b\r\n\r\n",
-        "ffffffffffffffff\r\n{}",
-        "10000000000000000\r\n{}",
-        "00000000000000002\r\n{}\r\n0\r\n\r\n",
-    ] {
+    let long_line = format!("2;{}\r\n{{}}\r\n0\r\n\r\n", "a".repeat(300));
+    let trailers = format!("2\r\n{{}}\r\n0\r\nA: {}\r\n\r\n", "b".repeat(4_200));
+    for body in
+        ["+2\r\n{}\r\n0\r\n\r\n", "2\r\n{}}\r\n0\r\n\r\n", "2\r\n{}\r\n0\n\r\n", &long_line, &trailers]
+    {
         check(&mut world, chunked(body), 400, "bad_request", Closes);
     }
-    let long_line = format!("2;{}\r\n{{}}\r\n0\r\n\r\n", "a".repeat(300));
-    check(&mut world, chunked(&long_line), 400, "bad_request", Closes);
-    let trailers = format!("2\r\n{{}}\r\n0\r\nA: {}\r\n\r\n", "b".repeat(4_200));
-    check(&mut world, chunked(&trailers), 400, "bad_request", Closes);
 }
 
 /// A broken chunk is detected even if the body is not used: otherwise its rest would be read as the next request.
@@ -208,17 +116,7 @@ fn well_formed_requests_are_answered() {
     }
     let kept = "GET /healthz HTTP/1.0\r\nConnection: keep-alive\r\n\r\n";
     assert_eq!(check(&mut world, kept, 200, "", Keeps).field("Connection"), Some("keep-alive"));
-    for path in [
-        "/healthz/",
-        "//healthz",
-        "/healthz/.",
-        "/./healthz",
-        "/a/../healthz",
-        "/health%2fz",
-        "/%00",
-        "/%ff",
-        "/Healthz",
-    ] {
+    for path in ["/healthz/", "//healthz", "/a/../healthz", "/health%2fz", "/Healthz"] {
         check(&mut world, format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n"), 404, "not_found", Keeps);
     }
 }
