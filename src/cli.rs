@@ -3,7 +3,7 @@
 //! Owns argv only: runs no command, and reads no file and no environment.
 //! Invariant: an argument that is not understood is refused, never ignored.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt::{self, Write as _};
 use std::path::PathBuf;
 
@@ -36,6 +36,7 @@ pub enum Invocation {
         end_sessions: bool,
     },
     Member(MemberCommand),
+    Invite(InviteCommand),
     /// Make a new PASSWORD_SECRET after the old one was lost.
     ResetSecret,
     /// Print [`help`] of this topic.
@@ -53,15 +54,24 @@ pub enum MemberCommand {
         /// Create the server in a DATA_DIR that has none.
         create: bool,
     },
-    /// `who` is an e-mail address or an id, not yet checked.
-    Disable {
+    /// `verb` is one of [`MEMBER_VERBS`]; `who` is an e-mail address, an id or a nick name, not yet checked.
+    Change {
+        verb: &'static str,
         who: String,
     },
-    Enable {
-        who: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InviteCommand {
+    /// Prints the link. The server has defaults.
+    Create {
+        uses: Option<u64>,
+        expires_s: Option<u64>,
     },
-    Delete {
-        who: String,
+    List,
+    /// An id, not yet checked.
+    Revoke {
+        id: String,
     },
 }
 
@@ -100,7 +110,7 @@ impl fmt::Display for UsageError {
 
 impl std::error::Error for UsageError {}
 
-static COMMANDS: [Command; 6] = [
+static COMMANDS: [Command; 7] = [
     Command {
         name: "serve",
         arguments: "",
@@ -138,16 +148,29 @@ static COMMANDS: [Command; 6] = [
     },
     Command {
         name: "member",
-        arguments: "list | add EMAIL [--create] | disable WHO | enable WHO | delete WHO",
-        summary: "List, add, disable, enable or delete members",
-        details: "WHO is an e-mail address or an id.\n\n\
+        arguments: "list | add EMAIL [--create] | disable WHO | enable WHO | promote WHO | demote WHO | delete WHO",
+        summary: "List, add, disable, enable, promote, demote or delete members",
+        details: "WHO is an e-mail address, an id or a nick name.\n\n\
                   list     prints id, e-mail and flags, one member per line\n\
                   add      reads the password from the first line of stdin; if there is no server yet,\n\
                   \u{20}        --create makes its DATA_DIR first\n\
                   disable  ends all sessions of the member and refuses new ones\n\
                   enable   allows the member to sign in again\n\
+                  promote  makes the member an admin of the server, who can invite people to it\n\
+                  demote   takes that back; the links by which this member let people sign up end\n\
                   delete   erases the account; its messages stay without a sender\n\n\
                   Works while the server runs, and without one.",
+    },
+    Command {
+        name: "invite",
+        arguments: "[--uses N] [--expires TIME] | list | revoke ID",
+        summary: "Print a link by which people sign up",
+        details: "list     prints id, uses and expiry of the links that can be used, one per line\n\
+                  revoke   ends one of them\n\n\
+                  --uses N        how many people can sign up by the link: 1 to 1000, else 1\n\
+                  --expires TIME  how long it can be used, such as 12h or 30d, else 7d\n\n\
+                  Only the server's part of the link is stored: it is not printed again. Works while the server\n\
+                  runs, and without one. With SIGN_UP=closed it is refused.",
     },
     Command {
         name: "secret",
@@ -177,6 +200,24 @@ where
                 }
                 Err(problem) => problem,
             },
+            Ok(Some(Arg::Long(name @ ("uses" | "expires")))) => {
+                let name = name.to_owned();
+                match parser
+                    .value()
+                    .ok()
+                    .as_deref()
+                    .and_then(OsStr::to_str)
+                    .and_then(|text| amount(&name, text))
+                {
+                    Some(amount) if name == "uses" => options.uses = Some(amount),
+                    Some(amount) => options.expires_s = Some(amount),
+                    None => {
+                        let problem = format!("--{name} needs {}", AMOUNTS[usize::from(name == "expires")]);
+                        return Err(UsageError { problem, topic: topic(&words) });
+                    }
+                }
+                continue;
+            }
             Ok(Some(argument)) => match read(argument, &mut words, &mut options) {
                 Ok(()) => continue,
                 Err(problem) => problem,
@@ -205,6 +246,8 @@ where
     match options {
         Options { create: true, .. } => refuse("--create belongs to member add".to_owned()),
         Options { end_sessions: true, .. } => refuse("--end-sessions belongs to restore".to_owned()),
+        Options { uses: Some(_), .. } => refuse("--uses belongs to invite".to_owned()),
+        Options { expires_s: Some(_), .. } => refuse("--expires belongs to invite".to_owned()),
         Options { data_dir, .. } => Ok(Arguments { invocation, data_dir }),
     }
 }
@@ -216,6 +259,8 @@ struct Options {
     version: bool,
     create: bool,
     end_sessions: bool,
+    uses: Option<u64>,
+    expires_s: Option<u64>,
     data_dir: Option<PathBuf>,
 }
 
@@ -231,6 +276,22 @@ fn read(argument: Arg<'_>, words: &mut Vec<OsString>, options: &mut Options) -> 
         Arg::Long(name) => return Err(format!("unknown option {:?}", format!("--{name}"))),
     }
     Ok(())
+}
+
+/// What `--uses` and `--expires` need.
+const AMOUNTS: [&str; 2] = ["a number", "a time, such as 12h or 30d"];
+
+/// The number after `--uses`, or the seconds of the time after `--expires`. The server knows their limits.
+fn amount(name: &str, text: &str) -> Option<u64> {
+    let (digits, unit) = match (name, text.strip_suffix('d'), text.strip_suffix('h')) {
+        ("uses", ..) => (text, 1),
+        (_, Some(days), _) => (days, 86_400),
+        (_, _, Some(hours)) => (hours, 3_600),
+        _ => return None,
+    };
+    // Rust's `parse` accepts a sign.
+    let digits = Some(digits).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))?;
+    digits.parse::<u32>().ok().map(|number| u64::from(number) * unit)
 }
 
 /// The folder after `--data`.
@@ -262,7 +323,7 @@ fn invocation(words: &[OsString], options: &mut Options) -> Result<Invocation, S
         [] | ["serve"] => Ok(Invocation::Serve),
         ["check"] => Ok(Invocation::Check),
         ["secret", "reset"] => Ok(Invocation::ResetSecret),
-        ["backup" | "restore" | "member", .., ""] => Err("the last argument is empty".to_owned()),
+        ["backup" | "restore" | "member" | "invite", .., ""] => Err("the last argument is empty".to_owned()),
         ["backup", _] => Ok(Invocation::Backup { file: PathBuf::from(&words[1]) }),
         ["restore", _] => Ok(Invocation::Restore {
             file: PathBuf::from(&words[1]),
@@ -273,17 +334,24 @@ fn invocation(words: &[OsString], options: &mut Options) -> Result<Invocation, S
         ["member", "add", email] => {
             member(MemberCommand::Add { email: own(email), create: std::mem::take(&mut options.create) })
         }
-        ["member", "disable", who] => member(MemberCommand::Disable { who: own(who) }),
-        ["member", "enable", who] => member(MemberCommand::Enable { who: own(who) }),
-        ["member", "delete", who] => member(MemberCommand::Delete { who: own(who) }),
-        ["member"] => Err("member needs list, add, disable, enable or delete".to_owned()),
+        ["member"] => Err("member needs list, add, disable, enable, promote, demote or delete".to_owned()),
         ["member", "add"] => Err("member add needs an EMAIL".to_owned()),
-        ["member", command @ ("disable" | "enable" | "delete")] => {
-            Err(format!("member {command} needs an EMAIL or an ID"))
+        ["member", command, rest @ ..] if !["list", "add"].contains(command) => {
+            let verb = MEMBER_VERBS.iter().find(|verb| *verb == command);
+            match (verb, rest) {
+                (None, _) => Err(format!("unknown command {command:?} of member")),
+                (Some(verb), [who]) => member(MemberCommand::Change { verb, who: own(who) }),
+                (Some(verb), []) => Err(format!("member {verb} needs an EMAIL, an ID or a nick name")),
+                (Some(_), [.., last]) => Err(format!("unexpected argument {last:?}")),
+            }
         }
-        ["member", command, ..] if !MEMBER_COMMANDS.contains(command) => {
-            Err(format!("unknown command {command:?} of member"))
+        ["invite"] => {
+            let (uses, expires_s) = (options.uses.take(), options.expires_s.take());
+            Ok(Invocation::Invite(InviteCommand::Create { uses, expires_s }))
         }
+        ["invite", "list"] => Ok(Invocation::Invite(InviteCommand::List)),
+        ["invite", "revoke", id] => Ok(Invocation::Invite(InviteCommand::Revoke { id: own(id) })),
+        ["invite", "revoke"] => Err("invite revoke needs an ID".to_owned()),
         ["secret"] => Err("secret needs reset".to_owned()),
         ["secret", command] => Err(format!("unknown command {command:?} of secret")),
         [first, .., last] if COMMANDS.iter().any(|command| command.name == *first) => {
@@ -293,7 +361,8 @@ fn invocation(words: &[OsString], options: &mut Options) -> Result<Invocation, S
     }
 }
 
-const MEMBER_COMMANDS: [&str; 5] = ["list", "add", "disable", "enable", "delete"];
+/// What a command can do to one member; each is also the last segment of a path of the control socket.
+pub const MEMBER_VERBS: [&str; 5] = ["disable", "enable", "promote", "demote", "delete"];
 
 fn topic(words: &[OsString]) -> Topic {
     let command = words.first().and_then(|word| COMMANDS.iter().find(|command| word == command.name));
@@ -323,6 +392,7 @@ fn help_natter() -> String {
     for command in &COMMANDS {
         let usage = match command.name {
             "member" => "member ...",
+            "invite" => "invite ...",
             "secret" => "secret reset",
             name => name,
         };
@@ -418,9 +488,24 @@ mod tests {
             let email = "a@b".into();
             check(arguments, Invocation::Member(MemberCommand::Add { email, create }));
         }
-        check("member disable a@b", Invocation::Member(MemberCommand::Disable { who: "a@b".into() }));
-        check("member enable 01J", Invocation::Member(MemberCommand::Enable { who: "01J".into() }));
-        check("member delete -- -x@y", Invocation::Member(MemberCommand::Delete { who: "-x@y".into() }));
+        check(
+            "member disable a@b",
+            Invocation::Member(MemberCommand::Change { verb: "disable", who: "a@b".into() }),
+        );
+        for verb in MEMBER_VERBS {
+            check(
+                &format!("member {verb} ann.lee"),
+                Invocation::Member(MemberCommand::Change { verb, who: "ann.lee".into() }),
+            );
+        }
+        check(
+            "member enable 01J",
+            Invocation::Member(MemberCommand::Change { verb: "enable", who: "01J".into() }),
+        );
+        check(
+            "member delete -- -x@y",
+            Invocation::Member(MemberCommand::Change { verb: "delete", who: "-x@y".into() }),
+        );
         for version in ["-V", "--version"] {
             check(version, Invocation::Version);
         }
@@ -459,14 +544,46 @@ mod tests {
         check_refused(&["backup", ""], "the last argument is empty", "natter backup");
         check_refused(&["restore", "a", "b"], "unexpected argument \"b\"", "natter restore");
         check_refused(&["backup", "--all"], "unknown option \"--all\"", "natter backup");
-        check_refused(&["member"], "member needs list, add, disable, enable or delete", "natter member");
+        check_refused(
+            &["member"],
+            "member needs list, add, disable, enable, promote, demote or delete",
+            "natter member",
+        );
         check_refused(&["member", "add"], "member add needs an EMAIL", "natter member");
-        check_refused(&["member", "delete"], "member delete needs an EMAIL or an ID", "natter member");
+        check_refused(
+            &["member", "delete"],
+            "member delete needs an EMAIL, an ID or a nick name",
+            "natter member",
+        );
         check_refused(&["member", "delete", ""], "the last argument is empty", "natter member");
         check_refused(&["member", "ban", "x"], "unknown command \"ban\" of member", "natter member");
+        check_refused(&["member", "promote", "x", "y"], "unexpected argument \"y\"", "natter member");
         check_refused(&["member", "list", "x"], "unexpected argument \"x\"", "natter member");
         check_refused(&["member", "add", "x", "y"], "unexpected argument \"y\"", "natter member");
         check_refused(&["member", "list", "--create"], "--create belongs to member add", "natter member");
+        check("invite", Invocation::Invite(InviteCommand::Create { uses: None, expires_s: None }));
+        check(
+            "invite --uses 5 --expires=30d",
+            Invocation::Invite(InviteCommand::Create { uses: Some(5), expires_s: Some(2_592_000) }),
+        );
+        check(
+            "--expires 12h invite",
+            Invocation::Invite(InviteCommand::Create { uses: None, expires_s: Some(43_200) }),
+        );
+        check("invite list", Invocation::Invite(InviteCommand::List));
+        check("invite revoke 01J", Invocation::Invite(InviteCommand::Revoke { id: "01J".into() }));
+        check_refused(&["invite", "--uses", "+5"], "--uses needs a number", "natter invite");
+        check_refused(&["invite", "--uses"], "--uses needs a number", "natter invite");
+        check_refused(
+            &["invite", "--expires", "7"],
+            "--expires needs a time, such as 12h or 30d",
+            "natter invite",
+        );
+        check_refused(&["invite", "--expires", "\u{e9}d"], "--expires needs a time", "natter invite");
+        check_refused(&["invite", "revoke"], "invite revoke needs an ID", "natter invite");
+        check_refused(&["invite", "list", "--uses", "2"], "--uses belongs to invite", "natter invite");
+        check_refused(&["check", "--expires", "2d"], "--expires belongs to invite", "natter check");
+        check_refused(&["invite", "ann"], "unexpected argument \"ann\"", "natter invite");
         check_refused(&["--create"], "--create belongs to member add", "natter");
         check_refused(
             &["backup", "x", "--end-sessions"],

@@ -25,6 +25,8 @@ pub fn me(_: &mut Ctx<'_>, actor: Actor, _: &Request<'_>) -> Result<Step, Proble
     struct Me {
         member: Member,
         profile: Profile,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        directory: bool,
     }
     Ok(Step::store_or(FindAccount { member: actor.member }, |ctx, account| {
         let mut account = account.map_err(|refusal| match refusal {
@@ -33,7 +35,8 @@ pub fn me(_: &mut Ctx<'_>, actor: Actor, _: &Request<'_>) -> Result<Step, Proble
             refusal => Problem::from(refusal),
         })?;
         account.profile.sign_urls(&ctx.settings.urls, ctx.now.unix_s());
-        Reply::ok(&Me { member: account.member, profile: account.profile }).step()
+        let directory = ctx.settings.directory;
+        Reply::ok(&Me { member: account.member, profile: account.profile, directory }).step()
     }))
 }
 
@@ -96,6 +99,7 @@ pub(super) mod testing {
                 email: "ada@example.org".to_owned(),
                 verified: false,
                 active: true,
+                admin: false,
                 created_at: UNIX_MS,
             },
             profile: Profile {

@@ -14,6 +14,7 @@ use crate::model::handler::{Ctx, Reply, Request, Step};
 use crate::model::job::{Done, Job};
 use crate::model::member::{
     AddMember, DeleteAccount, FindMember, Leftovers, ListAccounts, Member, MemberRef, NewAccount, SetActive,
+    SetAdmin,
 };
 use crate::model::params::Params;
 use crate::model::problem::{Code, Problem};
@@ -71,6 +72,20 @@ fn set_active(ctx: &Ctx<'_>, member: &Member, active: bool) -> Step {
     Step::store(set, |_, member| Reply::ok(&member).step())
 }
 
+/// POST /admin/members/promote.
+pub fn promote(_: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> {
+    with_member(&request.params, |_, member| Ok(set_admin(&member, true)))
+}
+
+/// POST /admin/members/demote.
+pub fn demote(_: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> {
+    with_member(&request.params, |_, member| Ok(set_admin(&member, false)))
+}
+
+fn set_admin(member: &Member, admin: bool) -> Step {
+    Step::store(SetAdmin { member: member.id, admin }, |_, member| Reply::ok(&member).step())
+}
+
 /// POST /admin/members/delete. The messages stay, without a sender.
 pub fn delete(_: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> {
     with_member(&request.params, |ctx, member| {
@@ -85,16 +100,17 @@ pub fn back_up(ctx: &mut Ctx<'_>, _: &Request<'_>) -> Result<Step, Problem> {
     Ok(Step::store(BackUp { id: ctx.id() }, |_, copy| Reply::created(&copy).step()))
 }
 
-/// `who`: an e-mail address or an id.
+/// `who`: an e-mail address, an id or a nick name.
 fn with_member(
     params: &Params<'_>,
     then: impl FnOnce(&mut Ctx<'_>, Member) -> Result<Step, Problem> + Send + 'static,
 ) -> Result<Step, Problem> {
     let text = trim_blanks(params.required_text("who")?);
-    // An id has no `@`, so no e-mail address is read as an id.
+    // An address has an `@`, which neither an id nor a nick name has; a nick name is shorter than an id.
     let who = match Id::parse(text) {
         Some(id) => MemberRef::Id(id),
-        None => MemberRef::Email(text.to_ascii_lowercase()),
+        None if text.contains('@') => MemberRef::Email(text.to_ascii_lowercase()),
+        None => MemberRef::NickName(text.to_ascii_lowercase()),
     };
     Ok(Step::store(FindMember { who }, then))
 }

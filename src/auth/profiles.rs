@@ -57,8 +57,8 @@ fn one(actor: Actor, profile: ProfileId, missing: Code) -> Result<Step, Problem>
 
 /// GET /profiles: by ids, or searched by the beginning of a name.
 pub fn list(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step, Problem> {
-    if request.params.has("query") {
-        return search(actor, request);
+    if let Some(query) = request.params.text("query")? {
+        return search(actor, request, query, false);
     }
     if !request.params.has("ids") {
         return Err(Problem::invalid("ids"));
@@ -70,14 +70,22 @@ pub fn list(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step
     }))
 }
 
-fn search(actor: Actor, request: &Request<'_>) -> Result<Step, Problem> {
-    let query = request.params.required_text("query")?;
-    if !written_text(query, DISPLAY_NAME_MAX) {
+/// GET /directory.
+pub fn directory(ctx: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step, Problem> {
+    if !ctx.settings.directory {
+        return Err(Code::NotFound.into());
+    }
+    search(actor, request, request.params.text("query")?.unwrap_or_default(), true)
+}
+
+fn search(actor: Actor, request: &Request<'_>, query: &str, is_directory: bool) -> Result<Step, Problem> {
+    if !(written_text(query, DISPLAY_NAME_MAX) || query.is_empty() && is_directory) {
         return Err(Problem::invalid("query"));
     }
     let search = SearchProfiles {
         viewer: actor.profile,
         prefix: search_key(query),
+        is_directory,
         after: request.params.next(read_place)?,
         limit: request.params.limit()?,
     };

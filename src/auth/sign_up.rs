@@ -8,32 +8,42 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 use super::accounts::{find_place, new_session, signed_in};
-use super::{codes, rules};
+use super::{codes, invites, rules};
 use crate::base::secret::Secret;
-use crate::model::handler::{Ctx, FollowUp, Reply, Request, Step};
+use crate::model::handler::{Client, Ctx, FollowUp, Reply, Request, Step};
+use crate::model::invite::{FindInvite, PresentedInvite};
 use crate::model::job::{Done, Job};
 use crate::model::member::{NewAccount, SignUp};
 use crate::model::operation::Refusal;
 use crate::model::problem::{Code, Problem};
+use crate::model::settings::SignUpRule;
 
 #[derive(Serialize)]
 struct Policy {
     open: bool,
+    invite: bool,
     verification_required: bool,
 }
 
 /// GET /user/sign-up: a client offers no form that the server refuses.
 pub fn policy(ctx: &mut Ctx<'_>, _: &Request<'_>) -> Result<Step, Problem> {
-    let policy =
-        Policy { open: ctx.settings.sign_up_open, verification_required: ctx.settings.require_verified };
+    let rule = ctx.settings.sign_up;
+    let (open, invite) = (rule == SignUpRule::Open, rule == SignUpRule::Invite);
+    let policy = Policy { open, invite, verification_required: ctx.settings.require_verified };
     Reply::ok(&policy).step()
 }
 
 /// POST /user/sign-up.
 pub fn sign_up(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> {
-    if !ctx.settings.sign_up_open {
+    let rule = ctx.settings.sign_up;
+    if rule == SignUpRule::Closed || (rule == SignUpRule::Invite && !request.params.has("invite")) {
         return Err(Code::SignUpClosed.into());
     }
+    let invite = invites::presented(&request.params)?.map(|hash| PresentedInvite {
+        hash,
+        must_admit: rule == SignUpRule::Invite,
+        members_max: ctx.settings.limits.members_max,
+    });
     let display_name = rules::display_name(&request.params)?;
     let email = rules::email(&request.params)?;
     let password = request.params.required_text("password")?;
@@ -43,9 +53,31 @@ pub fn sign_up(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem
     let device = rules::unique_id(&request.params)?;
     refuse_prober(ctx, request.client.address)?;
 
-    let client = request.client.clone();
-    let job = Job::HashPassword { password: Secret::new(password.to_owned()), salt: ctx.salt() };
-    Ok(Step::work(job, move |ctx, done| {
+    let password = Secret::new(password.to_owned());
+    let wanted = Wanted { display_name, email, password, device, client: request.client.clone(), invite };
+    let Some(invite) = invite else { return Ok(make(ctx, wanted)) };
+    // No hash is computed for a code that is not valid; the transaction checks it again.
+    let find = FindInvite { at: ctx.now.unix_ms, hash: invite.hash };
+    Ok(Step::store(find, move |ctx, found| match invite.must_admit && !found.admits {
+        true => Err(Code::SignUpClosed.into()),
+        false => Ok(make(ctx, wanted)),
+    }))
+}
+
+/// A valid request.
+struct Wanted {
+    display_name: String,
+    email: String,
+    password: Secret,
+    device: Option<String>,
+    client: Client,
+    invite: Option<PresentedInvite>,
+}
+
+fn make(ctx: &mut Ctx<'_>, wanted: Wanted) -> Step {
+    let Wanted { display_name, email, password, device, client, invite } = wanted;
+    let job = Job::HashPassword { password, salt: ctx.salt() };
+    Step::work(job, move |ctx, done| {
         let Done::PasswordHashed(hash) = done else { return Err(Code::GeneralError.into()) };
         let member = ctx.id();
         let code = codes::new_verify_code(ctx, member, client.language);
@@ -58,8 +90,8 @@ pub fn sign_up(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem
             nick_names: rules::nick_names(&display_name, ctx.entropy),
             display_name,
         };
-        let write =
-            SignUp { account, session: new_session(ctx, &client, device), code: Some(Box::new(code)) };
+        let session = new_session(ctx, &client, device);
+        let write = SignUp { account, session, code: Some(Box::new(code)), invite };
         Ok(Step::store_or(write, move |ctx, opened| match opened {
             Ok(opened) => {
                 ctx.follow_ups.push(FollowUp::Mail);
@@ -73,9 +105,11 @@ pub fn sign_up(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem
                 ctx.attempts.email_taken.failed(client.address, ctx.now);
                 Err(Code::EmailTaken.into())
             }
+            // The maker of the invite is no admin of the server any more.
+            Err(Refusal::NotAllowed) => Err(Code::SignUpClosed.into()),
             Err(refusal) => Err(refusal.into()),
         }))
-    }))
+    })
 }
 
 /// `email_taken` is the one permitted disclosure: a network that asked often enough may not sign anyone up for a while, whether
@@ -168,17 +202,30 @@ mod tests {
         check(&GOOD.replace("analytical engine", "ada@example.org"), (422, "invalid_password"));
         check(&GOOD.replace('}', r#","unique_id":"a b"}"#), (422, "invalid_unique_id"));
         let mut closed = Stage::new();
-        closed.settings.sign_up_open = false;
+        closed.settings.sign_up = SignUpRule::Closed;
         assert_eq!(problem(closed.ask(SIGN_UP, GOOD)), (403, "sign_up_closed".to_owned()));
+        closed.settings.sign_up = SignUpRule::Invite;
+        assert_eq!(problem(closed.ask(SIGN_UP, GOOD)), (403, "sign_up_closed".to_owned()));
+        for bad in [r#""""#, r#""short""#, "7", r#""AAAAAAAAAAAAAAAAAAAAAB""#] {
+            let body = GOOD.replace('}', &format!(r#","invite":{bad}}}"#));
+            assert_eq!(problem(closed.ask(SIGN_UP, &body)), (422, "invalid_invite".to_owned()), "{bad}");
+        }
     }
 
     #[test]
     fn the_policy_is_what_the_operator_configured() {
-        for (open, required) in [(true, false), (false, true)] {
-            let mut stage = Stage::new();
-            stage.settings.sign_up_open = open;
+        let rules = [
+            (SignUpRule::Open, true, false),
+            (SignUpRule::Invite, false, true),
+            (SignUpRule::Closed, false, false),
+        ];
+        for (rule, open, invite) in rules {
+            let (mut stage, required) = (Stage::new(), invite);
+            stage.settings.sign_up = rule;
             stage.settings.require_verified = required;
-            let expect = format!(r#"{{"data":{{"open":{open},"verification_required":{required}}}}}"#);
+            let expect = format!(
+                r#"{{"data":{{"open":{open},"invite":{invite},"verification_required":{required}}}}}"#
+            );
             assert_eq!(text(stage.ask(Handler::Public(policy), "{}")), (200, expect));
         }
     }

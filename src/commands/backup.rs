@@ -146,7 +146,7 @@ fn copy_database(config: &Config) -> Result<(File, Survey), String> {
         if answer.status == 404 {
             return Err("the running server has another version, which can't make a backup".to_owned());
         }
-        let answer = good(&answer).map_err(|problem| match answer.status {
+        let answer = good(&answer, "copy").map_err(|problem| match answer.status {
             503 => format!(
                 "the server can't make a copy now: it is stopping, is making another copy, or has a fault: {problem}"
             ),

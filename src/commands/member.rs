@@ -34,45 +34,44 @@ pub fn run(folder: &DataFolder, command: &MemberCommand) -> ExitCode {
 
 fn act(control: &mut Control, command: &MemberCommand, password: &str) -> Result<(), String> {
     match command {
-        MemberCommand::List => list(control),
+        MemberCommand::List => pages(control, "/admin/members", "member", print),
         MemberCommand::Add { email, .. } => {
             let body = body(&[("email", email), ("password", password)]);
             show(control.ask("POST", "/admin/members", &body)?)
         }
-        MemberCommand::Disable { who } => to_one(control, "disable", who),
-        MemberCommand::Enable { who } => to_one(control, "enable", who),
-        MemberCommand::Delete { who } => to_one(control, "delete", who),
+        MemberCommand::Change { verb, who } => {
+            show(control.ask("POST", &format!("/admin/members/{verb}"), &body(&[("who", who)]))?)
+        }
     }
 }
 
-fn to_one(control: &mut Control, verb: &str, who: &str) -> Result<(), String> {
-    show(control.ask("POST", &format!("/admin/members/{verb}"), &body(&[("who", who)]))?)
-}
-
-fn body(members: &[(&str, &str)]) -> String {
+pub fn body(members: &[(&str, &str)]) -> String {
     let text =
         |(name, value): &(&str, &str)| format!("{}:{}", json::to_string(*name), json::to_string(*value));
     format!("{{{}}}", members.iter().map(text).collect::<Vec<_>>().join(","))
 }
 
-/// Lists all members, page by page, so that neither side holds more than one page.
-fn list(control: &mut Control) -> Result<(), String> {
-    let mut path = "/admin/members?limit=100".to_owned();
+/// Shows a list page by page, so that neither side holds more than one page.
+pub fn pages(
+    control: &mut Control,
+    list: &str,
+    what: &str,
+    show: impl Fn(&Value<'_>) -> Result<(), String>,
+) -> Result<(), String> {
+    let mut path = format!("{list}?limit=100");
     loop {
         let answer = control.ask("GET", &path, "")?;
-        let value = good(&answer)?;
-        for member in value.get("data").and_then(Value::as_list).unwrap_or_default() {
-            print(member)?;
-        }
+        let value = good(&answer, what)?;
+        value.get("data").and_then(Value::as_list).unwrap_or_default().iter().try_for_each(&show)?;
         match value.get("next").and_then(Value::as_str) {
-            Some(next) => path = format!("/admin/members?limit=100&next={next}"),
+            Some(next) => path = format!("{list}?limit=100&next={next}"),
             None => return Ok(()),
         }
     }
 }
 
 fn show(answer: Reply) -> Result<(), String> {
-    print(good(&answer)?.get("data").unwrap_or(&Value::Null))
+    print(good(&answer, "member")?.get("data").unwrap_or(&Value::Null))
 }
 
 /// `id e-mail flags`.
@@ -82,12 +81,13 @@ fn print(member: &Value<'_>) -> Result<(), String> {
     let is = |name| matches!(member.get(name), Some(Value::Bool(true)));
     let verified = if is("verified") { "verified" } else { "unverified" };
     let active = if is("active") { "active" } else { "disabled" };
-    writeln!(std::io::stdout(), "{} {} {active},{verified}", text("id"), text("email"))
+    let admin = if is("admin") { ",admin" } else { "" };
+    writeln!(std::io::stdout(), "{} {} {active},{verified}{admin}", text("id"), text("email"))
         .map_err(|error| format!("can't write to stdout: {error}"))
 }
 
 /// The JSON of a success, or the problem in words.
-pub fn good(answer: &Reply) -> Result<Value<'_>, String> {
+pub fn good<'a>(answer: &'a Reply, what: &str) -> Result<Value<'a>, String> {
     let value = json::parse(&answer.body)
         .map_err(|_| format!("the server answered {} without JSON: is it natter?", answer.status))?;
     if (200..300).contains(&answer.status) {
@@ -95,7 +95,7 @@ pub fn good(answer: &Reply) -> Result<Value<'_>, String> {
     }
     let text = |name| value.get(name).and_then(Value::as_str).unwrap_or("-");
     Err(match answer.status {
-        404 => "there is no such member".to_owned(),
+        404 => format!("there is no such {what}"),
         _ => format!("{} ({})", text("title"), text("code")),
     })
 }

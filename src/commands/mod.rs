@@ -7,6 +7,7 @@ mod backup;
 mod check;
 mod control;
 mod https;
+mod invite;
 mod keys;
 mod member;
 mod restore;
@@ -29,6 +30,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Invocation::Serve => serve::run(&folder),
         Invocation::Check => check::run(&folder),
         Invocation::Member(command) => member::run(&folder, &command),
+        Invocation::Invite(command) => invite::run(&folder, &command),
         Invocation::Backup { file } => backup::run(&folder, &file),
         Invocation::Restore { file, end_sessions } => restore::run(&folder, &file, end_sessions),
         Invocation::ResetSecret => secret::run(&folder),

@@ -21,7 +21,7 @@ use crate::base::secret::Secret;
 use crate::config::fields::Reader;
 use crate::limits::Limits;
 use crate::logging::LogOptions;
-use crate::model::settings::Origins;
+use crate::model::settings::{Origins, SignUpRule};
 
 pub use crate::base::network::{Network, Networks};
 pub use fields::{Accepts, Fault, SECTIONS, Variable, Warning, variables};
@@ -58,7 +58,8 @@ pub struct Config {
     pub refresh_secret: Option<Secret>,
     pub password_secret: Option<Secret>,
     pub argon2: Argon2,
-    pub sign_up_open: bool,
+    pub sign_up: SignUpRule,
+    pub directory: bool,
     pub require_verified: bool,
     /// The service for places; `None` without a token.
     pub ip_info: Option<IpInfo>,

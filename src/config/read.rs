@@ -16,6 +16,7 @@ use super::{
 };
 use crate::limits::{Limits, TLS_DOMAINS_MAX};
 use crate::logging::{LogFormat, LogOptions};
+use crate::model::settings::SignUpRule;
 
 pub(super) fn read(r: &mut Reader<'_>) -> Config {
     let (data_dir, uploads) = folders(r);
@@ -45,9 +46,17 @@ pub(super) fn read(r: &mut Reader<'_>) -> Config {
         password_secret: r.secret("PASSWORD_SECRET", SecretRule::Key),
         argon2: r.value("ARGON2", values::argon2),
         // One line must not open a server to strangers.
-        sign_up_open: r
-            .optional("SIGN_UP", |text| values::word(text, &[("open", true), ("closed", false)]))
-            .unwrap_or(!orders),
+        sign_up: r
+            .optional("SIGN_UP", |text| {
+                let rules = [
+                    ("open", SignUpRule::Open),
+                    ("invite", SignUpRule::Invite),
+                    ("closed", SignUpRule::Closed),
+                ];
+                values::word(text, &rules)
+            })
+            .unwrap_or(if orders { SignUpRule::Invite } else { SignUpRule::Open }),
+        directory: r.value("DIRECTORY", values::switch),
         require_verified: r.value("REQUIRE_VERIFIED", values::switch),
         ip_info: ip_info(r),
         geoip_db: geoip_db(r),

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::logging::LogFormat;
+use crate::model::settings::SignUpRule;
 use proptest::prelude::*;
 use std::time::Duration;
 
@@ -54,7 +55,12 @@ fn an_empty_environment_gives_the_documented_defaults() {
     assert_eq!(config.log.level, log::LevelFilter::Info);
     assert_eq!(config.log.format, LogFormat::Text);
     assert_eq!(config.argon2, Argon2 { memory_kib: 7_168, passes: 5, lanes: 1 });
-    assert!(config.sign_up_open && !config.require_verified && !config.keep_metadata && !config.push_private);
+    assert!(
+        config.sign_up == SignUpRule::Open
+            && !config.require_verified
+            && !config.keep_metadata
+            && !config.push_private
+    );
     assert!(config.access_secret.is_none() && config.metrics_token.is_none() && config.ip_info.is_none());
     assert!(matches!(config.mail, Mail::Mbox { from: None }));
     assert_eq!(config.public_url(8080), "http://127.0.0.1:8080");
@@ -140,7 +146,7 @@ fn a_domain_changes_defaults_and_needs_no_files() {
     let https = config.https.as_ref().expect("https");
     assert_eq!(https.domains(), ["chat.example.org", "b.example"]);
     assert_eq!((config.host.to_string().as_str(), config.port, https.http_port), ("[::]", 443, Some(80)));
-    assert!(config.host_is_any && !config.sign_up_open);
+    assert!(config.host_is_any && config.sign_up == SignUpRule::Invite);
     assert_eq!(config.public_url(443), "https://chat.example.org");
     let set = [("HOST", "::1"), ("PORT", "8443"), ("HTTP_PORT", "8080"), ("SIGN_UP", "open")];
     let directory = ("ACME_DIRECTORY", "https://127.0.0.1:14000/dir");
@@ -156,7 +162,8 @@ fn a_domain_changes_defaults_and_needs_no_files() {
         (config.host.to_string().as_str(), config.port, https.http_port),
         ("[::1]", 8_443, Some(8_080))
     );
-    assert!(!config.host_is_any && config.sign_up_open);
+    assert!(!config.host_is_any && config.sign_up == SignUpRule::Open);
+    assert_eq!(good(&[("SIGN_UP", "closed")]).sign_up, SignUpRule::Closed);
     for (value, expect) in [
         ("*.example.org", "TLS_DOMAIN: \"*.example.org\" has a wildcard"),
         ("192.0.2.1", "TLS_DOMAIN: \"192.0.2.1\" has an address"),

@@ -13,6 +13,8 @@ pub enum ExportCursor {
     Sessions(u64),
     /// The blocks.
     Blocks(u64),
+    /// The invites that the member made and that can still be used.
+    Invites(u64),
     /// The uploads.
     Uploads(u64),
     /// The conversations.

@@ -32,6 +32,8 @@ kinds! {
     OfUpload UploadId;
     /// A session: one login of a member on one device.
     OfSession SessionId;
+    /// An invite; its code is something else.
+    OfInvite InviteId;
     /// A row of the outbox.
     OfMail MailId;
 }

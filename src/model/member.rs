@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::code::NewCode;
 use super::id::{MemberId, ProfileId};
+use super::invite::PresentedInvite;
 use super::profile::Profile;
 use super::session::NewSession;
 
@@ -22,6 +23,9 @@ pub struct Member {
     pub verified: bool,
     /// Whether it may sign in.
     pub active: bool,
+    /// Whether it is an admin of the server.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub admin: bool,
     /// When it signed up.
     pub created_at: UnixMs,
 }
@@ -105,7 +109,9 @@ pub struct NewAccount {
     pub nick_names: Vec<String>,
 }
 
-/// Makes member, profile and first session in one transaction. `EmailTaken` if the address is in use.
+/// Makes member, profile and first session in one transaction, in which the member joins the group of its invite. `EmailTaken` if
+/// the address is in use; for a refused invite as [`UseInvite`](super::invite::UseInvite), and `NotAllowed` if it must permit the
+/// sign-up and does not.
 #[derive(Clone, Debug)]
 pub struct SignUp {
     /// The new account.
@@ -114,6 +120,8 @@ pub struct SignUp {
     pub session: NewSession,
     /// The code that verifies the address; `None` sends none.
     pub code: Option<Box<NewCode>>,
+    /// The invite that was presented.
+    pub invite: Option<PresentedInvite>,
 }
 
 /// What becomes of a deleted member's messages.
@@ -181,6 +189,8 @@ pub enum MemberRef {
     Id(MemberId),
     /// In lower case.
     Email(String),
+    /// In lower case.
+    NickName(String),
 }
 
 /// `NotFound` when there is none.
@@ -196,6 +206,15 @@ pub struct FindMember {
 pub struct AddMember {
     /// The new account.
     pub account: NewAccount,
+}
+
+/// Makes a member an admin of the server, or takes that back.
+#[derive(Clone, Copy, Debug)]
+pub struct SetAdmin {
+    /// The member.
+    pub member: MemberId,
+    /// Whether it is an admin from now on.
+    pub admin: bool,
 }
 
 /// Disables a member, which ends every session, or enables it again.

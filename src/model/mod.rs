@@ -13,6 +13,7 @@ pub mod event;
 pub mod export;
 pub mod handler;
 pub mod id;
+pub mod invite;
 pub mod job;
 pub mod mail;
 pub(crate) mod mail_text;

@@ -18,10 +18,13 @@ use super::conversation::{
 use super::event::{Events, LogPage, PruneLog, ReadLog};
 use super::export::{ExportAccount, ExportPage};
 use super::id::{MemberId, ProfileId, SessionId, UploadId};
+use super::invite::{
+    CreateInvite, FindInvite, FoundInvite, Invite, InvitePage, ListInvites, RevokeInvite, UseInvite,
+};
 use super::mail::{FetchMail, MailFailed, MailFate, MailPage, MailSent, PlaceSession};
 use super::member::{
     Account, AccountPage, AddMember, Credential, DeleteAccount, EraseMessages, Erased, FindAccount,
-    FindCredential, FindMember, FindSecret, ListAccounts, Member, SetActive, SignUp, StoredSecret,
+    FindCredential, FindMember, FindSecret, ListAccounts, Member, SetActive, SetAdmin, SignUp, StoredSecret,
 };
 use super::message::{
     DeleteMessage, EditMessage, FoundMessages, GetMessage, LegacyHistory, ListMessages, Message, MessagePage,
@@ -204,6 +207,9 @@ operations! {
         ListMembers => MemberPage;
         OpenLegacySocket => LegacyHistory;
         ListChats => Chats;
+        // Invites.
+        FindInvite => FoundInvite;
+        ListInvites => InvitePage;
         // Presence.
         FindListeners -> Vec<ProfileId>;
         FindPeers => Peers;
@@ -233,6 +239,7 @@ operations! {
         // An operator's.
         AddMember => Member;
         SetActive => Member;
+        SetAdmin => Member;
         // Profiles and blocks.
         UpdateProfile => Profile;
         SetBlock => Option<ChangedBlock>;
@@ -254,6 +261,10 @@ operations! {
         UpdateConversation => Conversation;
         PutMember => GroupMember;
         RemoveMember -> ();
+        // Invites.
+        CreateInvite => Invite;
+        RevokeInvite -> ();
+        UseInvite => Option<Conversation>;
         // Presence.
         MarkOffline => Peers;
         // Notifications.

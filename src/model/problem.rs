@@ -130,6 +130,11 @@ const FIELD_TITLES: &[(&str, &str, &str)] = &[
         "A message needs a text within the limit, or an attachment.",
         "الرسالة تحتاج إلى نص ضمن الحد أو إلى مرفق.",
     ),
+    (
+        "invite",
+        "This invite is not valid: it is wrong, used up, expired or revoked.",
+        "هذه الدعوة غير صالحة: خاطئة أو مستنفدة أو منتهية أو ملغاة.",
+    ),
     ("to", "A message goes to another person.", "الرسالة توجَّه إلى شخص آخر."),
     ("file", "Please send one file that is not empty.", "يرجى إرسال ملف واحد غير فارغ."),
 ];

@@ -77,6 +77,8 @@ pub struct SearchProfiles {
     pub viewer: ProfileId,
     /// As [`search_key`] makes it.
     pub prefix: String,
+    /// For the directory: without the viewer, disabled members, and profiles with a block between them and the viewer.
+    pub is_directory: bool,
     /// The page begins after this; `None`: at the beginning.
     pub after: Option<SearchCursor>,
     /// The most items of the page.

@@ -37,7 +37,9 @@ pub struct Settings {
     /// `http(s)://host[:port]` as clients reach it; a request is also of the same origin if its Host says so.
     pub public_url: String,
     /// SIGN_UP.
-    pub sign_up_open: bool,
+    pub sign_up: SignUpRule,
+    /// DIRECTORY.
+    pub directory: bool,
     /// REQUIRE_VERIFIED.
     pub require_verified: bool,
     /// The bearer that may read `/metrics`; without it only loopback may.
@@ -56,6 +58,17 @@ pub struct Settings {
     pub push: Option<PushSettings>,
     /// How it speaks https, if it does so itself.
     pub https: Option<Https>,
+}
+
+/// Who may create an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignUpRule {
+    /// Anyone.
+    Open,
+    /// Who presents an invite that permits it.
+    Invite,
+    /// Nobody: only the operator makes accounts.
+    Closed,
 }
 
 /// What members need to subscribe to notifications.
@@ -111,7 +124,8 @@ impl Settings {
             origins: Origins::Any,
             trusted_proxies: Networks::default(),
             public_url: "http://127.0.0.1:8080".to_owned(),
-            sign_up_open: true,
+            sign_up: SignUpRule::Open,
+            directory: false,
             require_verified: false,
             metrics_token: None,
             synchronous_full: true,

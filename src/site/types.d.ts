@@ -31,6 +31,7 @@ export type Member = {
   email: string;
   verified: boolean;
   active: boolean;
+  admin?: true;
   created_at: Time;
 };
 
@@ -48,6 +49,7 @@ export type Profile = {
 export type Account = {
   member: Member;
   profile: Profile;
+  directory?: true;
 };
 
 export type SignedIn = {
@@ -73,12 +75,22 @@ export type PushSubscription = {
   created_at: Time;
 };
 
+export type Invite = {
+  id: Id;
+  conversation: Id | null;
+  maker: Id | null;
+  uses: number;
+  uses_max: number;
+  created_at: Time;
+  expires_at: Time;
+};
+
 export type Ticket = {
   ticket: string;
   expires_at: Time;
 };
 
-export type ExportLine = ExportedMember | ExportedProfile | ExportedSession | ExportedBlock | ExportedUpload | ExportedConversation | ExportedMessage | ExportedReaction;
+export type ExportLine = ExportedMember | ExportedProfile | ExportedSession | ExportedBlock | ExportedInvite | ExportedUpload | ExportedConversation | ExportedMessage | ExportedReaction;
 
 export type Attachment = {
   id: Id;
@@ -209,6 +221,11 @@ export type ExportedBlock = {
   };
 };
 
+export type ExportedInvite = {
+  kind: 'invite';
+  data: Invite;
+};
+
 export type ExportedUpload = {
   kind: 'upload';
   data: {
@@ -256,6 +273,7 @@ export interface Routes {
     answer: {
       data: {
         open: boolean;
+        invite: boolean;
         verification_required: boolean;
       };
     };
@@ -266,6 +284,7 @@ export interface Routes {
       email: string;
       password: string;
       unique_id?: string;
+      invite?: string;
     };
     answer: {
       data: SignedIn;
@@ -485,6 +504,17 @@ export interface Routes {
       next: string | null;
     };
   };
+  'GET /directory': {
+    params: {
+      query?: string;
+      limit?: number;
+      next?: string;
+    };
+    answer: {
+      data: Array<Profile>;
+      next: string | null;
+    };
+  };
   'GET /blocks': {
     params: {
       limit?: number;
@@ -514,6 +544,62 @@ export interface Routes {
     };
     answer: {
       data: Profile;
+    };
+  };
+  'POST /invites': {
+    params: {
+      conversation?: Id;
+      uses?: number;
+      expires_s?: number;
+    };
+    answer: {
+      data: {
+        id: Id;
+        conversation: Id | null;
+        maker: Id | null;
+        uses: number;
+        uses_max: number;
+        created_at: Time;
+        expires_at: Time;
+        code: string;
+        url: string;
+      };
+    };
+  };
+  'GET /invites': {
+    params: {
+      conversation?: Id;
+      limit?: number;
+      next?: string;
+    };
+    answer: {
+      data: Array<Invite>;
+      next: string | null;
+    };
+  };
+  'DELETE /invites/{invite}': {
+    params: {
+      invite: Id;
+    };
+    answer: { data: null };
+  };
+  'POST /invites/check': {
+    params: {
+      invite: string;
+    };
+    answer: {
+      data: {
+        conversation: ConversationBrief | null;
+        sign_up: boolean;
+      };
+    };
+  };
+  'POST /invites/use': {
+    params: {
+      invite: string;
+    };
+    answer: {
+      data: Conversation | null;
     };
   };
   'POST /messages': {
@@ -758,10 +844,16 @@ export interface RouteOf {
   'profile.update': 'PUT /profile';
   'profile.get': 'GET /profile/{profile}';
   'profile.list': 'GET /profiles';
+  'directory': 'GET /directory';
   'block.list': 'GET /blocks';
   'block.put': 'PUT /blocks/{profile}';
   'block.remove': 'DELETE /blocks/{profile}';
   'profile.find': 'GET /{nick_name}';
+  'invite.create': 'POST /invites';
+  'invite.list': 'GET /invites';
+  'invite.revoke': 'DELETE /invites/{invite}';
+  'invite.check': 'POST /invites/check';
+  'invite.use': 'POST /invites/use';
   'message.post': 'POST /messages';
   'message.get': 'GET /messages/{message}';
   'message.edit': 'PUT /messages/{message}';

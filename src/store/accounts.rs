@@ -7,13 +7,13 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use super::batch::{Batch, Written};
 use super::fault::Stop;
 use super::value::{id, int, number, text};
-use super::{codes, profiles, sessions};
+use super::{codes, invites, profiles, sessions};
 use crate::base::secret::Secret;
 use crate::base::time::UnixMs;
 use crate::model::id::MemberId;
 use crate::model::member::{
     Account, AccountPage, AddMember, Credential, FindAccount, FindCredential, FindMember, FindSecret,
-    ListAccounts, Member, MemberRef, NewAccount, SetActive, SignUp, StoredSecret,
+    ListAccounts, Member, MemberRef, NewAccount, SetActive, SetAdmin, SignUp, StoredSecret,
 };
 use crate::model::operation::{Answer, Refusal};
 use crate::model::profile::search_key;
@@ -72,7 +72,7 @@ pub fn find_account(conn: &Connection, find: FindAccount) -> Result<Account, Sto
 pub fn account(conn: &Connection, member: MemberId) -> rusqlite::Result<Option<Account>> {
     conn.prepare_cached(
         "SELECT p.id, m.id, p.display_name, p.nick_name, p.is_private, p.presence, p.created_at, \
-         i.id, i.name, m.email, m.verified, m.active, m.created_at \
+         i.id, i.name, m.email, m.verified, m.active, m.created_at, m.admin \
          FROM members m JOIN profiles p ON p.member = m.key LEFT JOIN uploads i ON i.key = p.image \
          WHERE m.id = ?1",
     )?
@@ -85,6 +85,7 @@ pub fn account(conn: &Connection, member: MemberId) -> rusqlite::Result<Option<A
                 verified: row.get(10)?,
                 active: row.get(11)?,
                 created_at: UnixMs(number(row, 12)?),
+                admin: row.get(13)?,
             },
         })
     })
@@ -92,16 +93,24 @@ pub fn account(conn: &Connection, member: MemberId) -> rusqlite::Result<Option<A
 }
 
 pub fn sign_up(batch: &mut Batch<'_>, sign_up: SignUp) -> Result<Written, Stop> {
-    let SignUp { account: new, session, code } = sign_up;
+    let SignUp { account: new, session, code, invite } = sign_up;
     let conn = batch.conn;
+    if let Some(invite) = invite {
+        invites::check(conn, invite, new.at)?;
+    }
     let member_key = insert(conn, &new, false)?;
     sessions::insert(conn, member_key, &session, new.at)?;
     if let Some(code) = &code {
         codes::first(conn, member_key, code, new.at)?;
     }
     let account = account(conn, new.member)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+    let mut events = Vec::new();
+    if let Some(invite) = invite {
+        let profile = profiles::key(conn, new.profile)?.ok_or(Refusal::Internal)?;
+        events.extend(invites::take(batch, invite, (profile, new.profile), new.at, true)?.1);
+    }
     let pair = sessions::first_pair(&account, &session, new.at);
-    Written::quietly(Answer::SignUp(Box::new(Opened { account, pair })))
+    Ok(Written { result: Ok(Answer::SignUp(Box::new(Opened { account, pair }))), events: events.into() })
 }
 
 /// Inserts the rows of a member and of its profile. Returns the member's key.
@@ -149,9 +158,23 @@ pub fn add(batch: &mut Batch<'_>, add: &AddMember) -> Result<Written, Stop> {
 pub fn set_active(batch: &mut Batch<'_>, set: SetActive) -> Result<Written, Stop> {
     let key = key(batch.conn, set.member)?.ok_or(Refusal::NotFound)?;
     batch.conn.prepare_cached("UPDATE members SET active = ?2 WHERE key = ?1")?.execute((key, set.active))?;
-    let events = if set.active { Vec::new() } else { sessions::revoke_others(batch, key, None, set.at)? };
+    let mut events = Vec::new();
+    if !set.active {
+        events = sessions::revoke_others(batch, key, None, set.at)?;
+        invites::end_all(batch.conn, key)?;
+    }
     let account = account(batch.conn, set.member)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
     Ok(Written { result: Ok(Answer::SetActive(Box::new(account.member))), events: events.into() })
+}
+
+pub fn set_admin(batch: &mut Batch<'_>, set: SetAdmin) -> Result<Written, Stop> {
+    let key = key(batch.conn, set.member)?.ok_or(Refusal::NotFound)?;
+    batch.conn.prepare_cached("UPDATE members SET admin = ?2 WHERE key = ?1")?.execute((key, set.admin))?;
+    if !set.admin {
+        invites::end_of_server(batch.conn, key)?;
+    }
+    let account = account(batch.conn, set.member)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+    Written::quietly(Answer::SetAdmin(Box::new(account.member)))
 }
 
 fn member_from_row(row: &Row<'_>) -> rusqlite::Result<Member> {
@@ -161,16 +184,18 @@ fn member_from_row(row: &Row<'_>) -> rusqlite::Result<Member> {
         verified: row.get(2)?,
         active: row.get(3)?,
         created_at: UnixMs(number(row, 4)?),
+        admin: row.get(5)?,
     })
 }
 
 pub fn list(conn: &Connection, list: &ListAccounts) -> Result<AccountPage, Stop> {
     let mut members = conn
         .prepare_cached(
-            "SELECT id, email, verified, active, created_at, key FROM members WHERE key > ?1 ORDER BY key LIMIT ?2",
+            "SELECT id, email, verified, active, created_at, admin, key FROM members WHERE key > ?1 \
+             ORDER BY key LIMIT ?2",
         )?
         .query_map((int(list.after.unwrap_or(0)), list.limit + 1), |row| {
-            Ok((member_from_row(row)?, number(row, 5)?))
+            Ok((member_from_row(row)?, number(row, 6)?))
         })?
         .collect::<rusqlite::Result<Vec<_>>>()?;
     // One row more than fits shows whether there is a next page.
@@ -181,13 +206,19 @@ pub fn list(conn: &Connection, list: &ListAccounts) -> Result<AccountPage, Stop>
 }
 
 pub fn find_member(conn: &Connection, find: &FindMember) -> Result<Member, Stop> {
+    macro_rules! select {
+        ($condition:literal) => {
+            conn.prepare_cached(concat!(
+                "SELECT id, email, verified, active, created_at, admin FROM members WHERE ",
+                $condition
+            ))?
+        };
+    }
     let found = match &find.who {
-        MemberRef::Id(id) => conn
-            .prepare_cached("SELECT id, email, verified, active, created_at FROM members WHERE id = ?1")?
-            .query_row([id.to_bytes()], member_from_row),
-        MemberRef::Email(email) => conn
-            .prepare_cached("SELECT id, email, verified, active, created_at FROM members WHERE email = ?1")?
-            .query_row([email], member_from_row),
+        MemberRef::Id(id) => select!("id = ?1").query_row([id.to_bytes()], member_from_row),
+        MemberRef::Email(email) => select!("email = ?1").query_row([email], member_from_row),
+        MemberRef::NickName(name) => select!("key = (SELECT member FROM profiles WHERE nick_name = ?1)")
+            .query_row([name], member_from_row),
     };
     Ok(found.optional()?.ok_or(Refusal::NotFound)?)
 }

@@ -8,8 +8,8 @@ use super::cache::Cache;
 use super::fault::{Fault, Stop};
 use super::uploads;
 use super::{
-    accounts, blocks, changes, codes, conversations, deletion, event_log, groups, outbox, posting, presence,
-    profiles, push, sessions,
+    accounts, blocks, changes, codes, conversations, deletion, event_log, groups, invites, outbox, posting,
+    presence, profiles, push, sessions,
 };
 use crate::model::event::Events;
 use crate::model::operation::{Answer, Refusal, Write};
@@ -95,6 +95,9 @@ impl Batch<'_> {
             Write::UpdateConversation(update) => self.in_savepoint(|batch| groups::update(batch, *update)),
             Write::PutMember(put) => self.in_savepoint(|batch| groups::put_member(batch, *put)),
             Write::RemoveMember(remove) => self.in_savepoint(|batch| groups::remove_member(batch, remove)),
+            Write::CreateInvite(create) => self.in_savepoint(|batch| invites::create(batch, &create)),
+            Write::RevokeInvite(revoke) => invites::revoke(self, &revoke),
+            Write::UseInvite(used) => self.in_savepoint(|batch| invites::redeem(batch, *used)),
             Write::MarkOffline(mark) => presence::mark_offline(self, *mark),
             Write::PruneLog(prune) => event_log::prune(self, prune),
             Write::SignUp(sign_up) => self.in_savepoint(|batch| accounts::sign_up(batch, *sign_up)),
@@ -110,6 +113,7 @@ impl Batch<'_> {
             Write::EraseMessages(erase) => self.in_savepoint(|batch| deletion::erase_some(batch, erase)),
             Write::AddMember(add) => self.in_savepoint(|batch| accounts::add(batch, &add)),
             Write::SetActive(set) => self.in_savepoint(|batch| accounts::set_active(batch, *set)),
+            Write::SetAdmin(set) => self.in_savepoint(|batch| accounts::set_admin(batch, *set)),
             Write::UpdateProfile(update) => self.in_savepoint(|batch| profiles::update(batch, &update)),
             Write::SetBlock(block) => self.in_savepoint(|batch| blocks::set(batch, *block)),
             Write::IssueVerifyCode(issue) => self.in_savepoint(|batch| codes::issue_verify(batch, *issue)),

@@ -20,10 +20,18 @@ pub struct OwnMessage {
     pub is_deleted: bool,
 }
 
-/// Records that a profile left a conversation. Must be called where a membership ends.
-pub fn record_departure(conn: &Connection, profile: i64, conversation: i64) -> rusqlite::Result<()> {
-    conn.prepare_cached("INSERT OR IGNORE INTO departures (profile, conversation) VALUES (?1, ?2)")?
-        .execute((profile, conversation))?;
+/// Records that a profile left a conversation, or that an admin removed it. Must be called where a membership ends.
+pub fn record_departure(
+    conn: &Connection,
+    profile: i64,
+    conversation: i64,
+    removed: bool,
+) -> rusqlite::Result<()> {
+    conn.prepare_cached(
+        "INSERT INTO departures (profile, conversation, removed) VALUES (?1, ?2, ?3) \
+         ON CONFLICT DO UPDATE SET removed = ?3",
+    )?
+    .execute((profile, conversation, removed))?;
     Ok(())
 }
 

@@ -17,6 +17,7 @@ use crate::base::time::UnixMs;
 use crate::limits::PAGE_BYTES_MAX;
 use crate::model::export::{ExportAccount, ExportCursor, ExportPage, MessageCursor};
 use crate::model::id::{ConversationId, MessageId, ProfileId, SessionId};
+use crate::model::invite::Invite;
 use crate::model::message::Message;
 use crate::model::operation::Refusal;
 use crate::model::push::PushSubscription;
@@ -67,7 +68,11 @@ pub fn page(conn: &Connection, export: ExportAccount) -> Result<ExportPage, Stop
         }
         ExportCursor::Blocks(after) => {
             let last = blocks(conn, &mut lines, profile, after)?;
-            Some(last.map_or(ExportCursor::Uploads(0), ExportCursor::Blocks))
+            Some(last.map_or(ExportCursor::Invites(0), ExportCursor::Blocks))
+        }
+        ExportCursor::Invites(after) => {
+            let last = invites(conn, &mut lines, member, export.profile, after)?;
+            Some(last.map_or(ExportCursor::Uploads(0), ExportCursor::Invites))
         }
         ExportCursor::Uploads(after) => {
             let sign = |upload: &mut Upload| upload.sign_urls(&export.urls, export.unix_s);
@@ -149,6 +154,31 @@ fn blocks(conn: &Connection, lines: &mut Lines, profile: i64, after: u64) -> rus
     )?;
     each(lines, "block", statement.query((profile, int(after)))?, |row| {
         Ok((number(row, 0)?, Block { profile: id(row, 1)? }))
+    })
+}
+
+fn invites(
+    conn: &Connection,
+    lines: &mut Lines,
+    member: i64,
+    profile: ProfileId,
+    after: u64,
+) -> rusqlite::Result<Option<u64>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT i.key, i.id, c.id, i.uses, i.uses_max, i.created_at, i.expires_at FROM invites i \
+         LEFT JOIN conversations c ON c.key = i.conversation WHERE i.maker = ?1 AND i.key > ?2 ORDER BY i.key",
+    )?;
+    each(lines, "invite", statement.query((member, int(after)))?, |row| {
+        let invite = Invite {
+            id: id(row, 1)?,
+            conversation: row.get::<_, Option<[u8; 16]>>(2)?.map(ConversationId::from_bytes),
+            maker: Some(profile),
+            uses: number(row, 3)?,
+            uses_max: number(row, 4)?,
+            created_at: UnixMs(number(row, 5)?),
+            expires_at: UnixMs(number(row, 6)?),
+        };
+        Ok((number(row, 0)?, invite))
     })
 }
 

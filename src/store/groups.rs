@@ -12,7 +12,7 @@ use super::event_log::{self, Change};
 use super::fault::Stop;
 use super::page::{Budget, profile_bytes};
 use super::value::{id, int, number, text_or_null};
-use super::{by_sender, profiles, uploads};
+use super::{by_sender, invites, profiles, uploads};
 use crate::base::id::Id;
 use crate::base::time::UnixMs;
 use crate::model::conversation::{
@@ -148,7 +148,6 @@ fn join(
 struct Acting {
     slot: Slot,
     key: i64,
-    last_n: u64,
     actor_key: i64,
     is_admin: bool,
 }
@@ -161,9 +160,9 @@ fn acting(batch: &mut Batch<'_>, actor: ProfileId, conversation: ConversationId)
     if cached.kind == ConversationType::Direct {
         return Err(Refusal::NotAllowed.into());
     }
-    let (key, last_n, actor_key) = (cached.key, cached.last_n, cached.members[member].profile_key);
+    let (key, actor_key) = (cached.key, cached.members[member].profile_key);
     let is_admin = is_admin(batch.conn, key, actor_key)?;
-    Ok(Acting { slot, key, last_n, actor_key, is_admin })
+    Ok(Acting { slot, key, actor_key, is_admin })
 }
 
 pub fn update(batch: &mut Batch<'_>, update: UpdateConversation) -> Result<Written, Stop> {
@@ -225,7 +224,7 @@ pub fn put_member(batch: &mut Batch<'_>, put: PutMember) -> Result<Written, Stop
         .prepare_cached("SELECT role FROM memberships WHERE conversation = ?1 AND profile = ?2")?
         .query_row([acting.key, profile], |row| row.get::<_, i64>(0))
         .optional()?;
-    match current_role {
+    let event = match current_role {
         Some(now) if now == column(put.role) => {
             return Written::quietly(Answer::PutMember(Box::new(member(batch.conn, acting.key, profile)?)));
         }
@@ -237,30 +236,57 @@ pub fn put_member(batch: &mut Batch<'_>, put: PutMember) -> Result<Written, Stop
                 .conn
                 .prepare_cached("UPDATE memberships SET role = ?3 WHERE conversation = ?1 AND profile = ?2")?
                 .execute((acting.key, profile, column(put.role)))?;
+            if put.role == Role::Member {
+                invites::end_of_group(batch.conn, acting.key, profile)?;
+            }
+            announce(batch, acting.slot, put.profile, put.role, put.at)?
         }
         None => {
             if profiles::blocked(batch.conn, acting.actor_key, profile)? {
                 return Err(Refusal::NotFound.into());
             }
-            if batch.cache.get(acting.slot).members.len() >= put.members_max {
-                return Err(Refusal::Invalid("members").into());
-            }
-            // A new member's log begins with their own joining. Earlier messages can be read, but do not count as missed.
-            let joined_seq = batch.log.head;
-            let (role, last_n) = (column(put.role), acting.last_n);
-            join(batch.conn, acting.key, profile, role, put.at, joined_seq, last_n)?;
-            count_members(batch.conn, acting.key)?;
+            add(batch, acting.slot, (profile, put.profile), put.role, put.at, put.members_max)?
         }
-    }
-    let change = Change::MemberAdded(put.profile, put.role);
-    let seq = event_log::append_change(batch, acting.key, change, put.at)?;
-    batch.cache.change(acting.slot).last_seq = seq;
-    let members = forget(batch, put.conversation)?;
-    let added = Membership { conversation: put.conversation, profile: put.profile, role: put.role };
-    let fact = Fact::MemberAdded(Box::new(added));
-    let event = Event { seq, audience: members.everyone(), fact };
+    };
     let member = member(batch.conn, acting.key, profile)?;
     Ok(Written { result: Ok(Answer::PutMember(Box::new(member))), events: event.into() })
+}
+
+/// Adds a profile that is no member yet. The caller has checked that it may join.
+pub fn add(
+    batch: &mut Batch<'_>,
+    slot: Slot,
+    (profile, profile_id): (i64, ProfileId),
+    role: Role,
+    at: UnixMs,
+    members_max: usize,
+) -> Result<Event, Stop> {
+    let cached = batch.cache.get(slot);
+    if cached.members.len() >= members_max {
+        return Err(Refusal::Invalid("members").into());
+    }
+    // A new member's log begins with their own joining. Earlier messages can be read, but do not count as missed.
+    let (key, last_n, joined_seq) = (cached.key, cached.last_n, batch.log.head);
+    join(batch.conn, key, profile, column(role), at, joined_seq, last_n)?;
+    count_members(batch.conn, key)?;
+    announce(batch, slot, profile_id, role, at)
+}
+
+/// The event of a profile that joined, or has another role.
+fn announce(
+    batch: &mut Batch<'_>,
+    slot: Slot,
+    profile: ProfileId,
+    role: Role,
+    at: UnixMs,
+) -> Result<Event, Stop> {
+    let cached = batch.cache.get(slot);
+    let (key, conversation) = (cached.key, cached.id);
+    let seq = event_log::append_change(batch, key, Change::MemberAdded(profile, role), at)?;
+    batch.cache.change(slot).last_seq = seq;
+    let members = forget(batch, conversation)?;
+    let fact = Fact::MemberAdded(Box::new(Membership { conversation, profile, role }));
+    Ok(Event { seq, audience: members.everyone(), fact })
 }
 
 pub fn remove_member(batch: &mut Batch<'_>, remove: RemoveMember) -> Result<Written, Stop> {
@@ -280,7 +306,8 @@ pub fn remove_member(batch: &mut Batch<'_>, remove: RemoveMember) -> Result<Writ
     // The cache refers to rows, so it is written before one of them is deleted.
     batch.cache.write(batch.conn)?;
     batch.conn.prepare_cached("DELETE FROM memberships WHERE key = ?1")?.execute([membership])?;
-    by_sender::record_departure(batch.conn, profile, acting.key)?;
+    by_sender::record_departure(batch.conn, profile, acting.key, !leaves)?;
+    invites::end_of_group(batch.conn, acting.key, profile)?;
     count_members(batch.conn, acting.key)?;
     let change = Change::MemberRemoved(remove.profile, profile, role(had));
     let seq = event_log::append_change(batch, acting.key, change, remove.at)?;

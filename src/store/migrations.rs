@@ -39,6 +39,8 @@ const MIGRATIONS: &[Migration] = &[
     Migration { name: "tombstones in blocks", sql: include_str!("migrations/013_tombstones_in_blocks.sql") },
     Migration { name: "push", sql: include_str!("migrations/014_push.sql") },
     Migration { name: "mentions", sql: include_str!("migrations/015_mentions.sql") },
+    Migration { name: "admins", sql: include_str!("migrations/016_admins.sql") },
+    Migration { name: "invites", sql: include_str!("migrations/017_invites.sql") },
 ];
 
 /// From this version on there is a tag of the password secret.

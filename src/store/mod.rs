@@ -32,6 +32,7 @@ mod holder;
 mod index;
 mod index_file;
 mod inspect;
+mod invites;
 mod litestream;
 mod mentions;
 mod messages;

@@ -171,6 +171,7 @@ const GREATEST: char = char::MAX;
 pub fn search(conn: &Connection, search: SearchProfiles) -> Result<FoundProfiles, Stop> {
     let viewer = key(conn, search.viewer)?.ok_or(Refusal::Unauthorized)?;
     let end = format!("{}{GREATEST}", search.prefix);
+    let hides = search.is_directory.then_some(viewer);
     let mut page = Page { viewer, budget: Budget::new(search.limit), profiles: Vec::new(), last: None };
     let by_name = match search.after {
         Some(SearchCursor::Name { name, profile }) => Some((name, key_of_any(conn, profile)?)),
@@ -182,9 +183,11 @@ pub fn search(conn: &Connection, search: SearchProfiles) -> Result<FoundProfiles
             // Nick names are unique: a cursor after the last one shown misses and repeats none.
             let mut statement = conn.prepare_cached(select!(
                 "WHERE p.nick_name >= ?1 AND p.nick_name < ?2 AND p.nick_name > ?3 AND NOT p.is_private \
+                 AND (?4 IS NULL OR m.active AND p.key <> ?4 AND NOT EXISTS (SELECT 1 FROM blocks b WHERE \
+                 (b.blocker = ?4 AND b.blocked = p.key) OR (b.blocker = p.key AND b.blocked = ?4))) \
                  ORDER BY p.nick_name"
             ))?;
-            let rows = statement.query((&search.prefix, &end, begin))?;
+            let rows = statement.query((&search.prefix, &end, begin, hides))?;
             let cursor = |profile: &Profile| SearchCursor::Nick(profile.nick_name.clone());
             if let Some(next) = page.fill(rows, cursor)? {
                 return Ok(FoundProfiles { profiles: page.profiles, next: Some(next) });
@@ -195,9 +198,12 @@ pub fn search(conn: &Connection, search: SearchProfiles) -> Result<FoundProfiles
     let (name, key) = by_name.unwrap_or((search.prefix.clone(), 0));
     let mut statement = conn.prepare_cached(select!(
         "WHERE p.name_key < ?2 AND (p.name_key, p.key) > (?3, ?4) AND NOT p.is_private \
-         AND NOT (p.nick_name >= ?1 AND p.nick_name < ?2) ORDER BY p.name_key, p.key"
+         AND NOT (p.nick_name >= ?1 AND p.nick_name < ?2) \
+         AND (?5 IS NULL OR m.active AND p.key <> ?5 AND NOT EXISTS (SELECT 1 FROM blocks b WHERE \
+         (b.blocker = ?5 AND b.blocked = p.key) OR (b.blocker = p.key AND b.blocked = ?5))) \
+         ORDER BY p.name_key, p.key"
     ))?;
-    let rows = statement.query((&search.prefix, &end, name, key))?;
+    let rows = statement.query((&search.prefix, &end, name, key, hides))?;
     let cursor = |profile: &Profile| SearchCursor::Name {
         name: search_key(&profile.display_name),
         profile: profile.id,

@@ -10,8 +10,8 @@ use rusqlite::{Connection, ErrorCode, InterruptHandle};
 use super::fault::{FaultLog, OpenFault, Stop};
 use super::search::IndexReader;
 use super::{
-    StoreOptions, accounts, blocks, connection, conversations, event_log, groups, messages, outbox, presence,
-    profiles, push, search, sessions, uploads,
+    StoreOptions, accounts, blocks, connection, conversations, event_log, groups, invites, messages, outbox,
+    presence, profiles, push, search, sessions, uploads,
 };
 use crate::model::operation::{Answer, Read, Refusal};
 
@@ -129,6 +129,8 @@ fn answer(conn: &Connection, index: &mut IndexReader, read: Read) -> Result<Answ
         Read::GetMessage(get) => Answer::GetMessage(Box::new(messages::get(conn, *get)?)),
         Read::GetConversation(get) => Answer::GetConversation(Box::new(conversations::get(conn, *get)?)),
         Read::ListMembers(list) => Answer::ListMembers(Box::new(groups::list_members(conn, *list)?)),
+        Read::FindInvite(find) => Answer::FindInvite(Box::new(invites::find(conn, *find)?)),
+        Read::ListInvites(list) => Answer::ListInvites(Box::new(invites::list(conn, &list)?)),
         Read::ReadPosted(read) => Answer::ReadPosted(Box::new(push::read_posted(conn, *read)?)),
         Read::FindPush(find) => Answer::FindPush(Box::new(push::find(conn, *find)?)),
         Read::FetchMail(fetch) => Answer::FetchMail(Box::new(outbox::fetch(conn, *fetch)?)),

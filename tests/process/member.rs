@@ -1,4 +1,4 @@
-//! Tests of `natter member`: the same output and the same effects with and without a running server.
+//! Tests of `natter member` and `natter invite`: the same output and the same effects with and without a running server.
 
 use std::process::Output;
 
@@ -54,12 +54,61 @@ fn members_are_managed_with_a_server_and_without() {
     );
     stdout_of(&launch.run(&["member", "enable", &listing[..26]]));
     assert_eq!(sign_in(&mut http), 200);
+    let promoted = stdout_of(&launch.run(&["member", "promote", "bob@example.org"]));
+    assert_eq!(rows(&promoted), [("bob@example.org".into(), "active,verified,admin".into())]);
     stdout_of(&launch.run(&["member", "delete", "bob@example.org"]));
     // The public listener has no such path.
     assert_eq!(http.ask("GET", "/admin/members", &[], None).expect("a response").status, 404);
     natter.stop();
+    stdout_of(&launch.run(&["member", "promote", "ann@example.org"]));
+    stdout_of(&launch.run(&["member", "demote", "ann@example.org"]));
     assert_eq!(
         rows(&stdout_of(&launch.run(&["member", "list"]))),
         [("ann@example.org".into(), "active,verified".into())]
     );
+}
+
+/// The code is in the link, in a body and in nothing that the server writes.
+#[test]
+fn an_invite_is_printed_once_and_is_in_no_log() {
+    let dir = TestDir::new();
+    let env = [("SIGN_UP", "invite"), ("LOG_LEVEL", "debug"), ("PUBLIC_URL", "https://chat.example.org")];
+    let launch = Launch::new(dir.path()).with(&env);
+    stdout_of(&launch.run_with(&["member", "add", "--create", "ann@example.org"], "correct horse 9\n"));
+    // Directly on the database, then through the control socket.
+    let first = stdout_of(&launch.run(&["invite"]));
+    let natter = launch.start();
+    let second = stdout_of(&launch.run(&["invite", "--uses", "2", "--expires", "30d"]));
+    let mut http = Http::connect(natter.address);
+    let mut codes = Vec::new();
+    for (link, name) in [(&first, "bob"), (&second, "cy")] {
+        let code = link.trim_end().strip_prefix("https://chat.example.org/#/i/").expect("a link").to_owned();
+        let check = format!(r#"{{"invite":"{code}"}}"#);
+        let shown = http.ask("POST", "/api/v1/invites/check", &[], Some(&check)).expect("a response");
+        assert_eq!((shown.status, shown.at("data.sign_up")), (200, "true".into()));
+        let body = format!(
+            r#"{{"display_name":"{name}","email":"{name}@example.org","password":"correct horse 9","invite":"{code}"}}"#
+        );
+        let made = http.ask("POST", "/api/v1/user/sign-up", &[], Some(&body)).expect("a response");
+        assert_eq!(made.status, 201, "{}", made.text());
+        codes.push(code);
+    }
+    let list = stdout_of(&launch.run(&["invite", "list"]));
+    let [line] = list.lines().collect::<Vec<_>>()[..] else { panic!("{list}") };
+    assert_eq!(line.split(' ').nth(1), Some("1/2"), "{line}");
+    assert!(!list.contains(&codes[1]));
+    stdout_of(&launch.run(&["invite", "revoke", &line[..26]]));
+    assert!(stderr_of(&launch.run(&["invite", "revoke", &line[..26]])).contains("there is no such invite"));
+    assert!(stderr_of(&launch.run(&["invite", "--uses", "1001"])).contains("invalid_uses"));
+    let metrics = http.ask("GET", "/metrics", &[], None).expect("a response");
+    let log = natter.stop().join("\n");
+    for code in &codes {
+        assert!(!log.contains(code) && !metrics.text().contains(code), "{log}");
+        for file in ["natter.db", "natter.db-wal"] {
+            let bytes = std::fs::read(dir.path().join("data").join(file)).unwrap_or_default();
+            assert!(!bytes.windows(code.len()).any(|window| window == code.as_bytes()), "{file}");
+        }
+    }
+    let closed = launch.with(&[("SIGN_UP", "closed")]);
+    assert!(stderr_of(&closed.run(&["invite"])).contains("sign_up_closed"));
 }

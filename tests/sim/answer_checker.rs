@@ -88,6 +88,9 @@ impl Model {
             Write::CreateConversation(create) => self.create(lane, create, outcome),
             Write::UpdateConversation(update) => self.update(lane, update, outcome),
             Write::PutMember(put) => self.put_member(lane, put, outcome),
+            Write::CreateInvite(create) => self.create_invite(create, outcome),
+            Write::RevokeInvite(revoke) => self.revoke_invite(revoke, outcome),
+            Write::UseInvite(used) => self.use_invite(lane, used, outcome),
             Write::RemoveMember(remove) => self.remove_member(lane, remove, outcome),
             Write::SetBlock(block) => {
                 let is_gone = self.is_gone(block.other);
@@ -105,7 +108,11 @@ impl Model {
             }
             Write::UpdateProfile(update) => self.rename(lane, update, outcome),
             Write::SignUp(sign_up) => match &outcome.result {
+                Err(Refusal::Invalid("invite")) => {
+                    assert_eq!(self.invite_of(sign_up), Some(Err(Refusal::Invalid("invite"))));
+                }
                 Ok(answer) => {
+                    let invite = self.invite_of(sign_up);
                     let Answer::SignUp(opened) = answer else { panic!("sign-up: {answer:?}") };
                     let name = name_of(&opened.account.profile);
                     assert!(!self.is_nick_taken(&name.nick_name), "{name:?} is taken");
@@ -123,6 +130,11 @@ impl Model {
                         self.code_issued(member, code, sign_up.account.at);
                     }
                     self.open_session(sign_up.account.profile, &sign_up.session);
+                    match invite {
+                        Some(Ok(Some(id))) => self.joined(lane, id, sign_up.account.profile, outcome),
+                        None => check(outcome, Ok(()), 0, "a sign-up"),
+                        other => panic!("a sign-up with {other:?}"),
+                    }
                 }
                 Err(Refusal::EmailTaken) => {
                     assert!(self.emails.contains(sign_up.account.email.expose()), "a free address")
@@ -556,7 +568,7 @@ impl Model {
     }
 
     /// A group of which the actor is a member. `NotAllowed` for a direct conversation.
-    fn in_group(&self, actor: ProfileId, id: ConversationId) -> Result<&Conversation, Refusal> {
+    pub(super) fn in_group(&self, actor: ProfileId, id: ConversationId) -> Result<&Conversation, Refusal> {
         let conversation = self.conversations.get(&id).filter(|conversation| conversation.has(actor));
         let conversation = conversation.ok_or(Refusal::NotFound)?;
         if conversation.is_group { Ok(conversation) } else { Err(Refusal::NotAllowed) }
@@ -624,8 +636,9 @@ impl Model {
             group.admins.insert(put.profile);
         } else {
             group.admins.remove(&put.profile);
+            self.invites.no_admin(put.conversation, put.profile);
         }
-        let audience = group.members();
+        let audience = self.conversation(put.conversation).members();
         let what = What::Added { conversation: put.conversation, profile: put.profile, admin };
         self.record(lane, event, what, audience);
     }
@@ -643,6 +656,7 @@ impl Model {
         check(outcome, expect, count, "member.remove");
         if expect.is_ok() {
             self.left(lane, remove.profile, id, &outcome.events[0], promotion);
+            self.invites.left(id, remove.profile, remove.actor != remove.profile);
         }
     }
 
@@ -661,6 +675,7 @@ impl Model {
         let is_orphaned = group.admins.is_empty() && !group.joined.is_empty();
         assert_eq!(promotion.is_some(), is_orphaned, "the next admin of {id}");
         self.mute(profile, id, false);
+        self.invites.left(id, profile, false);
         let what = What::Removed { conversation: id, profile, admin: was_admin };
         self.record(lane, removal, what, audience);
         if let Some(promotion) = promotion {

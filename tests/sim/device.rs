@@ -69,6 +69,8 @@ pub enum Ask {
         floor: u64,
     },
     Rename,
+    /// Makes an invite to a group.
+    Invite,
     /// Subscribes a session to notifications.
     Push,
     /// A code by mail.

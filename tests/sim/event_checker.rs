@@ -194,6 +194,10 @@ impl Run {
                 let me = self.profile(d).expect("a profile");
                 assert!(self.model.is_gone(me), "a deletion that is not on disk");
             }
+            Ask::Invite => {
+                let id = text_at(data, "id").and_then(|id| Id::parse(&id)).expect("id");
+                self.invites.push((id, text_at(data, "code").expect("a code")));
+            }
             Ask::Upload => {
                 self.model.check_upload(data);
                 self.stats.uploads += 1;
@@ -290,7 +294,8 @@ impl Run {
                     }
                 }
             }
-            ("not_found" | "not_allowed", Ask::Change)
+            ("invalid_invite", Ask::Change | Ask::SignUp) => {}
+            ("not_found" | "not_allowed", Ask::Change | Ask::Invite)
             | ("not_found", Ask::PushChange)
             | ("not_found" | "not_allowed" | "in_use", Ask::DeleteUpload) => {}
             ("not_found", Ask::Download(download)) => {

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use natter::base::id::Id;
 use natter::base::json::{self, Value};
-use natter::model::id::OfSession;
+use natter::model::id::{OfInvite, OfSession};
 use natter::server::contract::ConnId;
 
 use super::Run;
@@ -14,8 +14,8 @@ use super::codec::{at, text_at};
 use super::device::Ask;
 
 /// In the order of their lines.
-const KINDS: [&str; 8] =
-    ["member", "profile", "session", "block", "upload", "conversation", "message", "reaction"];
+const KINDS: [&str; 9] =
+    ["member", "profile", "session", "block", "invite", "upload", "conversation", "message", "reaction"];
 
 fn id_at<K>(data: &Value<'_>, name: &str) -> Id<K> {
     text_at(data, name).and_then(|text| Id::parse(&text)).unwrap_or_else(|| panic!("{name} in {data:?}"))
@@ -33,6 +33,7 @@ impl Run {
         let mut last_kind = 0;
         let (mut sessions, mut blocks, mut conversations) =
             (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        let mut invites = BTreeSet::new();
         let (mut messages, mut reactions, mut uploads) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         for line in body.split_inclusive(|byte| *byte == b'\n') {
             let line = json::parse(line.strip_suffix(b"\n").expect("complete lines")).expect("JSON");
@@ -59,6 +60,10 @@ impl Run {
                     sessions.insert(id)
                 }
                 "block" => blocks.insert(id_at(data, "profile")),
+                "invite" => {
+                    assert_eq!(id_at(data, "maker"), me, "an export shows an invite of another maker");
+                    invites.insert(id_at::<OfInvite>(data, "id"))
+                }
                 "conversation" => conversations.insert(id_at(data, "id")),
                 "message" => {
                     let (seq, rev) = self.model.check_message(data);
@@ -81,6 +86,7 @@ impl Run {
         }
         let mine = self.model.of(me).map(|(id, _)| id).collect();
         assert_eq!(conversations, mine, "the conversations of an export");
+        assert_eq!(invites, self.model.invites.of(me), "the invites of an export");
         assert_eq!(uploads, self.model.uploads_of(me), "the uploads of an export");
         assert_eq!(blocks, self.model.blocked_by(me), "the blocks of an export");
         let all = || self.model.conversations.values().flat_map(|conversation| &conversation.messages);

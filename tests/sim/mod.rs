@@ -15,6 +15,7 @@ pub mod event_checker;
 pub mod export_checker;
 pub mod history;
 pub mod http_checker;
+pub mod invite_checker;
 pub mod mail_checker;
 pub mod network;
 pub mod push_checker;
@@ -31,7 +32,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use natter::limits::Limits;
-use natter::model::id::{ConversationId, ProfileId};
+use natter::model::id::{ConversationId, InviteId, ProfileId};
 use natter::server::contract::ConnId;
 
 use device::{Carried, Device, Form, Person, Point, Start};
@@ -93,6 +94,8 @@ pub struct Stats {
     pub uploads: u64,
     pub downloads: u64,
     pub deletions: u64,
+    /// Who is in a group by an invite.
+    pub invited: u64,
     pub backups: u64,
     pub resets: u64,
     pub crashes: u64,
@@ -130,6 +133,7 @@ impl Stats {
         self.uploads += other.uploads;
         self.downloads += other.downloads;
         self.deletions += other.deletions;
+        self.invited += other.invited;
         self.backups += other.backups;
         self.resets += resets;
         self.crashes += other.crashes;
@@ -155,6 +159,8 @@ pub struct Run {
     /// The device that holds the client's end of a link.
     pub owners: BTreeMap<ConnId, usize>,
     pub bodies: u64,
+    /// The id and the code of invites that were made.
+    pub invites: Vec<(InviteId, String)>,
     /// An expiry may have passed and come back.
     pub clock_was_set: bool,
     pub stats: Stats,
@@ -179,6 +185,7 @@ pub fn play(seed: u64, step: &Cell<usize>) -> Stats {
     run.stats.revived = runtime.revived;
     run.stats.pushes = run.model.pushes.accepted;
     run.stats.deletions = run.model.deletions();
+    run.stats.invited = run.model.invites.taken;
     run.stats.mails = run.model.mail_counts().1 as u64;
     run.stats.transcript = runtime.transcript.digest();
     run.stats
@@ -244,6 +251,7 @@ impl Run {
             devices,
             owners: BTreeMap::new(),
             bodies: 0,
+            invites: Vec::new(),
             clock_was_set: false,
             stats: Stats { seeds: 1, ..Stats::default() },
             tracing: std::env::var_os("SIM_TRACE").is_some(),

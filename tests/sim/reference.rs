@@ -15,6 +15,7 @@ use natter::model::operation::Lane;
 use super::codec::{at, id_at, number_at, text_at};
 use super::deletion_checker::Deletions;
 use super::history::{Conversation, Message, Version};
+use super::invite_checker::Invites;
 use super::mail_checker::Mails;
 use super::push_checker::Pushes;
 use super::upload_checker::Uploads;
@@ -118,6 +119,7 @@ pub struct Model {
     pub(super) mails: Mails,
     pub(super) uploads: Uploads,
     pub(super) deletions: Deletions,
+    pub(super) invites: Invites,
 }
 
 /// What others see of a profile.

@@ -63,6 +63,7 @@ impl Run {
             4 * uploads,
             40 * uploads,
             4 * usize::from(self.plan.deletions),
+            6 * groups,
         ];
         match self.rng.weighted(&weights) {
             0 => {
@@ -99,7 +100,8 @@ impl Run {
             25 => self.upload(d),
             26 => self.delete_upload(d),
             27 => self.download(d),
-            _ => self.delete_account(d, 2),
+            28 => self.delete_account(d, 2),
+            _ => self.invite(d),
         }
     }
 
@@ -119,8 +121,12 @@ impl Run {
             let body = format!(r#"{{"email":"{email}","password":"{password}"{device}}}"#);
             (Ask::SignIn, "/api/v1/user/sign-in", body)
         } else {
-            let body =
-                format!(r#"{{"display_name":"{name}","email":"{email}","password":"{password}"{device}}}"#);
+            // Some come by the link of a group.
+            let code = self.rng.pick(&self.invites).map(|(_, code)| format!(r#","invite":"{code}""#));
+            let code = code.filter(|_| self.rng.chance(300)).unwrap_or_default();
+            let body = format!(
+                r#"{{"display_name":"{name}","email":"{email}","password":"{password}"{device}{code}}}"#
+            );
             (Ask::SignUp, "/api/v1/user/sign-up", body)
         };
         let conn = self.request(d, ask, "POST", path, Some(&body));
@@ -479,6 +485,26 @@ impl Run {
             }
         };
         self.change(d, op, &members, method, &path, body.as_deref());
+    }
+
+    /// Makes an invite to a group of any admin or none, revokes one of any maker, or uses one.
+    fn invite(&mut self, d: usize) {
+        let known = self.rng.pick(&self.invites).cloned();
+        match (known, self.rng.below(10)) {
+            (Some((id, _)), 0) => {
+                self.request(d, Ask::Change, "DELETE", &format!("/api/v1/invites/{id}"), None);
+            }
+            (Some((_, code)), 1..7) => {
+                let body = format!(r#"{{"invite":"{code}"}}"#);
+                self.request(d, Ask::Change, "POST", "/api/v1/invites/use", Some(&body));
+            }
+            _ => {
+                let Some((group, _)) = self.some_conversation(d) else { return };
+                let (uses, expires_s) = (self.rng.between(1, 3), [60, 86_400][self.rng.below(2)]);
+                let body = format!(r#"{{"conversation":"{group}","uses":{uses},"expires_s":{expires_s}}}"#);
+                self.request(d, Ask::Invite, "POST", "/api/v1/invites", Some(&body));
+            }
+        }
     }
 
     fn make_group(&mut self, d: usize, people: &[ProfileId]) {

@@ -174,6 +174,7 @@ impl Kit {
             },
             session: self.new_session(None),
             code: None,
+            invite: None,
         }
     }
 

@@ -9,6 +9,7 @@ mod sessions;
 mod documents;
 mod export;
 mod groups;
+mod invites;
 mod mentions;
 mod opening;
 mod presence;

@@ -27,6 +27,8 @@ const RELEASED: &[&str] = &[
     include_str!("../../src/store/migrations/013_tombstones_in_blocks.sql"),
     include_str!("../../src/store/migrations/014_push.sql"),
     include_str!("../../src/store/migrations/015_mentions.sql"),
+    include_str!("../../src/store/migrations/016_admins.sql"),
+    include_str!("../../src/store/migrations/017_invites.sql"),
 ];
 
 /// What each version could hold, written by its own statements.
@@ -100,6 +102,9 @@ const CONTENT: &[&str] = &[
     UPDATE state SET pushed = 1;
     ",
     "INSERT INTO mentions (message, profile, conversation, n) VALUES (4, 0, 2, 1), (4, 1, 2, 1);",
+    "UPDATE members SET admin = 1 WHERE key = 1;",
+    "INSERT INTO invites (id, hash, maker, conversation, uses, uses_max, created_at, expires_at)
+        VALUES (x'00000000000000000000000000000061', zeroblob(32), 1, 2, 0, 1, 1, 2);",
 ];
 
 /// A file as natter of this version would have left it.

@@ -241,7 +241,7 @@ pub fn charge(core: &mut Core, actor: Option<Actor>, step: &Step) -> Result<(), 
     }
     let (groups, members) = match write {
         Write::CreateConversation(create) => (1, u32::try_from(create.members.len()).unwrap_or(u32::MAX)),
-        Write::PutMember(_) => (0, 1),
+        Write::PutMember(_) | Write::UseInvite(_) => (0, 1),
         _ => (0, 0),
     };
     let now = core.now.instant;

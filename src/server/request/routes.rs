@@ -4,7 +4,8 @@
 //! Invariant: the table decides before a body byte is read.
 
 use crate::auth::{
-    accounts, admin, codes, deletion, export, password, profiles, push, sessions, sign_in, sign_up, tickets,
+    accounts, admin, codes, deletion, export, invites, password, profiles, push, sessions, sign_in, sign_up,
+    tickets,
 };
 use crate::messaging::{changes, conversations, events, groups, messages, search, streams};
 use crate::model::handler::{Admit, Handler};
@@ -164,13 +165,25 @@ pub static ROUTES: &[Route] = &[
     row("admin.member.add", Post, "/admin/members", Control, Json, Write, Handle(Handler::Public(admin::add))),
     row("admin.member.disable", Post, "/admin/members/disable", Control, Json, Write, Handle(Handler::Public(admin::disable))),
     row("admin.member.enable", Post, "/admin/members/enable", Control, Json, Write, Handle(Handler::Public(admin::enable))),
+    row("admin.member.promote", Post, "/admin/members/promote", Control, Json, Write, Handle(Handler::Public(admin::promote))),
+    row("admin.member.demote", Post, "/admin/members/demote", Control, Json, Write, Handle(Handler::Public(admin::demote))),
     row("admin.member.delete", Post, "/admin/members/delete", Control, Json, Write, Handle(Handler::Public(admin::delete))),
     row("admin.backup", Post, "/admin/backup", Control, NoBody, Write, Handle(Handler::Public(admin::back_up))),
+    row("admin.invite.create", Post, "/admin/invites", Control, Json, Write, Handle(Handler::Public(invites::operator_create))),
+    row("admin.invite.list", Get, "/admin/invites", Control, NoBody, Read, Handle(Handler::Public(invites::operator_list))),
+    row("admin.invite.revoke", Post, "/admin/invites/revoke", Control, Json, Write, Handle(Handler::Public(invites::operator_revoke))),
+    // Invites.
+    row("invite.create", Post, "/api/v1/invites", Bearer, Json, Write, Handle(Handler::Member(invites::create))),
+    row("invite.list", Get, "/api/v1/invites", Bearer, NoBody, Read, Handle(Handler::Member(invites::list))),
+    row("invite.revoke", Delete, "/api/v1/invites/{invite}", Bearer, NoBody, Write, Handle(Handler::Member(invites::revoke))),
+    row("invite.check", Post, "/api/v1/invites/check", Public, Json, Credential, Handle(Handler::Public(invites::check))),
+    row("invite.use", Post, "/api/v1/invites/use", Bearer, Json, Write, Handle(Handler::Member(invites::redeem))),
     // Profiles and blocks.
     row("profile.me", Get, "/api/v1/profile", Bearer, NoBody, Read, Handle(Handler::Member(profiles::me))),
     admitted(row("profile.update", Put, "/api/v1/profile", Bearer, Form("profile_image"), Write, Handle(Handler::Member(profiles::update))), uploads::admit),
     row("profile.get", Get, "/api/v1/profile/{profile}", Bearer, NoBody, Read, Handle(Handler::Member(profiles::get))),
     row("profile.list", Get, "/api/v1/profiles", Bearer, NoBody, Read, Handle(Handler::Member(profiles::list))),
+    row("directory", Get, "/api/v1/directory", Bearer, NoBody, Read, Handle(Handler::Member(profiles::directory))),
     row("block.list", Get, "/api/v1/blocks", Bearer, NoBody, Read, Handle(Handler::Member(profiles::blocks))),
     row("block.put", Put, "/api/v1/blocks/{profile}", Bearer, Json, Write, Handle(Handler::Member(profiles::block))),
     row("block.remove", Delete, "/api/v1/blocks/{profile}", Bearer, NoBody, Write, Handle(Handler::Member(profiles::unblock))),

@@ -58,7 +58,8 @@ fn sessions() -> Vec<Operation> {
         row(Get, "/api/v1/user/sign-up", tag, "What a client may offer to somebody without an account")
             .says("The operator's SIGN_UP and REQUIRE_VERIFIED.")
             .gives(200, "The policy.", object(&[
-                must("open", flag(), "Whether `POST /user/sign-up` makes accounts; else it is 403 `sign_up_closed`."),
+                must("open", flag(), "Whether `POST /user/sign-up` makes accounts for anyone."),
+                must("invite", flag(), "Whether it makes accounts only for those who present an invite; 403 `sign_up_closed` if neither."),
                 must("verification_required", flag(), "Whether all paths except `/user/*` are 403 `not_verified` until the address is verified."),
             ]), "The policy."),
         mailed(row(Post, "/api/v1/user/sign-up", tag, "Creates an account and mails a verification code")
@@ -68,9 +69,10 @@ fn sessions() -> Vec<Operation> {
                 must("email", email(), "ASCII; blanks around it are ignored."),
                 must("password", password(), "Neither the address nor the name nor a common one."),
                 unique_id(),
+                may("invite", super::invites::presented(), "The code of an invite: one joins its group, and may sign up where only an invite permits it."),
             ])
             .codes(&[Code::EmailTaken, Code::SignUpClosed])
-            .invalid(&["display_name", "email", "password", "unique_id"]),
+            .invalid(&["display_name", "email", "password", "unique_id", "invite", "members"]),
             "The account is stored and signed in.", named("SignedIn"), "The session."),
         row(Post, "/api/v1/user/sign-in", tag, "Opens a session; credentials in the query are 422")
             .says("A device that was not seen before is reported to the member by mail. After 10 failures within 15 minutes new devices get 429.")
@@ -245,6 +247,16 @@ fn profiles() -> Vec<Operation> {
             ])
             .pages("Those that one may see.", named("Profile"), vec![])
             .invalid(&["ids", "query"]),
+        row(Get, "/api/v1/directory", tag, "All profiles that are not private, if the operator wants a directory; else 404")
+            .says("By nick name. It has neither oneself, nor disabled members, nor profiles with a block between them and oneself.")
+            .query(vec![
+                may("query", text().length(0, DISPLAY_NAME_MAX), "The beginning of a nick name or a display name, literally; none gives all."),
+                limit(),
+                may("next", text().length(1, 512), "Opaque continuation."),
+            ])
+            .pages("A part of the directory.", named("Profile"), vec![])
+            .codes(&[Code::NotFound])
+            .invalid(&["query"]),
         row(Get, "/api/v1/blocks", tag, "The profiles that I block; private ones that share no conversation with me are left out")
             .query(paging())
             .pages("Whom one blocks.", named("Profile"), vec![]),

@@ -44,6 +44,9 @@ pub struct Examples<'a> {
 /// Longer ones say no more, such as these documents themselves.
 const EXAMPLE_BYTES_MAX: usize = 4_096;
 
+/// Shown in the place of every invite's code.
+const INVITE_CODE: &str = "5pX0g2fQm3Jr0uYc1tLw8A";
+
 /// Items of a list that are shown.
 const ITEMS_SHOWN: usize = 1;
 
@@ -130,8 +133,13 @@ impl<'a> Examples<'a> {
             "refresh" => return "eyJhbGciOiJIUzI1NiJ9.refresh.signature".to_owned(),
             "ticket" => return "ticket".to_owned(),
             "sig" => return "signature".to_owned(),
+            "invite" if <Id>::parse(text).is_none() => return INVITE_CODE.to_owned(),
+            "code" if text.len() == INVITE_CODE.len() => return INVITE_CODE.to_owned(),
             "code" if text.bytes().all(|byte| byte.is_ascii_digit()) => return "123456".to_owned(),
             _ => {}
+        }
+        if let Some((server, _)) = text.split_once("/#/i/") {
+            return format!("{server}/#/i/{INVITE_CODE}");
         }
         let text =
             text.split_once("&sig=").map_or(text.to_owned(), |(head, _)| format!("{head}&sig=signature"));

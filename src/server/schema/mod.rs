@@ -19,4 +19,5 @@ pub mod typescript;
 
 mod accounts;
 mod chats;
+mod invites;
 mod site;

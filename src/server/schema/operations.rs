@@ -17,6 +17,7 @@ pub const TAGS: &[(&str, &str)] = &[
     ("Accounts", "Sign up, sign in, passwords, codes by mail, sessions, tickets, export and deletion."),
     ("Notifications", "Web Push: messages that reach a device whose client is closed."),
     ("Profiles", "What others see of a member, how one is found, and whom one blocks."),
+    ("Invites", "Links by which people join a group, or sign up."),
     ("Messages", "Post, read, change, react, search. Each is also an op of the WebSocket."),
     ("Conversations", "Lists, groups and their members, read marks. Each is also an op of the WebSocket."),
     ("Uploads", "Files: sent once, shown in messages and profiles, read by a signed address."),
@@ -272,6 +273,7 @@ fn path_field(name: &'static str) -> Field {
         "message" => must(name, id(), "A message of a conversation of one's own."),
         "conversation" => must(name, id(), "A conversation of one's own."),
         "upload" => must(name, id(), "The file."),
+        "invite" => must(name, id(), "An invite that one can list."),
         "sender" => must(name, id(), "My profile."),
         "receiver" => must(name, id(), "The profile of the other member."),
         "emoji" => {
@@ -306,6 +308,7 @@ pub fn limit() -> Field {
 pub fn all() -> Vec<Operation> {
     let mut all = super::site::operations();
     all.extend(super::accounts::operations());
+    all.extend(super::invites::operations());
     all.extend(super::chats::operations());
     all.extend(super::chats::uploads());
     all.extend(super::chats::streams());

@@ -134,6 +134,7 @@ pub fn all() -> Vec<(&'static str, Schema)> {
         ("Account", object(&[
             must("member", named("Member"), "The account."),
             must("profile", named("Profile"), "What others see of it."),
+            may("directory", always(true), "Present only if the operator wants a directory of profiles."),
         ]).says("An account and its profile.")),
         ("SignedIn", object(&[
             must("token", named("Token"), "The session's tokens."),
@@ -142,6 +143,7 @@ pub fn all() -> Vec<(&'static str, Schema)> {
         ]).says("What a client keeps after a sign-up or a sign-in.")),
         ("Session", session()),
         ("PushSubscription", push_subscription()),
+        ("Invite", object(&invite_fields()).says("A link by which people join a group, or sign up; without its code.")),
         ("Ticket", object(&[
             must("ticket", text().length(1, TOKEN_BYTES_MAX), "Passed as `?ticket=`."),
             must("expires_at", time(), "Until then it opens a stream."),
@@ -215,6 +217,7 @@ fn member() -> Schema {
         must("email", email(), "In lower case."),
         must("verified", flag(), "Whether a code that was mailed there came back."),
         must("active", flag(), "Whether the operator lets it sign in."),
+        may("admin", always(true), "Present only for an admin of the server."),
         must("created_at", time(), "When it signed up."),
     ]).says("An account, as its owner sees it.")
 }
@@ -252,6 +255,19 @@ fn session_fields() -> Vec<Field> {
     ]
 }
 
+#[rustfmt::skip]
+pub fn invite_fields() -> Vec<Field> {
+    vec![
+        must("id", id(), "For `invite.revoke`."),
+        must("conversation", or_null(id()), "The group; null for an invite to the server."),
+        must("maker", or_null(id()), "The profile that made it; null for the operator."),
+        must("uses", count(), "How often it was used."),
+        must("uses_max", count_from(1), "How often it can be used."),
+        must("created_at", time(), "When it was made."),
+        must("expires_at", time(), "Until when it can be used."),
+    ]
+}
+
 pub fn push_level() -> Schema {
     word(&PushLevel::ALL.map(|(name, _)| name))
 }
@@ -271,6 +287,7 @@ fn export_line() -> Schema {
         named("ExportedProfile"),
         named("ExportedSession"),
         named("ExportedBlock"),
+        named("ExportedInvite"),
         named("ExportedUpload"),
         named("ExportedConversation"),
         named("ExportedMessage"),
@@ -293,6 +310,7 @@ fn export_lines() -> Vec<(&'static str, Schema)> {
         ("ExportedProfile", line("profile", named("Profile"))),
         ("ExportedSession", line("session", object(&shown("current")))),
         ("ExportedBlock", line("block", object(&[must("profile", id(), "Whom one blocks.")]))),
+        ("ExportedInvite", line("invite", named("Invite"))),
         ("ExportedUpload", line("upload", object(&kept))),
         ("ExportedConversation", line("conversation", object(&[
             must("id", id(), "For paths."),

@@ -4,7 +4,7 @@ use natter::model::operation::Refusal;
 use natter::server::contract::ListenerKind;
 
 use crate::support::World;
-use crate::support::http::{Response, request, responses};
+use crate::support::http::{Person, Response, request, responses};
 
 fn ask(world: &mut World, method: &str, path: &str, body: Option<&str>) -> Response {
     let conn = world.connect_through("127.0.0.1", ListenerKind::Control);
@@ -24,6 +24,14 @@ fn sign_in(world: &mut World, email: &str, password: &str) -> Response {
 
 const MEMBERS: &str = "/admin/members";
 
+/// The export as it comes, with its chunks.
+fn export(world: &mut World, person: &Person) -> String {
+    let conn = world.connect();
+    let bearer = format!("Bearer {}", person.access);
+    world.send(conn, &request("GET", "/api/v1/user/export", &[("Authorization", &bearer)], None));
+    String::from_utf8(world.take(conn)).expect("UTF-8")
+}
+
 #[test]
 fn the_public_listener_has_no_admin_route() {
     let mut world = World::new();
@@ -35,8 +43,13 @@ fn the_public_listener_has_no_admin_route() {
         ("OPTIONS", MEMBERS),
         ("POST", "/admin/members/disable"),
         ("POST", "/admin/members/enable"),
+        ("POST", "/admin/members/promote"),
+        ("POST", "/admin/members/demote"),
         ("POST", "/admin/members/delete"),
         ("POST", "/admin/backup"),
+        ("POST", "/admin/invites"),
+        ("GET", "/admin/invites"),
+        ("POST", "/admin/invites/revoke"),
     ] {
         assert_eq!(refused(&world.ask(method, path, &[], Some(who))), (404, "not_found".into()), "{path}");
         assert_eq!(world.ask_as(&ann, method, path, Some(who)).status, 404, "{path}");
@@ -66,7 +79,7 @@ fn members_are_listed_page_by_page() {
 #[test]
 fn a_member_is_added_by_an_operator_even_while_sign_up_is_closed() {
     let mut settings = crate::support::settings(crate::support::limits());
-    settings.sign_up_open = false;
+    settings.sign_up = natter::model::settings::SignUpRule::Closed;
     let mut world = World::with(settings);
     let body = r#"{"email":"Ann.Lee@Example.org","password":"correct horse 9"}"#;
     let added = ask(&mut world, "POST", MEMBERS, Some(body));
@@ -110,13 +123,37 @@ fn a_disabled_member_is_refused_until_enabled() {
     for (who, expect) in [
         (r#"{"who":"nobody@example.org"}"#, (404, "not_found")),
         (r#"{"who":"01ARZ3NDEKTSV4RRFFQ69G5FAV"}"#, (404, "not_found")),
+        (r#"{"who":"nobody"}"#, (404, "not_found")),
         ("{}", (422, "invalid_who")),
     ] {
-        for verb in ["disable", "enable", "delete"] {
+        for verb in ["disable", "enable", "promote", "demote", "delete"] {
             let answer = ask(&mut world, "POST", &format!("/admin/members/{verb}"), Some(who));
             assert_eq!(refused(&answer), (expect.0, expect.1.to_owned()), "{verb} {who}");
         }
     }
+}
+
+/// Only the operator makes admins. A member that is none has no such field: the answers are as before.
+#[test]
+fn a_member_is_an_admin_from_promote_to_demote() {
+    let mut world = World::new();
+    let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
+    let nick = world.ask_as(&ann, "GET", "/api/v1/user/me", None).at("data.profile.nick_name");
+    let mut check = |verb: &str, who: &str, expect: &str| {
+        let body = format!(r#"{{"who":"{who}"}}"#);
+        let changed = ask(&mut world, "POST", &format!("/admin/members/{verb}"), Some(&body));
+        assert_eq!((changed.status, changed.at("data.admin")), (200, expect.into()), "{verb} {who}");
+        let me = world.ask_as(&ann, "GET", "/api/v1/user/me", None);
+        assert_eq!(me.at("data.member.admin"), expect, "{verb} {who}");
+        let other = world.ask_as(&bob, "GET", "/api/v1/user/me", None);
+        assert_eq!(other.at("data.member.admin"), "null");
+        let lines = export(&mut world, &ann);
+        assert_eq!(lines.contains(r#""admin":true"#), expect == "true", "{lines}");
+    };
+    check("promote", &nick.to_uppercase(), "true");
+    check("promote", "ann@example.org", "true");
+    check("demote", &ann.member, "null");
+    check("demote", &nick, "null");
 }
 
 #[test]

@@ -309,6 +309,7 @@ fn a_thousand_readers_of_one_message_are_a_thousand_small_writes() {
             refresh_expire: UnixS(0),
         },
         code: None,
+        invite: None,
     };
     commit((0..MEMBERS).map(|i| sign_up(i).into()).collect());
     let group = Id::from_u128(9);

@@ -405,3 +405,55 @@ fn a_member_who_hides_neither_shows_nor_sees_receipts() {
     assert_eq!(received(&mut world, r#"{"presence":true,"is_private":true}"#, &ann), [0, 1]);
     assert_eq!(received(&mut world, r#"{"is_private":false}"#, &ann), [1, 1]);
 }
+
+/// A page at a time, as long as the operator wants it.
+#[test]
+fn the_directory_has_whom_everybody_may_find() {
+    let path = "/api/v1/directory";
+    let mut world = World::new();
+    let ann = world.sign_up("ann");
+    let off = world.ask_as(&ann, "GET", path, None);
+    assert_eq!((off.status, off.code()), (404, "not_found".into()));
+    let mut settings = crate::support::settings(crate::support::limits());
+    settings.directory = true;
+    let mut world = World::with(settings);
+    let people = ["ann", "bob", "cy", "dan", "eve", "fay"].map(|name| world.sign_up(name));
+    let [ann, bob, cy, dan, eve, fay] = &people;
+    let names = |world: &mut World, person: &Person, query: &str| -> Vec<String> {
+        let (mut names, mut next) = (Vec::new(), String::new());
+        loop {
+            let page = world.ask_as(person, "GET", &format!("{path}?limit=2{query}{next}"), None);
+            assert_eq!(page.status, 200, "{}", page.text());
+            assert!(!page.text().contains(&person.profile), "oneself");
+            names.extend(
+                (0..).map(|n| page.at(&format!("data.{n}.display_name"))).take_while(|name| name != "null"),
+            );
+            if page.at("next") == "null" {
+                return names;
+            }
+            next = format!("&next={}", page.at("next"));
+        }
+    };
+    assert_eq!(names(&mut world, ann, ""), ["bob", "cy", "dan", "eve", "fay"]);
+    assert_eq!(names(&mut world, ann, "&query=DA"), ["dan"]);
+    // A display name is found too, after the nick names.
+    world.ask_as(fay, "PUT", "/api/v1/profile", Some(r#"{"display_name":"Dagmar"}"#));
+    assert_eq!(names(&mut world, ann, "&query=da"), ["dan", "Dagmar"]);
+    world.ask_as(bob, "PUT", "/api/v1/profile", Some(r#"{"is_private":true}"#));
+    world.ask_as(ann, "PUT", &format!("/api/v1/blocks/{}", cy.profile), None);
+    world.ask_as(dan, "PUT", &format!("/api/v1/blocks/{}", ann.profile), None);
+    assert_eq!(names(&mut world, ann, ""), ["eve", "Dagmar"], "neither private nor blocked, both ways");
+    assert_eq!(names(&mut world, ann, "&query=da"), ["Dagmar"]);
+    assert_eq!(
+        names(&mut world, cy, ""),
+        ["dan", "eve", "Dagmar"],
+        "who was blocked sees no more than the blocker"
+    );
+    let conn = world.connect_through("127.0.0.1", natter::server::contract::ListenerKind::Control);
+    let who = format!(r#"{{"who":"{}"}}"#, eve.member);
+    assert_eq!(world.ask_on(conn, "POST", "/admin/members/disable", &[], Some(&who)).status, 200);
+    assert_eq!(names(&mut world, ann, ""), ["Dagmar"], "nor disabled");
+    let long = format!("{path}?query={}", "x".repeat(65));
+    assert_eq!(world.ask_as(ann, "GET", &long, None).code(), "invalid_query");
+    assert_eq!(world.ask("GET", path, &[], None).status, 401);
+}

@@ -26,7 +26,9 @@ pub fn tour() -> Recording {
     let bare = openapi::document(&nothing);
     let contract =
         Contract::new(parsed(pretty::write(&bare)), parsed(pretty::write(&asyncapi::document(&nothing))));
-    let mut world = World::new();
+    let mut settings = crate::support::settings(crate::support::limits());
+    settings.directory = true;
+    let mut world = World::with(settings);
     let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
     world.watch = Watch::Records(Box::leak(Box::new(contract)));
     world.sign_up("eve");
@@ -69,6 +71,7 @@ pub fn tour() -> Recording {
     ask("GET", "/api/v1/ann.l?source=qr_code", None);
     ask("GET", &format!("/api/v1/profile/{}", bob.profile), None);
     ask("GET", "/api/v1/profiles?query=bo", None);
+    ask("GET", "/api/v1/directory?limit=20", None);
     let to_bob =
         format!(r#"{{"to":"{}","client_id":"01ARZ3NDEKTSV4RRFFQ69G5FAV","body":"hello, Bob"}}"#, bob.profile);
     let posted = ask("POST", "/api/v1/messages", Some(&to_bob));
@@ -90,6 +93,13 @@ pub fn tour() -> Recording {
     ask("GET", &format!("{group}/members"), None);
     ask("PUT", &format!("{group}/members/{}", bob.profile), Some(r#"{"role":"admin"}"#));
     ask("DELETE", &format!("{group}/members/{}", bob.profile), None);
+    let invited = format!(r#"{{"conversation":"{}","uses":5}}"#, group.rsplit('/').next().expect("an id"));
+    let invited = ask("POST", "/api/v1/invites", Some(&invited));
+    ask("GET", &format!("/api/v1/invites?conversation={}", invited.at("data.conversation")), None);
+    let code = format!(r#"{{"invite":"{}"}}"#, invited.at("data.code"));
+    ask("POST", "/api/v1/invites/check", Some(&code));
+    ask("POST", "/api/v1/invites/use", Some(&code));
+    ask("DELETE", &format!("/api/v1/invites/{}", invited.at("data.id")), None);
     ask("GET", "/api/v1/events?limit=1", None);
     ask("PUT", &format!("/api/v1/blocks/{}", bob.profile), None);
     ask("GET", "/api/v1/blocks", None);
