@@ -21,6 +21,8 @@ mod history;
 #[cfg(feature = "tls")]
 #[path = "browser/installed.rs"]
 mod installed;
+#[path = "browser/invites.rs"]
+mod invites;
 #[path = "browser/mentions.rs"]
 mod mentions;
 #[path = "browser/page.rs"]

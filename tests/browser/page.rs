@@ -20,7 +20,9 @@
 //! - menus: menu-reply, -copy, -edit, -delete; quick-react*, emoji*; confirm-yes, -no; lightbox, -image, -close
 //! - dialogs: new-dialog, group-dialog, add-dialog, info-dialog, delete-dialog, shortcuts, settings, each with -close; people-search,
 //!   person* [data-profile], new-group, field-title, group-submit, add-submit; info-message, -mute, -block, -add,
-//!   -leave, -title, -rename, -image, -image-file; member*, member-more*, -message, -role, -remove
+//!   -leave, -invites, -title, -rename, -image, -image-file; member*, member-more*, -message, -role, -remove
+//! - new-dialog: new-invite, directory, directory-more. invites-dialog, -close: invite-submit, uses-*, days-*, invite-made, -link, -copy,
+//!   -qr; invites, invite* [data-invite], invite-revoke*
 //! - settings: tab-profile|account|notify|devices|look; profile-display-name, -nick-name, -submit, -image, -image-file,
 //!   -image-remove, -presence, -private; password-old, -new, -repeat, -submit; account-verify, -delete; delete-password,
 //!   -messages, -submit; sign-out; session* [data-session, data-current], session-revoke*, sessions-revoke-all;

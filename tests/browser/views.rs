@@ -98,6 +98,8 @@ struct World {
     cy: Person,
     pair: String,
     group: String,
+    /// Of an invite to the group.
+    code: String,
 }
 
 fn world(http: &mut Http) -> World {
@@ -140,7 +142,10 @@ fn world(http: &mut Http) -> World {
     let here = format!(r#""conversation":"{group}""#);
     say(http, &cy, &here, r#""body":"The café opens at nine.""#);
     say(http, &bob, &here, r#""body":"Too early for me""#);
-    World { cy, pair, group }
+    let invite = format!(r#"{{"conversation":"{group}"}}"#);
+    let code =
+        http.ask_as(&ann, "POST", "/api/v1/invites", Some(&invite)).expect("an answer").at("data.code");
+    World { cy, pair, group, code }
 }
 
 fn sign_in(c: &mut Chromium, page: &Page, name: &str) {
@@ -150,7 +155,7 @@ fn sign_in(c: &mut Chromium, page: &Page, name: &str) {
 }
 
 /// The pages of a signed-out browser.
-fn visit_gate(c: &mut Chromium, visit: &mut Visit) {
+fn visit_gate(c: &mut Chromium, visit: &mut Visit, world: &World) {
     let page = visit.page;
     page.wait(c, "the form", &by("sign-in"));
     page.wait(c, "the offer", &by("go-sign-up"));
@@ -168,6 +173,10 @@ fn visit_gate(c: &mut Chromium, visit: &mut Visit) {
     page.click(c, "go-sign-in");
     page.click(c, "go-sign-up");
     visit.view(c, "gate-sign-up");
+    page.eval(c, &format!("location.hash = '#/i/{}'", world.code));
+    page.wait(c, "the invite", &by("auth-notice"));
+    visit.view(c, "gate-invited");
+    page.eval(c, "history.replaceState(null, '', location.pathname)");
     page.click(c, "go-sign-in");
 }
 
@@ -218,6 +227,13 @@ fn visit_conversations(c: &mut Chromium, visit: &mut Visit, world: &World) {
     page.click(c, "info-add");
     visit.view(c, "add");
     visit.close(c, "add-dialog");
+    page.click(c, "info-invites");
+    page.wait(c, "the invites", "document.querySelector('li[data-testid=invite]')");
+    visit.view(c, "invites");
+    page.click(c, "invite-submit");
+    page.wait(c, "the code", &by("invite-qr"));
+    visit.view(c, "invites-made");
+    visit.close(c, "invites-dialog");
     visit.close(c, "info-dialog");
     visit.go(c, "#/", "stage-empty");
     page.fill(c, "search", "early");
@@ -237,6 +253,8 @@ fn visit_conversations(c: &mut Chromium, visit: &mut Visit, world: &World) {
 fn visit_dialogs(c: &mut Chromium, visit: &mut Visit) {
     let page = visit.page;
     page.click(c, "new-conversation");
+    page.wait(c, "the directory", &format!("{}?.firstChild", by("directory")));
+    visit.view(c, "new-directory");
     page.fill(c, "people-search", "cyr");
     page.wait(c, "found", &by("person"));
     visit.view(c, "new");
@@ -307,7 +325,7 @@ fn every_view_is_accessible_in_both_languages_light_and_dark() {
     if axe.is_none() && std::env::var_os("NATTER_ALL").is_none() {
         return;
     }
-    let Some(mut stage) = Stage::set() else { return };
+    let Some(mut stage) = Stage::with(&[("DIRECTORY", "on")]) else { return };
     let mut http = Http::connect(stage.plain());
     let world = world(&mut http);
     let page = stage.page("Ann");
@@ -322,7 +340,7 @@ fn every_view_is_accessible_in_both_languages_light_and_dark() {
         page.must(c, "Page.reload", "{}");
         page.wait(c, "the language", &format!("document.documentElement.lang === '{language}'"));
         let mut visit = Visit { page: &page, axe: axe.as_deref(), language, faults: Vec::new() };
-        visit_gate(c, &mut visit);
+        visit_gate(c, &mut visit, &world);
         sign_in(c, &page, "ann");
         page.wait(c, "the code", &by("verify"));
         visit.view(c, "gate-verify");

@@ -217,3 +217,6 @@ export function debounce(work, ms) {
  * @param {string} text
  */
 export const scalars = (text) => [...text].length;
+
+/** The code of the invite that the address names: a fragment, which no server sees. */
+export const inviteInAddress = () => /^#\/i\/([\w-]+)$/.exec(location.hash)?.[1];

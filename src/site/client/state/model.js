@@ -43,6 +43,8 @@ class Model extends Notifier {
   me = null;
   /** @type {Member | null} */
   member = null;
+  /** Whether the server lists all profiles that are not private. */
+  hasDirectory = false;
   people = new People({
     fetch: (ids) => call('GET /profiles', { ids: ids.join(',') }),
     learned: () => this.touch(TOPIC.people),
@@ -130,8 +132,9 @@ class Model extends Notifier {
     this.touch(TOPIC.me);
   }
 
-  /** @param {{member?: Member, profile?: Profile}} part */
-  learnMe({ member, profile }) {
+  /** @param {{member?: Member, profile?: Profile, directory?: true}} part */
+  learnMe({ member, profile, directory }) {
+    this.hasDirectory ||= Boolean(directory);
     this.#remember(member, profile);
   }
 

@@ -4,18 +4,21 @@
 import { lang, languages, speak, t } from '../i18n.js';
 import { ask, call, signUpPolicy } from '../net/http.js';
 import { deviceId, session } from '../net/session.js';
-import { scalars } from '../util.js';
+import { inviteInAddress, scalars } from '../util.js';
 import { codeField, farewell, signOut, verifyForm } from './account.js';
 import { h } from './dom.js';
 import { field, form } from './forms.js';
 import { mark } from './icons.js';
 import { notLoaded, succeeded } from './layers.js';
-import { link } from './parts.js';
+import { link, spinner } from './parts.js';
 
 const PASSWORD_MIN = 8;
 
 // Where the code of the last sign-up is delivered; a sign-in sends none.
 let delivery = /** @type {'file' | 'mail' | 'none'} */ ('none');
+
+// What the link in the address permits, once the server has said it.
+const invited = { notice: /** @type {string | null} */ (null), mayJoin: false, landing: '#/' };
 
 const email = (value = '') =>
   field({
@@ -81,7 +84,10 @@ function signUpOffer(go) {
   const line = h('p.quiet.center.gate-offer', { testid: 'sign-up-offer' });
   const offer = () => [t('auth.no_account'), ' ', link('go-sign-up', t('auth.sign_up'), () => go('sign-up'))];
   signUpPolicy().then(
-    ({ open: isOpen }) => line.replaceChildren(...(isOpen ? offer() : [t('auth.closed')])),
+    ({ open: isOpen, invite: byInvite }) => {
+      const none = t(byInvite ? 'auth.by_invite' : 'auth.closed');
+      line.replaceChildren(...(isOpen || invited.mayJoin ? offer() : [none]));
+    },
     () => line.replaceChildren(...offer()),
   );
   return line;
@@ -97,9 +103,11 @@ async function signIn(values) {
 /** @param {import('./forms.js').Values} values */
 async function signUp({ display_name, email, password }) {
   if (scalars(password) < PASSWORD_MIN) throw Object.assign(new Error(t('auth.password_hint')), { field: 'password' });
-  const who = { display_name, email, password, unique_id: deviceId() };
+  const invite = invited.mayJoin ? inviteInAddress() : undefined;
+  const who = { display_name, email, password, unique_id: deviceId(), invite };
   const answer = await ask('POST /user/sign-up', who, { open: true });
   delivery = answer.delivery ?? 'mail';
+  if (invite) history.replaceState(null, '', invited.landing);
   session.begin(answer.data);
 }
 
@@ -110,7 +118,7 @@ const SCREENS = {
    */
   'sign-in': (go, { notice, address }) => [
     h('h1', null, t('auth.welcome')),
-    notice && h('p.notice', { role: 'status', testid: 'auth-notice' }, notice),
+    noticeLine(notice ?? invited.notice),
     form({
       testid: 'sign-in',
       action: t('auth.sign_in'),
@@ -138,6 +146,7 @@ const SCREENS = {
   /** @param {Go} go */
   'sign-up': (go) => [
     h('h1', null, t('auth.sign_up')),
+    noticeLine(invited.notice),
     form({
       testid: 'sign-up',
       action: t('auth.sign_up'),
@@ -225,8 +234,28 @@ function frame(content, redraw) {
   );
 }
 
+/** @param {string | null | undefined} notice */
+const noticeLine = (notice) => notice && h('p.notice', { role: 'status', testid: 'auth-notice', dir: 'auto' }, notice);
+
+/**
+ * Asks what a link leads to. One that cannot be used leaves the address.
+ * @param {string} invite
+ */
+async function readInvite(invite) {
+  try {
+    const { conversation, sign_up } = await call('POST /invites/check', { invite }, { open: true });
+    const name = conversation?.title;
+    invited.mayJoin = sign_up;
+    invited.landing = conversation ? `#/c/${conversation.id}` : '#/';
+    invited.notice = name ? t(sign_up ? 'invite.to_group' : 'invite.to_members', { name }) : t('invite.to_server');
+  } catch (error) {
+    invited.notice = error.message;
+    if (error.status === 422) history.replaceState(null, '', location.pathname);
+  }
+}
+
 /** @param {HTMLElement} root */
-export function authView(root) {
+export async function authView(root) {
   const { notice } = farewell;
   Object.assign(farewell, { notice: null, isWanted: false });
   /** @type {Go} */
@@ -234,7 +263,16 @@ export function authView(root) {
     root.replaceChildren(frame(SCREENS[name](go, params), () => go(name, params)));
     root.querySelector('input')?.focus();
   };
-  go('sign-in', { notice });
+  Object.assign(invited, { notice: null, mayJoin: false, landing: '#/' });
+  const invite = inviteInAddress();
+  if (invite) {
+    const waiting = frame([spinner(t('app.loading'))], () => {});
+    root.replaceChildren(waiting);
+    await readInvite(invite);
+    // Another tab has signed in.
+    if (!waiting.isConnected) return;
+  }
+  go(invited.mayJoin ? 'sign-up' : 'sign-in', { notice });
 }
 
 /**

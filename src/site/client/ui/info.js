@@ -7,6 +7,7 @@ import { TOPIC } from '../names.js';
 import { model } from '../state/model.js';
 import { h, those } from './dom.js';
 import { iconButton } from './icons.js';
+import { openInvites } from './invites.js';
 import { confirm, failed, openDialog, openMenu } from './layers.js';
 import { actionRow, avatar, pictureChooser, spinner } from './parts.js';
 import { openAdd, personRow } from './people.js';
@@ -133,6 +134,7 @@ function group(conversation, { close, draw, shell }) {
   return [
     groupHead(conversation, isAdmin, draw),
     isAdmin && actionRow('plus', t('info.add'), 'info-add', add),
+    isAdmin && actionRow('link', t('invite.title'), 'info-invites', () => openInvites(conversation)),
     muteRow(conversation, draw),
     list,
     actionRow('exit', t('info.leave'), 'info-leave', leave, true),

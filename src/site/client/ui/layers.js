@@ -52,10 +52,10 @@ export function openDialog({ title, testid, wide = false, small = false, build }
 }
 
 /**
- * @param {{title: string, more?: string, action: string}} question
+ * @param {{title: string, more?: string, action: string, danger?: boolean}} question
  * @returns {Promise<boolean>}
  */
-export function confirm({ title, more, action }) {
+export function confirm({ title, more, action, danger = true }) {
   return new Promise((resolve) => {
     let answer = false;
     /** @type {HTMLDialogElement} */
@@ -83,7 +83,7 @@ export function confirm({ title, more, action }) {
           'div.row.end',
           null,
           h('button.button', { type: 'button', testid: 'confirm-no', onclick: () => dialog.close() }, t('cancel')),
-          h('button.button.danger', { testid: 'confirm-yes' }, action),
+          h(`button.button.${danger ? 'danger' : 'primary'}`, { testid: 'confirm-yes' }, action),
         ),
       ),
     );

@@ -2,19 +2,21 @@
 // People to choose from: rows, the search by name, and the dialogs for a new conversation or group.
 
 import { t } from '../i18n.js';
-import { call } from '../net/http.js';
+import { ask, call } from '../net/http.js';
 import { model } from '../state/model.js';
 import { debounce, ulid } from '../util.js';
 import { h, those } from './dom.js';
 import { field, form } from './forms.js';
 import { icon, iconButton } from './icons.js';
-import { openDialog } from './layers.js';
-import { actionRow, avatar } from './parts.js';
+import { openInvites } from './invites.js';
+import { failed, openDialog } from './layers.js';
+import { actionRow, avatar, button } from './parts.js';
 
 const FOUND_MAX = 20;
 const QUERY_MIN = 2;
 const SEARCH_AFTER_MS = 200;
 const KNOWN_SHOWN = 8;
+const DIRECTORY_PAGE = 50;
 
 /** @typedef {import('../../types.d.ts').Profile} Profile */
 /** @typedef {import('./shell.js').Shell} Shell */
@@ -98,7 +100,7 @@ function finder(rows) {
     note.textContent = noteOf(found, error);
     draw();
   });
-  return { parts: [h('div.search-box', null, icon('search'), input), note, list], draw, input };
+  return { parts: [h('div.search-box', null, icon('search'), input), note, list], draw, input, note };
 }
 
 /** @param {Shell} shell */
@@ -117,10 +119,41 @@ export function openNew(shell) {
         close();
         openGroup(shell);
       });
+      const invite = actionRow('link', t('invite.title_server'), 'new-invite', () => {
+        close();
+        openInvites(null);
+      });
       queueMicrotask(() => find.input.focus());
-      return [group, ...find.parts];
+      return [group, model.member?.admin && invite, ...find.parts, model.hasDirectory && directory(find, choose)];
     },
   });
+}
+
+/**
+ * All whom the server lists, a page at a time, while nothing is searched for.
+ * @param {ReturnType<typeof finder>} find
+ * @param {(profile: Profile) => void} choose
+ */
+function directory({ input, note }, choose) {
+  const list = h('ul.people', { testid: 'directory' });
+  /** @type {string | undefined} */
+  let next;
+  const more = button('directory-more', t('new.more'), () => load().catch(failed));
+  more.hidden = true;
+  const load = async () => {
+    const page = await ask('GET /directory', { limit: DIRECTORY_PAGE, next });
+    next = page.next ?? undefined;
+    more.hidden = !next;
+    list.append(...page.data.map((profile) => personRow(profile, { onclick: () => choose(profile) })));
+    if (list.firstChild && !input.value.trim()) note.hidden = true;
+  };
+  const box = h('div.directory', null, list, more);
+  input.addEventListener('input', () => {
+    box.hidden = Boolean(input.value.trim());
+    note.hidden = !box.hidden && Boolean(list.firstChild);
+  });
+  load().catch(failed);
+  return box;
 }
 
 /** @param {Shell} shell */

@@ -1,18 +1,21 @@
 // @ts-check
 // The signed-in page: the side list, and the conversation that the address names.
 //
-// Routes: #/  #/c/<conversation>[/<n>]  #/p/<profile>. Invariant: the address alone decides what is open.
+// Routes: #/  #/c/<conversation>[/<n>]  #/p/<profile>  #/i/<code of an invite>.
+// Invariant: the address alone decides what is open.
 
 import { t } from '../i18n.js';
 import { SIGNAL, TOPIC } from '../names.js';
 import { call } from '../net/http.js';
 import { link as connection } from '../net/link.js';
 import { model } from '../state/model.js';
+import { inviteInAddress } from '../util.js';
 import { verifyForm } from './account.js';
 import { startAlerts, startFocus } from './alerts.js';
 import { chatView } from './chat/view.js';
 import { h } from './dom.js';
 import { icon, mark } from './icons.js';
+import { openInvite } from './invites.js';
 import { failed, openDialog, succeeded } from './layers.js';
 import { button, link, spinner } from './parts.js';
 import { listenToKeys } from './shortcuts.js';
@@ -211,6 +214,12 @@ class Router {
   }
 
   async follow() {
+    const invite = inviteInAddress();
+    if (invite) {
+      // A page that is loaded again does not ask again.
+      history.replaceState(history.state, '', '#/');
+      openInvite(invite, this.#shell);
+    }
     const next = parse();
     const { view } = this.#stage;
     const isSame = next.conversation === this.route.conversation && next.profile === this.route.profile;
