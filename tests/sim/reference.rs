@@ -370,7 +370,8 @@ impl Model {
             () if *high == profile => Some(*low),
             () => None,
         });
-        peers.filter(|peer| !self.is_blocked(profile, *peer)).chain([profile]).collect()
+        let sees = |peer: &ProfileId| !self.is_gone(*peer) && !self.is_blocked(profile, *peer);
+        peers.filter(sees).chain([profile]).collect()
     }
 
     /// Whether two profiles do not see each other's read marks, because one of them is private.
