@@ -76,7 +76,7 @@ impl Default for Limits {
         Limits {
             head_max: 16_384,
             json_body_max: 65_536,
-            upload_max: 10_485_760,
+            upload_max: 104_857_600,
             upload_quota: 1_073_741_824,
             upload_files_max: 10_000,
             pixels_max: 250_000_000,

@@ -28,7 +28,7 @@ use crate::proto::smtp::{Address, Mailbox, SmtpOptions, Tls};
 use crate::runtime::data_dir::DataDir;
 use crate::runtime::signals::Signals;
 use crate::runtime::{
-    Assigned, Listen, Listeners, Notify, OnReload, Passed, PoolKind, Runtime, RuntimeOptions,
+    Assigned, DatabaseSpace, Listen, Listeners, Notify, OnReload, Passed, PoolKind, Runtime, RuntimeOptions,
 };
 use crate::server::Server;
 use crate::store::{Index, Reader, Store, StoreOptions};
@@ -117,6 +117,7 @@ fn start(config: &Config, log: &Logging, passed: Result<Passed, String>) -> Resu
         acceptor: certificate.as_ref().map(|certificate| certificate.acceptor.clone()),
         control: Some(data_dir.control_socket()),
         uploads: config.uploads.clone(),
+        database_space: DatabaseSpace { data: config.data_dir.clone(), bytes: config.disk_free_min },
         connections_max: config.limits.connections_max,
         notify: std::env::var_os("NOTIFY_SOCKET").map(Notify),
         log_dropped: log.dropped(),

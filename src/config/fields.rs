@@ -133,9 +133,10 @@ pub static SECTIONS: [(&str, &[Variable]); 7] = [
     ("Limits", &[
         row("HEAD_MAX", "16384", Number(1_024, 1_048_576), "Bytes of a request head."),
         row("JSON_BODY_MAX", "65536", Number(256, 16_777_216), "Bytes of a JSON request."),
-        row("UPLOAD_MAX", "10485760", Number(1, 1_099_511_627_776), "Bytes of one upload."),
+        row("UPLOAD_MAX", "104857600", Number(1, 1_099_511_627_776), "Bytes of one upload."),
         row("UPLOAD_QUOTA", "1073741824", Number(0, 1_125_899_906_842_624), "Bytes of uploads a member may keep."),
         row("UPLOAD_FILES_MAX", "10000", Number(0, 1_000_000), "Uploads a member may keep, whatever their size."),
+        row("DISK_FREE_MIN", "536870912", Number(0, 1_125_899_906_842_624), "Bytes that uploads leave to the database, if they are on its file system. Less: uploads are refused with 507, and posts go on."),
         row("PIXELS_MAX", "250000000", Number(1, 4_294_967_296), "Width × height of one picture, as it declares them."),
         row("KEEP_METADATA", "false", Switch, "Whether pictures, movies and sounds keep places, times, devices and comments."),
         row("MESSAGE_MAX", "4000", Number(1, MESSAGE_MOST as u64), "Characters of a message."),

@@ -41,6 +41,8 @@ pub struct Config {
     pub public_url: Option<Url>,
     pub data_dir: PathBuf,
     pub uploads: PathBuf,
+    /// Bytes of the file system of DATA_DIR that uploads leave to the database.
+    pub disk_free_min: u64,
     /// An image file that could be read.
     pub default_profile_pic: Option<PathBuf>,
     pub allowed_origins: Origins,

@@ -30,6 +30,7 @@ pub(super) fn read(r: &mut Reader<'_>) -> Config {
         public_url: r.optional("PUBLIC_URL", url::site),
         data_dir,
         uploads,
+        disk_free_min: r.number("DISK_FREE_MIN"),
         default_profile_pic: r.optional("DEFAULT_PROFILE_PIC", readable_file),
         allowed_origins: r.value("ALLOWED_ORIGINS", url::origins),
         trusted_proxies: r.optional("TRUSTED_PROXIES", values::networks).unwrap_or_default(),

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -45,6 +45,30 @@ const PIECES_IN_FLIGHT_MAX: usize = 32;
 const PIECES_WAITING_MAX: usize = 16_384;
 /// Threads that read pieces: one slow read must not delay all others.
 const PIECE_THREADS: usize = 2;
+
+/// The space of its file system that uploads leave to the database: the setting DISK_FREE_MIN.
+#[derive(Clone, Debug)]
+pub struct DatabaseSpace {
+    /// Where the database is.
+    pub data: PathBuf,
+    pub bytes: u64,
+}
+
+impl DatabaseSpace {
+    /// Fails as on a full disk if these bytes would leave less to the database. Uploads on a file system of their own take
+    /// nothing from it, and where the system does not report its space, none is kept.
+    fn keep(&self, uploads: &Path, bytes: usize) -> io::Result<()> {
+        let device = |path: &Path| fs::metadata(path).map(|found| found.dev());
+        let is_shared = matches!((device(uploads), device(&self.data)), (Ok(a), Ok(b)) if a == b);
+        match kernel::free_bytes(&self.data) {
+            Some(free) if is_shared && free < self.bytes.saturating_add(bytes as u64) => Err(io::Error::new(
+                io::ErrorKind::StorageFull,
+                "less than DISK_FREE_MIN would be left for the database",
+            )),
+            _ => Ok(()),
+        }
+    }
+}
 
 enum Item {
     Append { upload: UploadId, bytes: Vec<u8>, last: bool },
@@ -85,7 +109,12 @@ pub struct Disk {
 
 impl Disk {
     /// `uploads` is the folder of the setting UPLOADS. Its `tmp` is created if it is missing.
-    pub fn start(uploads: &Path, inbox: &Arc<Inbox>, background: &Background) -> io::Result<Disk> {
+    pub fn start(
+        uploads: &Path,
+        database_space: &DatabaseSpace,
+        inbox: &Arc<Inbox>,
+        background: &Background,
+    ) -> io::Result<Disk> {
         let folder = uploads.join("tmp");
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
         let pieces = Producer::new(PIECES_IN_FLIGHT_MAX);
@@ -94,6 +123,7 @@ impl Disk {
         for _ in 0..APPEND_THREADS {
             let receiver = Receiver {
                 folder: folder.clone(),
+                database_space: database_space.clone(),
                 hashes: BTreeMap::new(),
                 failed: Failed::default(),
                 inbox: Arc::clone(inbox),
@@ -225,6 +255,7 @@ impl Failed {
 /// time, and a file that is never closed is a leak (the open costs a hundredth of the write).
 struct Receiver {
     folder: PathBuf,
+    database_space: DatabaseSpace,
     /// The hashes of uploads in progress. Each is removed with the last bytes, or when the upload is abandoned.
     hashes: BTreeMap<UploadId, Hashed>,
     failed: Failed,
@@ -262,7 +293,10 @@ impl Receiver {
         if self.failed.contains(upload) {
             return Written::Dropped;
         }
-        match self.open(upload).and_then(|mut file| file.write_all(bytes).map(|()| file)) {
+        let room = self.database_space.keep(&self.folder, bytes.len());
+        let written =
+            room.and_then(|()| self.open(upload)).and_then(|mut file| file.write_all(bytes).map(|()| file));
+        match written {
             Ok(file) => Written::Stored { sha256: self.hash(upload, &file, bytes, last) },
             Err(error) => {
                 self.hashes.remove(&upload);
@@ -367,10 +401,16 @@ mod tests {
 
     impl Fixture {
         fn new() -> Fixture {
+            Fixture::with_space_for_database(0)
+        }
+
+        fn with_space_for_database(bytes: u64) -> Fixture {
             let (poll, inbox) = testing::inbox();
             let uploads = Folder::new();
             let background = Background::new(Arc::clone(&inbox));
-            let disk = Disk::start(&uploads, &inbox, &background).expect("a folder and threads");
+            let database_space = DatabaseSpace { data: uploads.to_path_buf(), bytes };
+            let disk =
+                Disk::start(&uploads, &database_space, &inbox, &background).expect("a folder and threads");
             Fixture { _poll: poll, inbox, disk, uploads }
         }
 
@@ -461,6 +501,22 @@ mod tests {
         assert!(is_full(&file.write_all(b"x").expect_err("no space")));
         let missing = File::open("/dev/null/nothing").expect_err("no folder");
         assert!(!is_full(&missing));
+    }
+
+    #[test]
+    fn what_the_database_needs_is_refused_like_a_full_disk() {
+        let mut fixture = Fixture::with_space_for_database(u64::MAX);
+        let upload = Id::from_u128(1);
+        for last in [false, true] {
+            assert!(fixture.disk.append(upload, b"x".to_vec(), last));
+        }
+        // The second append is of an upload that has failed.
+        assert_eq!(
+            fixture.results(2),
+            [(upload, Written::Failed { full: true }), (upload, Written::Dropped)]
+        );
+        assert!(!fixture.path(upload).exists());
+        fixture.close();
     }
 
     #[test]

@@ -51,6 +51,7 @@ use crate::server::contract::{ConnId, Effect, Input, ListenerKind};
 pub use activation::{Assigned, Passed};
 use arrivals::ARRIVALS_MAX;
 use background::Background;
+pub use disk::DatabaseSpace;
 use disk::Disk;
 use event_loop::{EventLoop, Parts, SIGNALS, WAKER, listener_token};
 use handshakes::Handshakes;
@@ -155,6 +156,8 @@ pub struct RuntimeOptions {
     pub control: Option<PathBuf>,
     /// The folder of uploads. Its subfolder `tmp` belongs to the runtime.
     pub uploads: PathBuf,
+    /// What uploads leave to the database.
+    pub database_space: DatabaseSpace,
     /// The maximum of connections the machine accepts: the limit of open files is raised to hold them.
     pub connections_max: usize,
     /// The service manager's socket, as NOTIFY_SOCKET names it.
@@ -330,8 +333,9 @@ impl Runtime {
         workers: Workers,
     ) -> Result<(), ServeFault> {
         let system = |what| move |error| ServeFault::System { what, error };
-        let disk = Disk::start(&self.options.uploads, &self.inbox, &self.background)
-            .map_err(system("no folder or thread for uploads"))?;
+        let disk =
+            Disk::start(&self.options.uploads, &self.options.database_space, &self.inbox, &self.background)
+                .map_err(system("no folder or thread for uploads"))?;
         let handshakes = match &self.options.acceptor {
             Some(_) => Some(Handshakes::start(&self.inbox).map_err(system("no thread for handshakes"))?),
             None => None,

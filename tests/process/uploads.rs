@@ -156,6 +156,48 @@ fn a_full_disk_refuses_uploads_and_nothing_else() {
     natter.stop();
 }
 
+/// Uploads leave DISK_FREE_MIN to the database: they are refused first, and posts go on.
+#[test]
+fn uploads_leave_space_to_the_database() {
+    let dir = TestDir::new();
+    let post = |http: &mut Http, from: &Person, to: &Person| {
+        let body = post_to(&to.profile, &client_id(), "there is space for this");
+        http.ask_as(from, "POST", "/api/v1/messages", Some(&body)).expect("a response").status
+    };
+    // No disk has this much space, so this needs no small one.
+    let natter = Launch::new(dir.path()).with(&[("DISK_FREE_MIN", "1125899906842624")]).start();
+    let mut http = Http::connect(natter.address);
+    let (ann, bob) = (http.sign_up("ann"), http.sign_up("bob"));
+    let refused = upload(natter.address, &ann, "small.txt", &text(1, 100_000));
+    assert_eq!((refused.status, refused.code()), (507, "storage_full".into()), "{}", refused.text());
+    assert_eq!(post(&mut http, &ann, &bob), 201);
+    assert_eq!(http.ask("GET", "/readyz", &[], None).expect("a response").status, 200);
+    natter.stop();
+
+    let Some(disk) = SmallDisk::mount(dir.path().join("small"), "size=40m,mode=700") else {
+        println!("SKIPPED: a small disk can be mounted only by root");
+        return;
+    };
+    let launch = Launch::new(dir.path()).with(&[("DATA_DIR", "small"), ("DISK_FREE_MIN", "16777216")]);
+    let natter = launch.start();
+    let mut http = Http::connect(natter.address);
+    let (ann, bob) = (http.sign_up("ann"), http.sign_up("bob"));
+    assert_eq!(upload(natter.address, &ann, "small.txt", &text(1, 100_000)).status, 201);
+    let filler = disk.0.join("filler");
+    fs::write(&filler, vec![0; 20_000_000]).expect("most of what uploads may use");
+    // It fits in the disk, and not beside what the database needs.
+    let refused = upload(natter.address, &ann, "large.txt", &text(2, 10_000_000));
+    assert_eq!((refused.status, refused.code()), (507, "storage_full".into()), "{}", refused.text());
+    for _ in 0..20 {
+        assert_eq!(post(&mut http, &ann, &bob), 201);
+    }
+    assert_eq!(http.ask("GET", "/readyz", &[], None).expect("a response").status, 200);
+    until("nothing of it is left", || files(&disk.0.join("uploads/tmp")).is_empty());
+    fs::remove_file(&filler).expect("freed");
+    assert_eq!(upload(natter.address, &ann, "large.txt", &text(2, 10_000_000)).status, 201);
+    natter.stop();
+}
+
 /// What each slow reader may add to the memory of the server. A file is sent from the page cache, so only the connection and
 /// its request need memory.
 const READER_KIB_MAX: u64 = 16;

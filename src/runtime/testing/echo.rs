@@ -22,7 +22,7 @@ use crate::model::metrics::ErrorKind;
 use crate::proto::tls::server::Acceptor;
 use crate::runtime::queue::lock;
 use crate::runtime::{
-    Asked, Listen, Listeners, Machine, PoolKind, Runtime, RuntimeOptions, ServeFault, Stops,
+    Asked, DatabaseSpace, Listen, Listeners, Machine, PoolKind, Runtime, RuntimeOptions, ServeFault, Stops,
 };
 use crate::server::contract::{ConnId, Effect, Input, ListenerKind};
 
@@ -278,6 +278,7 @@ fn run(machine: Echo, drain_max: Duration, acceptor: Option<Acceptor>) -> Runnin
         acceptor,
         control: Some(folder.join("control.sock")),
         uploads: folder.to_path_buf(),
+        database_space: DatabaseSpace { data: folder.to_path_buf(), bytes: 0 },
         connections_max: 1_000,
         notify: None,
         log_dropped: Arc::default(),

@@ -363,7 +363,7 @@ pub fn body_deadline(route: &Route) -> Duration {
     match route.body {
         // A body that becomes a file has another deadline, by its size.
         BodyKind::None | BodyKind::Json | BodyKind::Form(_) | BodyKind::Upload => JSON_DEADLINE,
-        // As long as the largest upload by the default limits may take.
+        // Enough for 10 MiB over a slow line.
         BodyKind::Any => Duration::from_secs(60 + 10_485_760 / 8_192),
     }
 }

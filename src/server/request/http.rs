@@ -27,6 +27,9 @@ use crate::server::request::upload_head;
 
 /// See [`LINGER_DEADLINE`](crate::limits::LINGER_DEADLINE).
 const LINGER_BYTES: u64 = 1_048_576;
+/// The most of an unwanted body that is read and dropped for an orderly end, in addition: nobody may have a server read 100 MiB
+/// for a request that it refused.
+const UNWANTED_BYTES_MAX: u64 = 10_485_760;
 
 /// How long a kept-alive connection may stay without a request. After that it is closed.
 const IDLE_DEADLINE: Duration = Duration::from_secs(75);
@@ -255,7 +258,7 @@ fn refuse_framing(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>)
 
 /// Bytes of an unwanted body that are read and dropped.
 fn drain_max(core: &Core) -> u64 {
-    core.settings.limits.upload_max.saturating_add(LINGER_BYTES)
+    core.settings.limits.upload_max.min(UNWANTED_BYTES_MAX).saturating_add(LINGER_BYTES)
 }
 
 /// Reads what has come of a body; `true` when the phase went on.

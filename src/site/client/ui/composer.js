@@ -21,7 +21,7 @@ import { nameOrYou, preview } from './words.js';
 // What holds until the server has told its own limits.
 const FILES_MAX = 10;
 const BODY_MAX = 4_000;
-const UPLOAD_BYTES_MAX = 10_485_760;
+const UPLOAD_BYTES_MAX = 104_857_600;
 
 const TYPING_EVERY_MS = 3_000;
 const SAVE_MS = 250;
