@@ -222,6 +222,7 @@ fn mime(path: &str) -> &'static str {
         Some("svg") => "image/svg+xml",
         Some("webmanifest") => "application/manifest+json",
         Some("png") => "image/png",
+        Some("txt") => "text/plain; charset=utf-8",
         _ => panic!("{path}: which Content-Type has it?"),
     }
 }

@@ -11,6 +11,8 @@ const ENTRY: &str = "app.js";
 
 /// What a first visit loads, compressed, in the language that needs the most. More would make it slow over a slow line.
 const FIRST_BYTES_MAX: usize = 110_000;
+/// Every emoji with its names in the languages.
+const EMOJI_BYTES_MAX: usize = 45_000;
 /// With what the worker fetches afterwards: itself, and the icons.
 const INSTALLED_BYTES_MAX: usize = 126_000;
 
@@ -20,7 +22,7 @@ fn is_icon(file: &File) -> bool {
 
 /// Loaded when it is first used, or one language of several.
 fn is_part(file: &File) -> bool {
-    file.path.ends_with(".js") && ![ENTRY, WORKER].contains(&file.path)
+    [".js", ".txt"].iter().any(|end| file.path.ends_with(end)) && ![ENTRY, WORKER].contains(&file.path)
 }
 
 fn text(file: &'static File) -> &'static str {
@@ -54,6 +56,8 @@ fn the_client_is_small() {
     let first = language + bytes(&|file| file.path != WORKER && !is_icon(file) && !is_part(file));
     let installed = language + bytes(&|file| !is_part(file));
     println!("first {first} bytes with gzip, {FIRST_BYTES_MAX} allowed; installed {installed}");
+    let emoji = file("emoji.txt").gzip.len();
+    assert!(emoji <= EMOJI_BYTES_MAX, "{emoji} bytes of emoji with gzip");
     assert!(
         first <= FIRST_BYTES_MAX && installed <= INSTALLED_BYTES_MAX,
         "{first} {installed} bytes with gzip"
@@ -145,8 +149,10 @@ fn page_manifest_and_worker_name_every_file_and_each_name_exists() {
     // What a page or an installed client shows without the server, the worker has.
     assert!(page.is_subset(&worker) && manifest.is_subset(&worker), "{page:?} {manifest:?} {worker:?}");
     let addressed = BTreeSet::from([INDEX, WORKER].map(str::to_owned));
-    // A script that is loaded later is next to the one that imports it.
-    let later = scripts().flat_map(|file| between(text(file), "import('./", '\'')).map(str::to_owned);
+    // What is loaded later is next to the script that loads it.
+    let calls = ["import('./", "new URL('./"];
+    let later = scripts().flat_map(|file| calls.map(|call| between(text(file), call, '\'')).concat());
+    let later = later.map(str::to_owned);
     let listed = between(index, "<meta name=\"languages\" content=\"", '"')[0].split(", ");
     let languages = listed.map(|entry| format!("lang/{}.js", entry.split(' ').next().expect("a code")));
     let parts: BTreeSet<String> = later.chain(languages).collect();

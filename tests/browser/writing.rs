@@ -62,6 +62,21 @@ fn marks_and_message_links(c: &mut Chromium, ann: &Page) {
     ann.click(c, "message-link");
     ann.wait(c, "the message", "document.activeElement?.dataset.n === '1'");
 
+    // An emoji by its name and the keyboard; its table is loaded when it is first used.
+    let loaded = "performance.getEntriesByType('resource').some((it) => it.name.endsWith('/emoji.txt'))";
+    assert_eq!(ann.eval(c, loaded), "false");
+    ann.fill(c, "composer-input", "well ");
+    ann.click(c, "composer-emoji");
+    ann.wait(c, "all of them", "document.querySelectorAll('[data-testid=emoji]').length > 1800");
+    ann.wait(c, "the field", &format!("document.activeElement === {}", by("emoji-search")));
+    ann.must(c, "Input.insertText", r#"{"text":"بيتزا"}"#);
+    ann.wait(c, "one", "document.querySelectorAll('[data-testid=emoji]').length === 1");
+    ann.press(c, "ArrowDown", 40);
+    ann.wait(c, "the emoji", "document.activeElement?.ariaLabel === 'pizza'");
+    ann.press(c, "Enter", 13);
+    ann.wait(c, "written", &format!("{}.value === 'well 🍕'", by("composer-input")));
+    ann.fill(c, "composer-input", "");
+
     // The search in the conversation, by its key.
     ann.eval(c, &format!("document.body.dispatchEvent({})", key("f")));
     ann.wait(c, "the search", &format!("document.activeElement === {}", by("search")));

@@ -16,8 +16,9 @@ pub fn operations() -> Vec<Operation> {
             .answer(200, "The page; its scripts and styles are below /client.", html())
             .answer(304, SAME, vec![]),
         row(Get, "/client/{path...}", tag, "A file of the web client")
-            .answer(200, "The file: JavaScript, CSS, HTML, the manifest, SVG or PNG. `worker.js` has `Service-Worker-Allowed: /`.", vec![
-                ("text/javascript", text()), ("text/css", text()), ("text/html", text()), ("image/svg+xml", text()),
+            .answer(200, "The file: JavaScript, CSS, HTML, the manifest, a table as text, SVG or PNG. `worker.js` has `Service-Worker-Allowed: /`.", vec![
+                ("text/javascript", text()), ("text/css", text()), ("text/html", text()), ("text/plain", text()),
+                ("image/svg+xml", text()),
                 ("application/manifest+json", any_object()), ("image/png", bytes()),
             ])
             .answer(304, SAME, vec![]),

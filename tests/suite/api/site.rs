@@ -41,6 +41,7 @@ fn the_page_and_all_files_it_names_are_served() {
             Some("js") => "text/javascript; charset=utf-8",
             Some("css") => "text/css; charset=utf-8",
             Some("svg") => "image/svg+xml",
+            Some("txt") => "text/plain; charset=utf-8",
             Some("png") => "image/png",
             Some("webmanifest") => "application/manifest+json",
             other => panic!("{other:?}"),

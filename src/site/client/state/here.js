@@ -43,7 +43,7 @@ function erase(reason) {
   // Someone ended the session of this device, which may be lost. If it only expired, what waits to be sent is kept for
   // its member.
   if (reason === REVOKED) parts.push(outbox.erase());
-  local.remove('notify');
+  for (const key of ['notify', 'emoji', 'tone']) local.remove(key);
   navigator.clearAppBadge?.().catch(() => {}); // where no icon has one
   for (const part of parts) part.catch(console.error);
 }

@@ -145,42 +145,54 @@ export async function copy(text) {
 /** @typedef {(refocus: boolean) => void} Close */
 
 /**
- * A menu at `anchor`.
+ * An element over the page, at `anchor`. A press outside of it closes it.
  * @param {HTMLElement} anchor
- * @param {Array<MenuItem | false | null | ''>} items
- * @param {{label: string, head?: (close: Close) => Child}} options
+ * @param {(close: Close) => HTMLElement} build
  */
-export function openMenu(anchor, items, { label, head }) {
+export function openPopover(anchor, build) {
   const before = /** @type {HTMLElement | null} */ (document.activeElement);
   const ending = new AbortController();
   const { signal } = ending;
   /** @type {Close} */
   const close = (refocus) => {
     ending.abort();
-    menu.remove();
+    element.remove();
     if (refocus && before?.isConnected) before.focus({ preventScroll: true });
   };
-  /** @type {HTMLElement} */
-  const menu = h('div.menu', {
-    role: 'menu',
-    'aria-label': label,
-    testid: 'menu',
-    onkeydown: menuKeys(() => menu, close),
-  });
-  menu.append(...those(head?.(close), ...items.map((item) => item && menuItem(item, close))));
-  anchor.closest('dialog,main')?.append(menu);
-  place(menu, anchor);
+  const element = build(close);
+  anchor.closest('dialog,main')?.append(element);
+  place(element, anchor);
   /** @param {Event} event */
   const outside = (event) => {
-    if (event.target instanceof Node && menu.contains(event.target)) return;
+    if (event.target instanceof Node && element.contains(event.target)) return;
     close(false);
     swallowClick();
   };
   addEventListener('pointerdown', outside, { capture: true, signal });
   addEventListener('resize', () => close(false), { signal });
   addEventListener('hashchange', () => close(false), { signal });
-  menu.querySelector('button')?.focus({ preventScroll: true });
   return close;
+}
+
+/**
+ * A menu at `anchor`.
+ * @param {HTMLElement} anchor
+ * @param {Array<MenuItem | false | null | ''>} items
+ * @param {{label: string, head?: (close: Close) => Child}} options
+ */
+export function openMenu(anchor, items, { label, head }) {
+  return openPopover(anchor, (close) => {
+    /** @type {HTMLElement} */
+    const menu = h('div.menu', {
+      role: 'menu',
+      'aria-label': label,
+      testid: 'menu',
+      onkeydown: menuKeys(() => menu, close),
+    });
+    menu.append(...those(head?.(close), ...items.map((item) => item && menuItem(item, close))));
+    queueMicrotask(() => menu.querySelector('button')?.focus({ preventScroll: true }));
+    return menu;
+  });
 }
 
 // A press outside of a menu closes it and does nothing else: its click may come to another message.
