@@ -148,7 +148,7 @@ static COMMANDS: [Command; 7] = [
     },
     Command {
         name: "member",
-        arguments: "list | add EMAIL [--create] | disable WHO | enable WHO | promote WHO | demote WHO | delete WHO",
+        arguments: "list | add EMAIL [--create] | disable|enable|promote|demote|delete WHO",
         summary: "List, add, disable, enable, promote, demote or delete members",
         details: "WHO is an e-mail address, an id or a nick name.\n\n\
                   list     prints id, e-mail and flags, one member per line\n\
@@ -579,7 +579,11 @@ mod tests {
             "--expires needs a time, such as 12h or 30d",
             "natter invite",
         );
-        check_refused(&["invite", "--expires", "\u{e9}d"], "--expires needs a time", "natter invite");
+        check_refused(
+            &["invite", "--expires", "\u{e9}d"],
+            "--expires needs a time, such as 12h or 30d",
+            "natter invite",
+        );
         check_refused(&["invite", "revoke"], "invite revoke needs an ID", "natter invite");
         check_refused(&["invite", "list", "--uses", "2"], "--uses belongs to invite", "natter invite");
         check_refused(&["check", "--expires", "2d"], "--expires belongs to invite", "natter check");
