@@ -456,7 +456,7 @@ fn the_conformance_build_echoes() {
     let chunked = "POST /__echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n";
     assert_eq!(check(&mut world, chunked, 200, "", Keeps).text(), "abcde");
     assert_eq!(check(&mut world, "POST /__echo HTTP/1.1\r\nHost: h\r\n\r\n", 200, "", Keeps).body, b"");
-    let over = "POST /__echo HTTP/1.1\r\nHost: h\r\nContent-Length: 10485761\r\n\r\n";
+    let over = "POST /__echo HTTP/1.1\r\nHost: h\r\nContent-Length: 104857601\r\n\r\n";
     let (all, _) = play(&mut world, &[over.as_bytes()]);
     assert_eq!(all[0].status, 413);
     check(&mut world, "GET /__echo HTTP/1.1\r\nHost: h\r\n\r\n", 426, "upgrade_required", Keeps);
