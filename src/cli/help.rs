@@ -1,0 +1,200 @@
+//! The help of the command line: what each command does, and each variable.
+//!
+//! Owns the texts of the commands; those of the variables are from `config`.
+//! Invariant: no line has more than 100 columns.
+
+use std::fmt::{self, Write as _};
+
+use crate::config;
+
+/// A page of help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Topic {
+    Natter,
+    Command(&'static Command),
+}
+
+/// A command in the help.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Command {
+    pub(super) name: &'static str,
+    arguments: &'static str,
+    summary: &'static str,
+    details: &'static str,
+}
+
+static COMMANDS: [Command; 7] = [
+    Command {
+        name: "serve",
+        arguments: "",
+        summary: "Run the server (the default command)",
+        details: "Listens on HOST and PORT and on control.sock in DATA_DIR. SIGTERM and SIGINT end it: it completes\n\
+                  open requests for at most 30 s and exits with 0; a second one ends it at once. SIGHUP reads the\n\
+                  certificate and LOG_LEVEL again; with a terminal it ends natter too.",
+    },
+    Command {
+        name: "check",
+        arguments: "",
+        summary: "Check the configuration and the database, then exit",
+        details: "Prints every fault. Exits with 2 if the configuration has a fault, with 1 if the database or a key\n\
+                  has one, else with 0. Changes nothing.",
+    },
+    Command {
+        name: "backup",
+        arguments: "FILE",
+        summary: "Write all data, including uploads, to FILE",
+        details: "Works while the server runs, and without one. FILE is a tar archive: the database, the uploads\n\
+                  and the keys in DATA_DIR. Keys and settings from variables are not in it. FILE gets its name\n\
+                  when it is complete; only its owner can read it, and an existing file is never replaced. While\n\
+                  it is written, DATA_DIR needs space for a copy of the database.",
+    },
+    Command {
+        name: "restore",
+        arguments: "FILE [--end-sessions]",
+        summary: "Restore a backup into an empty DATA_DIR",
+        details: "DATA_DIR and UPLOADS must be empty, and no server may run there. FILE is the output of `natter\n\
+                  backup`, or a database without an archive, for example from Litestream: then you must copy keys\n\
+                  and uploads yourself. If FILE is incomplete, damaged or contains anything that natter did not\n\
+                  make, nothing is changed. Older access tokens are refused, and clients load everything again.\n\
+                  Sessions that were revoked, members that were disabled and content that was erased after the\n\
+                  backup are back.\n\n\
+                  --end-sessions  end all sessions: every member must sign in again",
+    },
+    Command {
+        name: "member",
+        arguments: "list | add EMAIL [--create] | disable|enable|promote|demote|delete WHO",
+        summary: "List, add, disable, enable, promote, demote or delete members",
+        details: "WHO is an e-mail address, an id or a nick name.\n\n\
+                  list     prints id, e-mail and flags, one member per line\n\
+                  add      reads the password from the first line of stdin; if there is no server yet,\n\
+                  \u{20}        --create makes its DATA_DIR first\n\
+                  disable  ends all sessions of the member and refuses new ones\n\
+                  enable   allows the member to sign in again\n\
+                  promote  makes the member an admin of the server, who can invite people to it\n\
+                  demote   takes that back; the links by which this member let people sign up end\n\
+                  delete   erases the account; its messages stay without a sender\n\n\
+                  Works while the server runs, and without one.",
+    },
+    Command {
+        name: "invite",
+        arguments: "[--uses N] [--expires TIME] | list | revoke ID",
+        summary: "Print a link by which people sign up",
+        details: "list     prints id, uses and expiry of the links that can be used, one per line\n\
+                  revoke   ends one of them\n\n\
+                  --uses N        how many people can sign up by the link: 1 to 1000, else 1\n\
+                  --expires TIME  how long it can be used, such as 12h or 30d, else 7d\n\n\
+                  Only the server's part of the link is stored: it is not printed again. Works while the server\n\
+                  runs, and without one. With SIGN_UP=closed it is refused.",
+    },
+    Command {
+        name: "secret",
+        arguments: "reset",
+        summary: "Make a new password_secret after the old one was lost",
+        details: "All passwords become invalid: members request a reset code by e-mail and set a new password.\n\
+                  Existing sessions continue. Codes that were sent before are invalid. The command is refused while\n\
+                  a server runs and while the secret exists. If PASSWORD_SECRET is set, that one is used.",
+    },
+];
+
+/// The command of this name.
+pub(super) fn command(name: &str) -> Option<&'static Command> {
+    COMMANDS.iter().find(|command| command.name == name)
+}
+
+/// A page of help, with a line break at its end.
+pub fn help(topic: Topic) -> String {
+    match topic {
+        Topic::Natter => help_natter(),
+        Topic::Command(Command { name, arguments, summary, details }) => {
+            let usage = format!("natter {name} {arguments}");
+            format!("{summary}.\n\nUsage: {}\n\n{details}\n", usage.trim_end())
+        }
+    }
+}
+
+fn help_natter() -> String {
+    let mut out = String::from(
+        "natter: a self-hosted real-time chat server.\n\nUsage: natter [COMMAND]\n\nCommands:\n",
+    );
+    for command in &COMMANDS {
+        let usage = match command.name {
+            "member" => "member ...",
+            "invite" => "invite ...",
+            "secret" => "secret reset",
+            name => name,
+        };
+        line(
+            &mut out,
+            format_args!("  {:<14} {}", format!("{usage} {}", short(command)).trim_end(), command.summary),
+        );
+    }
+    out.push_str(
+        "\nOptions:\n  --data DIR     The server's folder, instead of DATA_DIR; for every command\n  \
+         -h, --help     Print this help, or that of a command\n  -V, --version  Print the version\n\n\
+         Environment. A .env file in the working directory is read first, real variables win; an empty\n\
+         value counts as unset. Each secret can also come from a file: NAME_FILE=path.\n",
+    );
+    for (heading, variables) in &config::SECTIONS {
+        line(&mut out, format_args!("\n{heading}:"));
+        for variable in *variables {
+            match variable.default {
+                "" => line(&mut out, format_args!("  {}", variable.name)),
+                default => line(&mut out, format_args!("  {}={default}", variable.name)),
+            }
+            wrapped(&mut out, &variable.meaning.replace('`', ""));
+            wrapped(&mut out, &format!("Accepts {}.", variable.accepts).replace('`', ""));
+        }
+    }
+    out
+}
+
+fn short(command: &Command) -> &'static str {
+    if command.arguments.starts_with("FILE") { "FILE" } else { "" }
+}
+
+/// Writing to a `String` can't fail.
+fn line(out: &mut String, args: fmt::Arguments<'_>) {
+    let _ = out.write_fmt(args);
+    out.push('\n');
+}
+
+/// Writes `text` in lines of at most 100 columns; the first six are blank.
+fn wrapped(out: &mut String, text: &str) {
+    let mut width = 0;
+    for word in text.split(' ') {
+        if width > 0 && width + 1 + word.len() <= 100 {
+            out.push(' ');
+            width += 1;
+        } else {
+            out.push_str(if width > 0 { "\n      " } else { "      " });
+            width = 6;
+        }
+        out.push_str(word);
+        width += word.len();
+    }
+    out.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_names_every_command_and_variable() {
+        let text = help(Topic::Natter);
+        for command in &COMMANDS {
+            assert!(text.contains(&format!("\n  {}", command.name)), "{}", command.name);
+            let page = help(Topic::Command(command));
+            assert!(page.contains(command.summary) && page.contains("Usage: natter "));
+            assert!(page.lines().all(|line| line.len() <= 100) && page.ends_with('\n'));
+        }
+        for v in config::variables() {
+            let expect = match v.default {
+                "" => format!("\n  {}\n", v.name),
+                default => format!("\n  {}={default}\n", v.name),
+            };
+            assert!(text.contains(&expect), "{}", v.name);
+        }
+        assert!(text.lines().all(|line| line.len() <= 100 && line.trim_end() == line));
+    }
+}
