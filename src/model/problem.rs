@@ -86,7 +86,7 @@ codes! {
     LengthRequired 411 "length_required" false "The length of the body is missing." "طول المحتوى مفقود.";
     PreconditionFailed 412 "precondition_failed" false "The condition of the request does not hold." "شرط الطلب غير متحقق.";
     TooLarge 413 "too_large" false "This is too large." "هذا أكبر من المسموح.";
-    QuotaExceeded 413 "quota_exceeded" false "Your storage is full." "امتلأت مساحة التخزين الخاصة بك.";
+    QuotaExceeded 413 "quota_exceeded" false "Your account has reached its limit for this." "بلغ حسابك الحد الأقصى لهذا.";
     TargetTooLong 414 "target_too_long" false "The address is too long." "العنوان طويل جدًا.";
     NotSupportedType 415 "not_supported_type" false "This type of content is not supported." "هذا النوع من المحتوى غير مدعوم.";
     RangeNotSatisfiable 416 "range_not_satisfiable" false "The range lies outside of the file." "النطاق خارج حدود الملف.";
