@@ -152,14 +152,19 @@ impl Stage {
         let c = &mut self.chromium;
         page.wait(c, "the ways in", &by("sign-in"));
         page.click(c, "go-sign-up");
-        page.fill(c, "field-display-name", name);
-        page.fill(c, "field-email", &format!("{}@example.org", name.to_lowercase()));
-        page.fill(c, "field-password", PASSWORD);
-        page.click(c, "sign-up-submit");
-        page.click(c, "verify-later");
-        page.wait(c, "the connection", ONLINE);
+        complete_sign_up(c, page, name);
         page.wait(c, "the empty list", &by("list-empty"));
     }
+}
+
+/// Fills in the form of a new account, up to the page.
+fn complete_sign_up(c: &mut Chromium, page: &Page, name: &str) {
+    page.fill(c, "field-display-name", name);
+    page.fill(c, "field-email", &format!("{}@example.org", name.to_lowercase()));
+    page.fill(c, "field-password", PASSWORD);
+    page.click(c, "sign-up-submit");
+    page.click(c, "verify-later");
+    page.wait(c, "the connection", ONLINE);
 }
 
 fn secure(launch: Launch) -> Launch {

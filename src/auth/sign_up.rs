@@ -54,18 +54,18 @@ pub fn sign_up(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem
     refuse_prober(ctx, request.client.address)?;
 
     let password = Secret::new(password.to_owned());
-    let wanted = Wanted { display_name, email, password, device, client: request.client.clone(), invite };
-    let Some(invite) = invite else { return Ok(make(ctx, wanted)) };
+    let valid = ValidSignUp { display_name, email, password, device, client: request.client.clone(), invite };
+    let Some(invite) = invite else { return Ok(make(ctx, valid)) };
     // No hash is computed for a code that is not valid; the transaction checks it again.
     let find = FindInvite { at: ctx.now.unix_ms, hash: invite.hash };
     Ok(Step::store(find, move |ctx, found| match invite.must_admit && !found.admits {
         true => Err(Code::SignUpClosed.into()),
-        false => Ok(make(ctx, wanted)),
+        false => Ok(make(ctx, valid)),
     }))
 }
 
-/// A valid request.
-struct Wanted {
+/// A request whose values are valid.
+struct ValidSignUp {
     display_name: String,
     email: String,
     password: Secret,
@@ -74,8 +74,8 @@ struct Wanted {
     invite: Option<PresentedInvite>,
 }
 
-fn make(ctx: &mut Ctx<'_>, wanted: Wanted) -> Step {
-    let Wanted { display_name, email, password, device, client, invite } = wanted;
+fn make(ctx: &mut Ctx<'_>, valid: ValidSignUp) -> Step {
+    let ValidSignUp { display_name, email, password, device, client, invite } = valid;
     let job = Job::HashPassword { password, salt: ctx.salt() };
     Step::work(job, move |ctx, done| {
         let Done::PasswordHashed(hash) = done else { return Err(Code::GeneralError.into()) };

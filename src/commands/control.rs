@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::model::job::{Done, Job};
 use crate::proto::http::client::ResponseReader;
 use crate::runtime::data_dir::{DataDir, DataDirFault, control_socket};
-use crate::runtime::in_memory::{InMemory, Surroundings};
+use crate::runtime::in_memory::{Environment, InMemory};
 use crate::server::Server;
 use crate::server::contract::{ConnId, Input, ListenerKind};
 use crate::store::{self, Reader, Store, StoreOptions};
@@ -140,7 +140,7 @@ pub struct Here {
 #[derive(Default)]
 struct Sent(Vec<u8>);
 
-impl Surroundings for Sent {
+impl Environment for Sent {
     fn flush(&mut self, _conn: ConnId, queue: &mut SendQueue) -> u64 {
         let bytes = queue.take_bytes();
         self.0.extend_from_slice(&bytes);

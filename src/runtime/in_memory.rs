@@ -20,7 +20,7 @@ use crate::server::contract::{ConnId, Effect, Input, Ticket};
 use crate::store::{Committed, Reader, Store};
 
 /// The sockets, and the faults of the queues.
-pub trait Surroundings {
+pub trait Environment {
     /// Sends bytes of this queue. Returns how many.
     fn flush(&mut self, conn: ConnId, queue: &mut SendQueue) -> u64;
     /// Shuts the writing side down once the send queue is empty. A flush follows.
@@ -38,25 +38,27 @@ pub trait Surroundings {
 
 /// A command that storage has not executed.
 #[derive(Clone, Debug)]
-pub enum Question {
+pub enum StorageCommand {
     Write(Ticket, Lane, Write),
     Read(Ticket, Box<Read>),
     BackUp(Ticket, BackUp),
 }
 
-impl Question {
+impl StorageCommand {
     pub fn ticket(&self) -> Ticket {
         match self {
-            Question::Write(ticket, ..) | Question::Read(ticket, _) | Question::BackUp(ticket, _) => *ticket,
+            StorageCommand::Write(ticket, ..)
+            | StorageCommand::Read(ticket, _)
+            | StorageCommand::BackUp(ticket, _) => *ticket,
         }
     }
 
     /// The name of the command.
     pub fn name(&self) -> &'static str {
         match self {
-            Question::Write(_, _, write) => write.name(),
-            Question::Read(_, read) => read.name(),
-            Question::BackUp(..) => "BackUp",
+            StorageCommand::Write(_, _, write) => write.name(),
+            StorageCommand::Read(_, read) => read.name(),
+            StorageCommand::BackUp(..) => "BackUp",
         }
     }
 }
@@ -73,7 +75,7 @@ pub struct InMemory {
     pub server: Server,
     pub now: Now,
     /// In the order in which they were asked for.
-    pub asked: VecDeque<Question>,
+    pub asked: VecDeque<StorageCommand>,
     pub jobs: VecDeque<(Ticket, Job)>,
     pub appends: VecDeque<Append>,
     /// Outcomes of writes that the server does not have yet, in the order of their commits.
@@ -111,35 +113,35 @@ impl InMemory {
     // ---- effects ------------------------------------------------------------------------------------
 
     /// Performs effects until there are none.
-    pub fn perform(&mut self, around: &mut impl Surroundings) {
+    pub fn perform(&mut self, environment: &mut impl Environment) {
         loop {
             while let Some(effect) = self.server.poll_effect() {
-                let has_room = around.admits(&effect);
-                self.perform_one(around, effect, has_room);
+                let has_room = environment.admits(&effect);
+                self.perform_one(environment, effect, has_room);
             }
             if self.dirty.is_empty() && self.refused.is_empty() {
                 return;
             }
             mem::take(&mut self.refused).into_iter().for_each(|refused| self.handle(refused));
-            mem::take(&mut self.dirty).into_iter().for_each(|conn| self.flush(around, conn));
+            mem::take(&mut self.dirty).into_iter().for_each(|conn| self.flush(environment, conn));
         }
     }
 
-    fn perform_one(&mut self, around: &mut impl Surroundings, effect: Effect, has_room: bool) {
+    fn perform_one(&mut self, environment: &mut impl Environment, effect: Effect, has_room: bool) {
         match effect {
             Effect::Write { ticket, lane, write } => match self.closed.offer(lane, || has_room) {
-                Ok(()) => self.asked.push_back(Question::Write(ticket, lane, write)),
+                Ok(()) => self.asked.push_back(StorageCommand::Write(ticket, lane, write)),
                 Err(refusal) => self.refused.push(Input::refused(ticket, refusal)),
             },
             Effect::Read { ticket, read, .. } if has_room => {
-                self.asked.push_back(Question::Read(ticket, read));
+                self.asked.push_back(StorageCommand::Read(ticket, read));
             }
             Effect::Read { ticket, .. } => self.refused.push(Input::refused(ticket, Refusal::Busy)),
-            Effect::BackUp { ticket, wanted } => self.asked.push_back(Question::BackUp(ticket, wanted)),
+            Effect::BackUp { ticket, wanted } => self.asked.push_back(StorageCommand::BackUp(ticket, wanted)),
             Effect::Cancel(ticket) => {
-                let is = |asked: &Question| matches!(asked, Question::Read(waits, _) if *waits == ticket);
+                let is = |asked: &StorageCommand| matches!(asked, StorageCommand::Read(waits, _) if *waits == ticket);
                 if let Some(index) = self.asked.iter().position(is)
-                    && around.cancels()
+                    && environment.cancels()
                 {
                     self.asked.remove(index);
                     self.refused.push(Input::refused(ticket, Refusal::Busy));
@@ -159,10 +161,10 @@ impl InMemory {
             Effect::Abandon { upload } => self.appends.push_back(Append::Abandon(upload)),
             Effect::Flush(conn) => self.mark_dirty(conn),
             Effect::ShutdownWrite(conn) => {
-                around.shut_after_flush(conn);
+                environment.shut_after_flush(conn);
                 self.mark_dirty(conn);
             }
-            Effect::Close(conn) => around.close(conn),
+            Effect::Close(conn) => environment.close(conn),
             Effect::UseCertificate(_) => {}
         }
     }
@@ -174,9 +176,9 @@ impl InMemory {
     }
 
     /// A socket can take bytes.
-    pub fn flush(&mut self, around: &mut impl Surroundings, conn: ConnId) {
+    pub fn flush(&mut self, environment: &mut impl Environment, conn: ConnId) {
         let Some(queue) = self.server.send_queue(conn) else { return };
-        let bytes = around.flush(conn, queue);
+        let bytes = environment.flush(conn, queue);
         if bytes > 0 {
             self.handle(Input::Sent { conn, bytes });
         }
@@ -186,21 +188,21 @@ impl InMemory {
 
     /// How many writes are not committed.
     pub fn writes(&self) -> usize {
-        let asked = self.asked.iter().filter(|asked| matches!(asked, Question::Write(..)));
+        let asked = self.asked.iter().filter(|asked| matches!(asked, StorageCommand::Write(..)));
         asked.count() + usize::from(self.batches.has_deferred())
     }
 
     /// How many reads no reader has taken.
     pub fn reads(&self) -> usize {
-        self.asked.iter().filter(|asked| matches!(asked, Question::Read(..))).count()
+        self.asked.iter().filter(|asked| matches!(asked, StorageCommand::Read(..))).count()
     }
 
     /// A reader takes one of the reads.
     pub fn take_read(&mut self, index: usize) -> Option<(Ticket, Box<Read>)> {
-        let mut reads = (0..).zip(&self.asked).filter(|(_, asked)| matches!(asked, Question::Read(..)));
+        let mut reads = (0..).zip(&self.asked).filter(|(_, asked)| matches!(asked, StorageCommand::Read(..)));
         let (at, _) = reads.nth(index)?;
         match self.asked.remove(at) {
-            Some(Question::Read(ticket, read)) => Some((ticket, read)),
+            Some(StorageCommand::Read(ticket, read)) => Some((ticket, read)),
             _ => None,
         }
     }
@@ -211,7 +213,7 @@ impl InMemory {
         let mut left = count_max;
         for asked in mem::take(&mut self.asked) {
             match asked {
-                Question::Write(ticket, lane, write) if left > 0 => {
+                StorageCommand::Write(ticket, lane, write) if left > 0 => {
                     left -= 1;
                     let refused = self.batches.push(ticket, lane, write);
                     self.refuse_closed(refused);
@@ -242,8 +244,8 @@ impl InMemory {
     /// Takes effect after the writes of this lane that wait.
     fn reset_lane(&mut self, lane: Lane) {
         self.closed.reset(lane);
-        let of_lane = |asked: &Question| match asked {
-            Question::Write(ticket, its, _) if *its == lane => Some(*ticket),
+        let of_lane = |asked: &StorageCommand| match asked {
+            StorageCommand::Write(ticket, its, _) if *its == lane => Some(*ticket),
             _ => None,
         };
         match self.asked.iter().rev().find_map(of_lane) {
@@ -263,8 +265,8 @@ impl InMemory {
     pub fn execute(&mut self, store: &mut Store, reader: &mut Reader) -> bool {
         let (ticket, result) = match self.asked.pop_front() {
             None => return false,
-            Some(Question::Read(ticket, read)) => (ticket, reader.read(*read)),
-            Some(Question::BackUp(ticket, BackUp { id })) => {
+            Some(StorageCommand::Read(ticket, read)) => (ticket, reader.read(*read)),
+            Some(StorageCommand::BackUp(ticket, BackUp { id })) => {
                 (ticket, store.back_up(id, &mut |_| true).map(Answer::BackUp))
             }
             Some(write) => {

@@ -6,12 +6,7 @@ use crate::support::net::Http;
 /// The form of one who opened a link and has no account, up to the page.
 fn sign_up_by_link(c: &mut Chromium, page: &Page, name: &str, notice: &str) {
     page.wait(c, "the invite", &format!("{}?.includes({})", text_of("auth-notice"), json::to_string(notice)));
-    page.fill(c, "field-display-name", name);
-    page.fill(c, "field-email", &format!("{}@example.org", name.to_lowercase()));
-    page.fill(c, "field-password", PASSWORD);
-    page.click(c, "sign-up-submit");
-    page.click(c, "verify-later");
-    page.wait(c, "the connection", ONLINE);
+    complete_sign_up(c, page, name);
 }
 
 /// A row of the list. The form has the same name.

@@ -16,7 +16,7 @@ use natter::base::crypto::HmacKey;
 use natter::base::id::Id;
 use natter::base::send_queue::{Front, SendQueue};
 use natter::base::time::{Now, UnixMs};
-use natter::in_memory::{Append, InMemory, Surroundings};
+use natter::in_memory::{Append, Environment, InMemory};
 use natter::limits::Limits;
 use natter::model::event::Fact;
 use natter::model::id::{ConversationId, ProfileId, SessionId};
@@ -239,9 +239,13 @@ impl Runtime {
         self.links.iter().filter(|(_, link)| is(link)).map(|(conn, _)| *conn).collect()
     }
 
-    /// The surroundings of the runtime in memory.
-    fn split<'a>(&'a mut self, rng: &'a mut Rng, model: &'a mut Model) -> (&'a mut InMemory, Around<'a>) {
-        let around = Around {
+    /// The environment of the runtime in memory.
+    fn split<'a>(
+        &'a mut self,
+        rng: &'a mut Rng,
+        model: &'a mut Model,
+    ) -> (&'a mut InMemory, SimulatedEnvironment<'a>) {
+        let environment = SimulatedEnvironment {
             rng,
             model,
             links: &mut self.links,
@@ -252,12 +256,12 @@ impl Runtime {
             looked_up: &mut self.looked_up,
             transcript: &mut self.transcript,
         };
-        (&mut self.memory, around)
+        (&mut self.memory, environment)
     }
 
     pub fn flush(&mut self, rng: &mut Rng, model: &mut Model, conn: ConnId) {
-        let (memory, mut around) = self.split(rng, model);
-        memory.flush(&mut around, conn);
+        let (memory, mut environment) = self.split(rng, model);
+        memory.flush(&mut environment, conn);
     }
 
     /// Removes links that neither side has open.
@@ -273,8 +277,8 @@ impl Runtime {
 
     /// Performs effects until there are none, as the loop does once per turn.
     pub fn perform(&mut self, rng: &mut Rng, model: &mut Model) {
-        let (memory, mut around) = self.split(rng, model);
-        memory.perform(&mut around);
+        let (memory, mut environment) = self.split(rng, model);
+        memory.perform(&mut environment);
     }
 
     // ---- storage and work ---------------------------------------------------------------------------
@@ -690,7 +694,7 @@ impl DerefMut for Runtime {
 }
 
 /// What surrounds the runtime in memory: the links, and the faults of its queues.
-struct Around<'a> {
+struct SimulatedEnvironment<'a> {
     rng: &'a mut Rng,
     model: &'a mut Model,
     links: &'a mut BTreeMap<ConnId, Link>,
@@ -702,7 +706,7 @@ struct Around<'a> {
     transcript: &'a mut Transcript,
 }
 
-impl Surroundings for Around<'_> {
+impl Environment for SimulatedEnvironment<'_> {
     fn flush(&mut self, conn: ConnId, queue: &mut SendQueue) -> u64 {
         let Some(link) = self.links.get_mut(&conn).filter(|link| link.server_open) else { return 0 };
         let room = if link.broken { 0 } else { link.room(self.rng, queue.len() as usize) };

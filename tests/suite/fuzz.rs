@@ -1,6 +1,6 @@
 //! Random inputs of every kind in any order, from a seed.
 //!
-//! Inputs are bytes that are nearly right, answers to no question, refusals, and jumps of the clock. Invariant: nothing
+//! Inputs are bytes that are nearly right, answers to no command, refusals, and jumps of the clock. Invariant: nothing
 //! panics, no queue grows without bound, and nothing is left at the end.
 //!
 //! `FUZZ_SEED=… cargo test --test suite fuzz` plays one seed again.
@@ -12,7 +12,7 @@ use crate::support::{Peer, Seeded, Watch, World, limits, settings};
 use natter::base::crypto::Entropy;
 use natter::base::id::Id;
 use natter::base::slab::Key;
-use natter::in_memory::Question;
+use natter::in_memory::StorageCommand;
 use natter::model::job::{Delivery, Done};
 use natter::model::metrics::ErrorKind;
 use natter::model::operation::{Outcome, Refusal};
@@ -150,19 +150,19 @@ impl Play {
             }
             14..=16 => self.world.release(1),
             17 => {
-                let Some(question) = self.world.asked.pop_front() else { return };
+                let Some(command) = self.world.asked.pop_front() else { return };
                 let result = Err(REFUSALS[self.dice.index(REFUSALS.len())]);
-                self.input(Input::Answered { ticket: question.ticket(), outcome: Outcome::quiet(result) });
+                self.input(Input::Answered { ticket: command.ticket(), outcome: Outcome::quiet(result) });
             }
             18 => {
-                // The answer to another question.
-                let Some(question) = self.world.asked.pop_front() else { return };
+                // The answer to another command.
+                let Some(command) = self.world.asked.pop_front() else { return };
                 let other = self.dice.index(self.world.asked.len());
                 let result = match self.world.asked.get(other).cloned() {
-                    Some(Question::Read(_, read)) => self.world.reader.read(*read),
+                    Some(StorageCommand::Read(_, read)) => self.world.reader.read(*read),
                     _ => Err(Refusal::Unavailable),
                 };
-                self.input(Input::Answered { ticket: question.ticket(), outcome: Outcome::quiet(result) });
+                self.input(Input::Answered { ticket: command.ticket(), outcome: Outcome::quiet(result) });
             }
             19 => {
                 let ticket = Key::from_u64(self.dice.roll(1 << 34));
@@ -216,7 +216,7 @@ impl Play {
         }
     }
 
-    /// All peers leave, every question is answered, and nothing is left.
+    /// All peers leave, every command is answered, and nothing is left.
     fn end(mut self, seed: u64) {
         self.world.perform();
         let conns: Vec<ConnId> = self.world.peers.keys().copied().collect();

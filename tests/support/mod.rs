@@ -39,7 +39,7 @@ pub use self::seed::Seeded;
 use natter::base::crypto::HmacKey;
 use natter::base::send_queue::{Front, SendQueue};
 use natter::base::time::{Now, UnixMs};
-use natter::in_memory::{Append, InMemory, Question, Surroundings};
+use natter::in_memory::{Append, Environment, InMemory, StorageCommand};
 use natter::limits::{Limits, READ_BUFFER};
 use natter::model::job::{Delivery, Done, Job};
 use natter::model::mail::Letter;
@@ -334,7 +334,7 @@ impl World {
 
     /// Storage executes the oldest command that is held back; its answer waits for [`World::deliver`].
     pub fn look(&mut self) -> (Ticket, Outcome) {
-        let Some(Question::Read(ticket, read)) = self.asked.pop_front() else { panic!("a read") };
+        let Some(StorageCommand::Read(ticket, read)) = self.asked.pop_front() else { panic!("a read") };
         (ticket, Outcome::quiet(self.reader.read(*read)))
     }
 
@@ -344,15 +344,15 @@ impl World {
 
     /// Storage refuses the oldest command that is held back.
     pub fn refuse(&mut self, refusal: Refusal) {
-        let question = self.asked.pop_front().expect("a question");
-        self.input(Input::refused(question.ticket(), refusal));
+        let command = self.asked.pop_front().expect("a command");
+        self.input(Input::refused(command.ticket(), refusal));
     }
 
     /// Storage executes the oldest command. Returns `false` if there is none.
     fn execute(&mut self) -> bool {
-        let Some(question) = self.runtime.asked.front() else { return false };
-        self.trace.push(question.name());
-        let is_write = matches!(question, Question::Write(..));
+        let Some(command) = self.runtime.asked.front() else { return false };
+        self.trace.push(command.name());
+        let is_write = matches!(command, StorageCommand::Write(..));
         self.runtime.execute(&mut self.store, &mut self.reader);
         if is_write {
             let done = self.store.maintain(self.runtime.now.instant);
@@ -550,7 +550,7 @@ impl DerefMut for World {
     }
 }
 
-impl Surroundings for Peers<'_> {
+impl Environment for Peers<'_> {
     fn flush(&mut self, conn: ConnId, queue: &mut SendQueue) -> u64 {
         let Some(peer) = self.0.get_mut(&conn).filter(|peer| !peer.stalled) else { return 0 };
         peer.most_queued = peer.most_queued.max(queue.memory());

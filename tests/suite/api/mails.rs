@@ -191,12 +191,12 @@ fn each_of_many_mails_is_sent_once() {
     assert_eq!((to.len(), world.mails.len()), (30, 30));
 }
 
-/// Moves the one held question of this name to the front.
+/// Moves the one held command of this name to the front.
 fn next_is(world: &mut World, name: &str) {
-    let index = world.asked.iter().position(|question| question.name() == name);
-    let question =
-        world.asked.remove(index.unwrap_or_else(|| panic!("no {name} is held"))).expect("a question");
-    world.asked.push_front(question);
+    let index = world.asked.iter().position(|command| command.name() == name);
+    let command =
+        world.asked.remove(index.unwrap_or_else(|| panic!("no {name} is held"))).expect("a command");
+    world.asked.push_front(command);
 }
 
 /// A read of the outbox that began before the result of a mail was written still has its row.

@@ -53,10 +53,10 @@ fn open(
     let fields = [&[("Authorization", bearer.as_str())], fields].concat();
     world.send(conn, &request("GET", target, &fields, None));
     assert_eq!((world.asked.len(), world.take(conn).len()), (1, 0), "{target} waits for storage");
-    let question = world.asked.pop_front().expect("a question");
+    let command = world.asked.pop_front().expect("a command");
     world.holds = false;
     meanwhile(world);
-    world.asked.push_back(question);
+    world.asked.push_back(command);
     world.release(1);
     (conn, world.take(conn))
 }

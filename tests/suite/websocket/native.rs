@@ -179,9 +179,9 @@ fn missed_events_come_in_order_then_live_ones() {
     for number in 500..520 {
         world.say(sender, &post(number, &ann, "live"));
         // First the page of the log as it is now, then the post of this round.
-        let question = world.asked.pop_front();
+        let command = world.asked.pop_front();
         world.release(9);
-        world.asked.extend(question);
+        world.asked.extend(command);
         texts.extend(world.texts(conn));
         if number % 7 == 0 {
             world.release(1);

@@ -165,9 +165,9 @@ fn the_history_has_no_gap() {
                 world.release(1);
             }
             world.say(sender, &super::post(100 * (held_until + 1) + step, &bob, "m"));
-            let question = if step < held_until { world.asked.pop_front() } else { None };
+            let command = if step < held_until { world.asked.pop_front() } else { None };
             world.release(9);
-            world.asked.extend(question);
+            world.asked.extend(command);
         }
         world.holds = false;
         world.release(99);
