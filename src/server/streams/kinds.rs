@@ -26,11 +26,11 @@ use crate::server::streams::websocket::{self, Protocol, SocketStream};
 pub enum StreamKind {
     WebSocket(Box<SocketStream>),
     EventStream(Box<EventStream>),
-    /// For the peer to take a page, or for the next one.
+    /// Waits for the peer to take a page, or for storage to read the next one.
     Export(Box<Export>),
-    /// For an event, or for the end of the wait.
+    /// Waits for an event, or for the time to answer without one.
     Poll(Box<Poll>),
-    /// For a message to send back; only in the conformance build.
+    /// Waits for a message to send back; only in the conformance build.
     Echo(Box<WebSocket>),
 }
 
@@ -117,7 +117,7 @@ pub fn ended(core: &mut Core, conn: &mut Conn) {
     }
 }
 
-/// Storage has answered a question of the stream itself.
+/// Storage has answered a read of the stream itself.
 pub fn answered(core: &mut Core, conn: &mut Conn, ticket: Ticket, result: Result<Answer, Refusal>) {
     let Phase::Stream(kind) = &conn.phase else { return };
     match kind {
