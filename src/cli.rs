@@ -41,7 +41,7 @@ pub enum Invocation {
     Invite(InviteCommand),
     /// Make a new PASSWORD_SECRET after the old one was lost.
     ResetSecret,
-    /// Print [`help`] of this topic.
+    /// Print [`help()`] of this topic.
     Help(Topic),
     /// Print [`version`].
     Version,
