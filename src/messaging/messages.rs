@@ -161,6 +161,7 @@ mod tests {
             reply_to: None,
             reactions: Vec::new(),
             mentions: Vec::new(),
+            system: None,
             created_at: UNIX_MS,
             edited_at: None,
             deleted_at: None,

@@ -350,6 +350,7 @@ mod tests {
             reply_to: None,
             reactions: Vec::new(),
             mentions: Vec::new(),
+            system: None,
             created_at: UnixMs(0),
             edited_at: None,
             deleted_at: None,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::id::{ClientId, ConversationId, MessageId, ProfileId, UploadId};
+use super::system_message::SystemMessage;
 use super::upload::Attachment;
 use crate::base::id::ID_LEN;
 use crate::base::json::{self, push_key, push_plain, push_plain_or_null, push_text};
@@ -31,7 +32,7 @@ pub struct Message {
     pub rev: u64,
     /// The profile; `None` after its account was deleted.
     pub sender: Option<ProfileId>,
-    /// `None` for a tombstone and for a message of attachments only.
+    /// `None` for a tombstone, a system message and a message of attachments only.
     pub body: Option<String>,
     /// The files it shows.
     pub attachments: Vec<Attachment>,
@@ -42,6 +43,9 @@ pub struct Message {
     /// Whom its text addresses with `@`, in a group.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub mentions: Vec<Mention>,
+    /// The change that a system message tells; its fields are next to the others.
+    #[serde(flatten)]
+    pub system: Option<Box<SystemMessage>>,
     /// When it was posted; never before that of an older message.
     pub created_at: UnixMs,
     /// When its text was last changed.
@@ -90,6 +94,13 @@ impl Message {
         if !self.mentions.is_empty() {
             push_key!(out, "mentions");
             json::write(out, &self.mentions);
+        }
+        if let Some(system) = &self.system {
+            // Its braces are left out: its fields are those of the message.
+            let brace = out.len();
+            json::write(out, system);
+            out[brace] = b',';
+            out.pop();
         }
         push_key!(out, "created_at");
         push_plain(out, &rfc3339_digits(self.created_at));
@@ -345,6 +356,7 @@ mod tests {
 
     use super::*;
     use crate::base::id::Id;
+    use crate::model::system_message::SystemKind;
 
     fn id<K: std::fmt::Debug>() -> impl Strategy<Value = Id<K>> {
         any::<u128>().prop_map(Id::from_u128)
@@ -373,6 +385,7 @@ mod tests {
             (edited_at, deleted_at) in (prop::option::of(time()), prop::option::of(time())),
             with_file in any::<bool>(),
             mentions in prop::collection::vec(prop::option::of(id()), 0..3),
+            title in prop::option::of(prop::option::of("\\PC*")),
         ) {
             let file = Attachment {
                 id: Id::from_u128(n.into()),
@@ -387,6 +400,9 @@ mod tests {
                 id, client_id, conversation, n, seq, rev, sender, body,
                 attachments: with_file.then_some(file).into_iter().collect(),
                 reply_to, reactions, mentions: mentions.into_iter().map(|who| who.map_or(Mention::All, Mention::Profile)).collect(),
+                system: title.map(|title| {
+                    Box::new(SystemMessage { kind: SystemKind::Renamed, profiles: vec![Id::from_u128(n.into())], count: n, title })
+                }),
                 created_at, edited_at, deleted_at, damaged: n % 2 == 1,
             };
             let mut written = Vec::new();

@@ -29,6 +29,7 @@ pub mod push;
 pub mod readiness;
 pub mod session;
 pub mod settings;
+pub mod system_message;
 #[cfg(test)]
 pub(crate) mod testing;
 pub(crate) mod tickets;

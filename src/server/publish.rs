@@ -12,19 +12,21 @@ use crate::server::core::Core;
 use crate::server::streams::kinds;
 use crate::server::streams::publication::Publication;
 
-/// Queues an event on every open stream of its audience, except on `origin`, which gets its answer instead. Returns the fact
+/// Queues an event on every open stream of its audience, except on `origin`, which gets its answer instead: no answer has a system
+/// message, so that `origin` gets its event too. Returns the fact
 /// and the audience; the connections on which something was queued are in `core.turn.touched`.
 pub fn publish(core: &mut Core, conns: &mut Conns, origin: ConnId, event: Event) -> (Fact, Audience) {
     core.head = core.head.max(event.seq);
     core.metrics.events += 1;
     let streams = event.audience.profiles.iter().map(|profile| core.hub.of(*profile).len()).sum();
     let text = core.turn.last_published.take_buffer();
+    let is_answered = !matches!(&event.fact, Fact::MessagePosted(message) if message.system.is_some());
     let mut publication = Publication::new(event, text, Arc::clone(&core.epoch), streams);
     publication.sign_urls(&core.settings.urls, core.now.unix_s());
     for index in 0..publication.event.audience.profiles.len() {
         for &id in core.hub.of(publication.event.audience.profiles[index]) {
             let Some(conn) = conns.get_mut(id) else { continue };
-            if kinds::deliver(conn, id == origin, &mut publication) {
+            if kinds::deliver(conn, id == origin && is_answered, &mut publication) {
                 core.metrics.deliveries += 1;
                 core.turn.touched.push(id);
             }

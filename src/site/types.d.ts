@@ -131,6 +131,10 @@ export type Message = {
   attachments: Array<Attachment>;
   reply_to: Id | null;
   reactions: Array<Reaction>;
+  kind?: 'created' | 'added' | 'removed' | 'left' | 'promoted' | 'demoted' | 'renamed';
+  profiles?: Array<Id>;
+  profiles_count?: number;
+  title?: string;
   mentions?: Array<Id | 'all'>;
   created_at: Time;
   edited_at: Time | null;

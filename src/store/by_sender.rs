@@ -17,7 +17,8 @@ pub struct OwnMessage {
     pub message: MessageId,
     /// The key of its conversation.
     pub conversation: u64,
-    pub is_deleted: bool,
+    /// Whether it has content of its sender: a tombstone has none, and a system message only a title.
+    pub has_content: bool,
 }
 
 /// Records that a profile left a conversation, or that an admin removed it. Must be called where a membership ends.
@@ -50,8 +51,9 @@ pub fn scan(
     mut visit: impl FnMut(OwnMessage) -> rusqlite::Result<bool>,
 ) -> rusqlite::Result<Option<MessageCursor>> {
     let mut statement = conn.prepare_cached(
-        "SELECT n, seq, id_high, sender, deleted_at IS NOT NULL FROM messages WHERE conversation = ?1 AND n > ?2 \
-         ORDER BY n LIMIT ?3",
+        "SELECT n, seq, id_high, sender, deleted_at IS NULL AND (has_files IS NOT 2 \
+         OR EXISTS (SELECT 1 FROM system_messages WHERE message = seq AND title IS NOT NULL)) \
+         FROM messages WHERE conversation = ?1 AND n > ?2 ORDER BY n LIMIT ?3",
     )?;
     let mut left = SENDER_SCAN;
     loop {
@@ -65,7 +67,7 @@ pub fn scan(
             let own = OwnMessage {
                 message: joined(row.get(2)?, row.get(1)?),
                 conversation: cursor.conversation,
-                is_deleted: row.get(4)?,
+                has_content: row.get(4)?,
             };
             if !visit(own)? {
                 return Ok(Some(cursor));

@@ -13,7 +13,7 @@ use super::event_log::{self, Change};
 use super::fault::Stop;
 use super::profiles::Names;
 use super::value::{int, number, text};
-use super::{conversations, groups, mentions, messages, search_changes, uploads};
+use super::{conversations, groups, mentions, messages, search_changes, system_messages, uploads};
 use crate::base::emoji;
 use crate::base::time::UnixMs;
 use crate::limits::{REACTION_PROFILES_SHOWN, REACTIONS_MAX};
@@ -34,7 +34,7 @@ struct Target {
     is_deleted: bool,
 }
 
-/// `NotFound` unless the actor is a member of its conversation.
+/// `NotFound` unless the actor is a member of its conversation. `NotAllowed` for a system message: nobody changes one.
 fn find(batch: &mut Batch<'_>, actor: ProfileId, message: MessageId) -> Result<Target, Stop> {
     let conversation = messages::conversation_of(batch.conn, message)?.ok_or(Refusal::NotFound)?;
     let slot = conversations::load(batch, conversation)?.ok_or(Refusal::NotFound)?;
@@ -42,10 +42,17 @@ fn find(batch: &mut Batch<'_>, actor: ProfileId, message: MessageId) -> Result<T
     let member = cached.member(actor).ok_or(Refusal::NotFound)?;
     let (actor_key, conversation_key) = (cached.members[member].profile_key, cached.key);
     let seq = message.seq();
-    let (n, sender, is_deleted) = batch
+    let (n, sender, is_deleted, is_system) = batch
         .conn
-        .prepare_cached("SELECT n, sender, deleted_at IS NOT NULL FROM messages WHERE seq = ?1")?
-        .query_row([int(seq)], |row| Ok((number(row, 0)?, row.get::<_, i64>(1)?, row.get(2)?)))?;
+        .prepare_cached(
+            "SELECT n, sender, deleted_at IS NOT NULL, has_files IS 2 FROM messages WHERE seq = ?1",
+        )?
+        .query_row([int(seq)], |row| {
+            Ok((number(row, 0)?, row.get::<_, i64>(1)?, row.get(2)?, row.get::<_, bool>(3)?))
+        })?;
+    if is_system {
+        return Err(Refusal::NotAllowed.into());
+    }
     let is_sender = sender == actor_key;
     Ok(Target { slot, conversation, conversation_key, actor_key, seq, n, is_sender, is_deleted })
 }
@@ -126,7 +133,13 @@ pub fn erase(conn: &Connection, conversation: i64, seq: u64, n: u64, at: UnixMs)
     .execute((int(seq), int(at)))?;
     uploads::detach(conn, seq)?;
     mentions::erase(conn, seq)?;
+    system_messages::erase(conn, seq)?;
     conn.prepare_cached("DELETE FROM reactions WHERE message = ?1")?.execute([int(seq)])?;
+    count_as_read(conn, conversation, n)
+}
+
+/// Nobody has the message at this position unread, whatever their read mark is.
+pub fn count_as_read(conn: &Connection, conversation: i64, n: u64) -> rusqlite::Result<()> {
     let added = conn
         .prepare_cached("INSERT OR IGNORE INTO tombstones (conversation, n) VALUES (?1, ?2)")?
         .execute((conversation, int(n)))?;

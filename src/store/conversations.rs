@@ -1,7 +1,8 @@
 //! Conversations as their members see them: found, listed, marked as read.
 //!
 //! There is no counter of unread messages: a sender's own message moves its `read_n`, so everything after `read_n` comes
-//! from other members, and unread = last_n - read_n, minus the tombstones among them.
+//! from other members or is a system message, and unread = last_n - read_n, minus the rows of `tombstones` among them: deleted
+//! messages and system messages.
 //! Invariant: two profiles have at most one direct conversation (the schema's UNIQUE (low, high)).
 
 use std::cmp::Reverse;

@@ -111,7 +111,7 @@ pub fn erase_some(batch: &mut Batch<'_>, erase: EraseMessages) -> Result<Written
     let Some((profile, done)) = found else { return Written::quietly(Answer::EraseMessages(Erased::All)) };
     let mut step = Vec::new();
     let next = by_sender::scan(conn, profile, done, |own| {
-        if !own.is_deleted {
+        if own.has_content {
             step.push(own.message);
         }
         Ok(step.len() < ERASE_STEP)

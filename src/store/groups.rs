@@ -6,11 +6,12 @@
 use rusqlite::{Connection, OptionalExtension};
 
 use super::batch::{Batch, Written};
-use super::cache::{self, Slot};
+use super::cache::Slot;
 use super::conversations;
 use super::event_log::{self, Change};
 use super::fault::Stop;
 use super::page::{Budget, profile_bytes};
+use super::system_messages::{self, Told};
 use super::value::{id, int, number, text_or_null};
 use super::{by_sender, invites, profiles, uploads};
 use crate::base::id::Id;
@@ -22,6 +23,7 @@ use crate::model::conversation::{
 use crate::model::event::{Audience, ConversationBrief, Event, Fact, Membership, Role};
 use crate::model::id::{ClientId, ConversationId, ProfileId, UploadId};
 use crate::model::operation::{Answer, Refusal};
+use crate::model::system_message::SystemKind;
 
 const ADMIN: i64 = 1;
 
@@ -106,6 +108,12 @@ pub fn create(batch: &mut Batch<'_>, create: CreateConversation) -> Result<Writt
         audience: Audience { profiles: audience.into(), direct: false },
         fact: Fact::ConversationCreated(Box::new(brief(conn, key)?)),
     };
+    let slot = conversations::load(batch, create.id)?.ok_or(Refusal::Internal)?;
+    let others: Vec<i64> = members.iter().skip(1).map(|(key, _)| *key).collect();
+    let told = Told { at: create.at, by: creator, kind: SystemKind::Created, profiles: &others, title: None };
+    let created = system_messages::tell(batch, slot, &told)?;
+    // The answer is read from rows that the cache has not written yet.
+    batch.cache.write(conn)?;
     let get = GetConversation { viewer: create.creator, conversation: create.id };
     let conversation = conversations::get(conn, get)?;
     Ok(Written {
@@ -113,7 +121,7 @@ pub fn create(batch: &mut Batch<'_>, create: CreateConversation) -> Result<Writt
             conversation,
             duplicate: false,
         }))),
-        events: event.into(),
+        events: vec![event, created].into(),
     })
 }
 
@@ -176,10 +184,11 @@ pub fn update(batch: &mut Batch<'_>, update: UpdateConversation) -> Result<Writt
         if cached.kind == ConversationType::Direct || !is_admin(batch.conn, key, profile_key)? {
             return Err(Refusal::NotAllowed.into());
         }
-        if let Some(title) = update.title {
-            batch
+        let mut renamed = 0;
+        if let Some(title) = &update.title {
+            renamed = batch
                 .conn
-                .prepare_cached("UPDATE conversations SET title = ?2 WHERE key = ?1")?
+                .prepare_cached("UPDATE conversations SET title = ?2 WHERE key = ?1 AND title IS NOT ?2")?
                 .execute((key, title))?;
         }
         if let Some(image) = update.image {
@@ -189,6 +198,11 @@ pub fn update(batch: &mut Batch<'_>, update: UpdateConversation) -> Result<Writt
         batch.cache.change(slot).last_seq = seq;
         let fact = Fact::ConversationUpdated(Box::new(brief(batch.conn, key)?));
         events.push(Event { seq, audience: batch.cache.get(slot).everyone(), fact });
+        if renamed > 0 {
+            let (at, title) = (update.at, update.title.as_deref());
+            let told = Told { at, by: profile_key, kind: SystemKind::Renamed, profiles: &[], title };
+            events.push(system_messages::tell(batch, slot, &told)?);
+        }
     }
     if let Some(muted) = update.muted {
         batch
@@ -224,7 +238,7 @@ pub fn put_member(batch: &mut Batch<'_>, put: PutMember) -> Result<Written, Stop
         .prepare_cached("SELECT role FROM memberships WHERE conversation = ?1 AND profile = ?2")?
         .query_row([acting.key, profile], |row| row.get::<_, i64>(0))
         .optional()?;
-    let event = match current_role {
+    let events = match current_role {
         Some(now) if now == column(put.role) => {
             return Written::quietly(Answer::PutMember(Box::new(member(batch.conn, acting.key, profile)?)));
         }
@@ -239,28 +253,31 @@ pub fn put_member(batch: &mut Batch<'_>, put: PutMember) -> Result<Written, Stop
             if put.role == Role::Member {
                 invites::end_of_group(batch.conn, acting.key, profile)?;
             }
-            announce(batch, acting.slot, put.profile, put.role, put.at)?
+            let kind = if put.role == Role::Admin { SystemKind::Promoted } else { SystemKind::Demoted };
+            announce(batch, acting.slot, (acting.actor_key, kind), (profile, put.profile), put.role, put.at)?
         }
         None => {
             if profiles::blocked(batch.conn, acting.actor_key, profile)? {
                 return Err(Refusal::NotFound.into());
             }
-            add(batch, acting.slot, (profile, put.profile), put.role, put.at, put.members_max)?
+            let by = (acting.actor_key, SystemKind::Added);
+            add(batch, acting.slot, by, (profile, put.profile), put.role, put.at, put.members_max)?
         }
     };
     let member = member(batch.conn, acting.key, profile)?;
-    Ok(Written { result: Ok(Answer::PutMember(Box::new(member))), events: event.into() })
+    Ok(Written { result: Ok(Answer::PutMember(Box::new(member))), events: events.into() })
 }
 
 /// Adds a profile that is no member yet. The caller has checked that it may join.
 pub fn add(
     batch: &mut Batch<'_>,
     slot: Slot,
+    by: (i64, SystemKind),
     (profile, profile_id): (i64, ProfileId),
     role: Role,
     at: UnixMs,
     members_max: usize,
-) -> Result<Event, Stop> {
+) -> Result<Vec<Event>, Stop> {
     let cached = batch.cache.get(slot);
     if cached.members.len() >= members_max {
         return Err(Refusal::Invalid("members").into());
@@ -269,24 +286,28 @@ pub fn add(
     let (key, last_n, joined_seq) = (cached.key, cached.last_n, batch.log.head);
     join(batch.conn, key, profile, column(role), at, joined_seq, last_n)?;
     count_members(batch.conn, key)?;
-    announce(batch, slot, profile_id, role, at)
+    announce(batch, slot, by, (profile, profile_id), role, at)
 }
 
-/// The event of a profile that joined, or has another role.
+/// The event of a profile that joined, or has another role, and its system message: who made the change, and which it is.
 fn announce(
     batch: &mut Batch<'_>,
     slot: Slot,
-    profile: ProfileId,
+    (by, kind): (i64, SystemKind),
+    (profile_key, profile): (i64, ProfileId),
     role: Role,
     at: UnixMs,
-) -> Result<Event, Stop> {
+) -> Result<Vec<Event>, Stop> {
     let cached = batch.cache.get(slot);
     let (key, conversation) = (cached.key, cached.id);
     let seq = event_log::append_change(batch, key, Change::MemberAdded(profile, role), at)?;
     batch.cache.change(slot).last_seq = seq;
-    let members = forget(batch, conversation)?;
+    let slot = forget(batch, conversation)?;
     let fact = Fact::MemberAdded(Box::new(Membership { conversation, profile, role }));
-    Ok(Event { seq, audience: members.everyone(), fact })
+    let event = Event { seq, audience: batch.cache.get(slot).everyone(), fact };
+    let profiles = if kind == SystemKind::Joined { &[][..] } else { &[profile_key][..] };
+    let told = Told { at, by, kind, profiles, title: None };
+    Ok(vec![event, system_messages::tell(batch, slot, &told)?])
 }
 
 pub fn remove_member(batch: &mut Batch<'_>, remove: RemoveMember) -> Result<Written, Stop> {
@@ -312,8 +333,8 @@ pub fn remove_member(batch: &mut Batch<'_>, remove: RemoveMember) -> Result<Writ
     let change = Change::MemberRemoved(remove.profile, profile, role(had));
     let seq = event_log::append_change(batch, acting.key, change, remove.at)?;
     batch.cache.change(acting.slot).last_seq = seq;
-    let stayed = forget(batch, remove.conversation)?;
-    let mut audience = stayed.audience.to_vec();
+    let slot = forget(batch, remove.conversation)?;
+    let mut audience = batch.cache.get(slot).audience.to_vec();
     audience.push(remove.profile);
     let removed = Membership { conversation: remove.conversation, profile: remove.profile, role: role(had) };
     events.push(Event {
@@ -321,35 +342,36 @@ pub fn remove_member(batch: &mut Batch<'_>, remove: RemoveMember) -> Result<Writ
         audience: Audience { profiles: audience.into(), direct: false },
         fact: Fact::MemberRemoved(Box::new(removed)),
     });
+    let (kind, profiles) =
+        if leaves { (SystemKind::Left, &[][..]) } else { (SystemKind::Removed, &[profile][..]) };
+    let told = Told { at: remove.at, by: acting.actor_key, kind, profiles, title: None };
+    events.push(system_messages::tell(batch, slot, &told)?);
     if had == ADMIN && admins(batch.conn, acting.key)? == 0 {
-        events.extend(promote_eldest(batch, remove.conversation, acting.key, remove.at)?);
+        events.extend(promote_eldest(batch, slot, remove.at)?);
     }
     Ok(Written { result: Ok(Answer::RemoveMember(())), events: events.into() })
 }
 
 /// Makes the eldest member an admin: a group with members always has one.
-fn promote_eldest(
-    batch: &mut Batch<'_>,
-    conversation: ConversationId,
-    key: i64,
-    at: UnixMs,
-) -> Result<Option<Event>, Stop> {
+fn promote_eldest(batch: &mut Batch<'_>, slot: Slot, at: UnixMs) -> Result<Vec<Event>, Stop> {
+    let (key, conversation) = (batch.cache.get(slot).key, batch.cache.get(slot).id);
     let eldest = batch
         .conn
         .prepare_cached(
-            "SELECT m.key, p.id FROM memberships m JOIN profiles p ON p.key = m.profile \
+            "SELECT m.key, p.id, p.key FROM memberships m JOIN profiles p ON p.key = m.profile \
              WHERE m.conversation = ?1 AND p.member IS NOT NULL ORDER BY m.key LIMIT 1",
         )?
-        .query_row([key], |row| Ok((row.get::<_, i64>(0)?, id(row, 1)?)))
+        .query_row([key], |row| Ok((row.get::<_, i64>(0)?, id(row, 1)?, row.get::<_, i64>(2)?)))
         .optional()?;
-    let Some((membership, profile)) = eldest else { return Ok(None) };
+    let Some((membership, profile, by)) = eldest else { return Ok(Vec::new()) };
     batch.conn.prepare_cached("UPDATE memberships SET role = 1 WHERE key = ?1")?.execute([membership])?;
     let seq = event_log::append_change(batch, key, Change::MemberAdded(profile, Role::Admin), at)?;
-    let slot = conversations::load(batch, conversation)?.ok_or(Refusal::Internal)?;
     batch.cache.change(slot).last_seq = seq;
     let audience = batch.cache.get(slot).everyone();
     let fact = Fact::MemberAdded(Box::new(Membership { conversation, profile, role: Role::Admin }));
-    Ok(Some(Event { seq, audience, fact }))
+    // The one who left made no decision: the message is by the new admin.
+    let told = Told { at, by, kind: SystemKind::Promoted, profiles: &[by], title: None };
+    Ok(vec![Event { seq, audience, fact }, system_messages::tell(batch, slot, &told)?])
 }
 
 fn admins(conn: &Connection, conversation: i64) -> rusqlite::Result<u64> {
@@ -367,14 +389,10 @@ fn count_members(conn: &Connection, conversation: i64) -> rusqlite::Result<()> {
 }
 
 /// Drops the cache, because the members of a conversation changed, and loads this conversation again.
-fn forget<'a>(
-    batch: &'a mut Batch<'_>,
-    conversation: ConversationId,
-) -> Result<&'a cache::Conversation, Stop> {
+fn forget(batch: &mut Batch<'_>, conversation: ConversationId) -> Result<Slot, Stop> {
     batch.cache.write(batch.conn)?;
     batch.cache.clear();
-    let slot = conversations::load(batch, conversation)?.ok_or(Refusal::Internal)?;
-    Ok(batch.cache.get(slot))
+    Ok(conversations::load(batch, conversation)?.ok_or(Refusal::Internal)?)
 }
 
 fn member(conn: &Connection, conversation: i64, profile: i64) -> Result<GroupMember, Stop> {

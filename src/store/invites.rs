@@ -18,6 +18,7 @@ use crate::model::invite::{
     RevokeInvite, UseInvite,
 };
 use crate::model::operation::{Answer, Refusal};
+use crate::model::system_message::SystemKind;
 
 /// Invites of one member that can still be used; those of the operator count together. Above: `QuotaExceeded`.
 const OPEN_INVITES_MAX: i64 = 100;
@@ -173,7 +174,7 @@ pub fn revoke(batch: &mut Batch<'_>, revoke: &RevokeInvite) -> Result<Written, S
 
 pub fn redeem(batch: &mut Batch<'_>, used: UseInvite) -> Result<Written, Stop> {
     let profile = profiles::key(batch.conn, used.profile)?.ok_or(Refusal::Unauthorized)?;
-    let (conversation, event) = take(batch, used.invite, (profile, used.profile), used.at, false)?;
+    let (conversation, events) = take(batch, used.invite, (profile, used.profile), used.at, false)?;
     let answer = match conversation {
         None => None,
         Some(conversation) => {
@@ -182,7 +183,6 @@ pub fn redeem(batch: &mut Batch<'_>, used: UseInvite) -> Result<Written, Stop> {
             Some(conversations::get(batch.conn, GetConversation { viewer: used.profile, conversation })?)
         }
     };
-    let events: Vec<Event> = event.into_iter().collect();
     Ok(Written { result: Ok(Answer::UseInvite(Box::new(answer))), events: events.into() })
 }
 
@@ -199,10 +199,10 @@ pub fn take(
     (profile, profile_id): (i64, ProfileId),
     at: UnixMs,
     signs_up: bool,
-) -> Result<(Option<ConversationId>, Option<Event>), Stop> {
+) -> Result<(Option<ConversationId>, Vec<Event>), Stop> {
     let conn = batch.conn;
     let open = open(conn, invite.hash, at)?;
-    let mut event = None;
+    let mut events = Vec::new();
     if let Some((key, conversation)) = open.conversation {
         let slot = conversations::load(batch, conversation)?.ok_or(Refusal::Internal)?;
         if batch.cache.get(slot).member(profile_id).is_some() {
@@ -219,12 +219,13 @@ pub fn take(
         if removed || blocked {
             return Err(Refusal::Invalid("invite").into());
         }
-        event = Some(groups::add(batch, slot, (profile, profile_id), Role::Member, at, invite.members_max)?);
+        let by = (profile, SystemKind::Joined);
+        events = groups::add(batch, slot, by, (profile, profile_id), Role::Member, at, invite.members_max)?;
     } else if !signs_up {
-        return Ok((None, None));
+        return Ok((None, events));
     }
     conn.prepare_cached("UPDATE invites SET uses = uses + 1 WHERE key = ?1")?.execute([open.key])?;
-    Ok((open.conversation.map(|(_, id)| id), event))
+    Ok((open.conversation.map(|(_, id)| id), events))
 }
 
 /// Ends the invites that a member made to the server.

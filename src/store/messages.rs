@@ -3,14 +3,13 @@
 //! A message is found by its `seq`, which is its rowid and the low half of its id. Leaves the row of a new message to `posting`.
 //! Invariant: a row that is damaged on the disk hides no other row.
 
-use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::fault::Stop;
 use super::page::{Budget, message_bytes};
 use super::profiles::{self, Names};
 use super::value::{id, int, joined, number, number_or_null, or_damaged};
-use super::{changes, conversations, mentions, metadata, uploads};
+use super::{changes, conversations, mentions, metadata, system_messages, uploads};
 use crate::base::time::UnixMs;
 use crate::model::id::{ConversationId, MessageId};
 use crate::model::message::{
@@ -50,10 +49,17 @@ fn from_row(
         None => None,
     };
     let deleted_at = or_damaged(number_or_null(row, 9), damage)?.map(UnixMs);
-    let has_files = row.get_ref(11)? != ValueRef::Null;
+    // A system message has no file but a row of its own.
+    let shows: Option<i64> = or_damaged(row.get(11), damage)?;
+    let system = match shows {
+        Some(system_messages::IS_SYSTEM) => system_messages::of(conn, names, seq)?,
+        _ => None,
+    };
+    let has_files = shows.is_some() && system.is_none();
     let body: Option<String> = or_damaged(row.get(10), damage)?;
-    // Every message was posted with a text or with files.
-    *damage |= body.is_none() && deleted_at.is_none() && !has_files;
+    // Every message was posted with a text or with files, or tells of a change.
+    *damage |= body.is_none() && deleted_at.is_none() && shows.is_none();
+    *damage |= shows == Some(system_messages::IS_SYSTEM) && system.is_none();
     let mentions = mentions::of(conn, names, seq, body.as_deref())?;
     Ok(Message {
         id,
@@ -72,6 +78,7 @@ fn from_row(
         // A message without a change has no reactions: no lookup for nearly all messages.
         reactions: if rev.is_some() { changes::reactions(conn, names, seq)? } else { Vec::new() },
         mentions,
+        system,
         created_at: id.unix_ms(),
         edited_at: or_damaged(number_or_null(row, 8), damage)?.map(UnixMs),
         deleted_at,
@@ -205,6 +212,20 @@ pub fn open_legacy_socket(conn: &Connection, open: OpenLegacySocket) -> Result<L
     )?;
     messages.reverse();
     Ok(LegacyHistory { conversation: Some(id), last_n: conversation.last_n, as_of, messages })
+}
+
+/// The newest message after `read_n` that is no system message, among the newest [`TEXT_SEARCH_MAX`].
+pub fn newest_counted(
+    conn: &Connection,
+    (key, conversation): (i64, ConversationId),
+    (read_n, last_n): (u64, u64),
+) -> rusqlite::Result<Option<Message>> {
+    let after = read_n.max(last_n.saturating_sub(u64::from(TEXT_SEARCH_MAX)));
+    conn.prepare_cached(select!(
+        "WHERE m.conversation = ?1 AND m.n > ?2 AND m.has_files IS NOT 2 ORDER BY m.n DESC LIMIT 1"
+    ))?
+    .query_row((key, int(after)), |row| from_row(conn, &mut Names::default(), conversation, row))
+    .optional()
 }
 
 /// The newest text of a conversation and its time. If no message has one, the last message's time with an empty text.

@@ -41,6 +41,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { name: "mentions", sql: include_str!("migrations/015_mentions.sql") },
     Migration { name: "admins", sql: include_str!("migrations/016_admins.sql") },
     Migration { name: "invites", sql: include_str!("migrations/017_invites.sql") },
+    Migration { name: "system messages", sql: include_str!("migrations/018_system_messages.sql") },
 ];
 
 /// From this version on there is a tag of the password secret.

@@ -53,6 +53,7 @@ mod schema_check;
 mod search;
 mod search_changes;
 mod sessions;
+mod system_messages;
 mod upkeep;
 mod uploads;
 mod value;

@@ -65,6 +65,9 @@ pub fn message_bytes(message: &Message) -> usize {
     MESSAGE_BYTES
         + message.body.as_deref().map_or(0, text_bytes)
         + ID_BYTES * message.mentions.len()
+        + message.system.as_deref().map_or(0, |system| {
+            ID_BYTES * (1 + system.profiles.len()) + system.title.as_deref().map_or(0, text_bytes)
+        })
         + attachments.sum::<usize>()
         + reactions.sum::<usize>()
 }

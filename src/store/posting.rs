@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::batch::{Batch, Written};
+use super::batch::{Batch, Log, Written};
 use super::cache::{Cache, PairStatus, Slot};
 use super::conversations::{self, NewDirect};
 use super::fault::Stop;
@@ -198,10 +198,7 @@ fn insert(
 ) -> rusqlite::Result<Option<Written>> {
     let conversation = batch.cache.get(slot);
     let seq = batch.log.head + 1;
-    // Ids increase with `seq`, also within a millisecond and while the clock shows an earlier time than the newest message:
-    // if the high half would be smaller than the last one, the last one is used, and the `seq` in the low half decides.
-    let drawn = MessageId::of(post.draft.created_at.min(UnixMs(ID_MS_MAX)), post.random, seq);
-    let id = Id::from_halves(drawn.high().max(batch.log.newest_id_high), seq);
+    let id = next_id(batch.log, post.draft.created_at, post.random);
     let created_at = id.unix_ms();
     let n = conversation.last_n + 1;
     let draft = &post.draft;
@@ -256,6 +253,14 @@ fn insert(
         })),
         events: event.into(),
     }))
+}
+
+/// The id of the message at the next `seq`. Ids increase with `seq`, also within a millisecond and while the clock shows an
+/// earlier time than the newest message: if the high half would be smaller than the last one, the last one is used, and the `seq`
+/// in the low half decides.
+pub fn next_id(log: &Log, at: UnixMs, random: u16) -> MessageId {
+    let drawn = MessageId::of(at.min(UnixMs(ID_MS_MAX)), random, log.head + 1);
+    Id::from_halves(drawn.high().max(log.newest_id_high), log.head + 1)
 }
 
 /// The message that this sender posted under this `client_id` before, as it is now.

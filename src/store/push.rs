@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use super::batch::{Batch, Written};
 use super::fault::Stop;
 use super::value::{id, int, number, number_or_null, text, text_or_null};
-use super::{accounts, conversations, mentions, metadata, profiles};
+use super::{accounts, conversations, mentions, messages, metadata, profiles};
 use crate::base::secret::Secret;
 use crate::base::time::UnixMs;
 use crate::limits::PUSH_SUBSCRIPTIONS_MAX;
@@ -162,8 +162,9 @@ pub fn read_posted(conn: &Connection, read: ReadPosted) -> Result<PostedPage, St
     if !is_subscribed {
         return Ok(page);
     }
-    let mut posted =
-        conn.prepare_cached("SELECT seq, conversation FROM messages WHERE seq > ?1 ORDER BY seq LIMIT ?2")?;
+    let mut posted = conn.prepare_cached(
+        "SELECT seq, conversation FROM messages WHERE seq > ?1 AND has_files IS NOT 2 ORDER BY seq LIMIT ?2",
+    )?;
     let mut rows = posted.query((int(after), POSTED_MESSAGES_MAX))?;
     let (mut seen, mut count, mut last) = (BTreeSet::new(), 0, after);
     while let Some(row) = rows.next()? {
@@ -222,7 +223,7 @@ pub fn find(conn: &Connection, find: FindPush) -> Result<Option<Push>, Stop> {
     let newest = if conversation.muted {
         newest_mention(conn, find.profile, &conversation)?
     } else {
-        conversation.last_message.clone()
+        newest_counted(conn, &conversation)?
     };
     let Some(newest) = newest else { return Ok(None) };
     let sender = match newest.sender {
@@ -251,6 +252,18 @@ pub fn find(conn: &Connection, find: FindPush) -> Result<Option<Push>, Stop> {
         .collect::<rusqlite::Result<Vec<_>>>()?;
     let push = Push { profile: find.profile, conversation, newest, sender, devices };
     Ok((!push.devices.is_empty()).then_some(push))
+}
+
+/// A system message is not pushed: the notification is about the newest message before it.
+fn newest_counted(conn: &Connection, conversation: &Conversation) -> rusqlite::Result<Option<Message>> {
+    let Conversation { id, read_n, last_n, last_message, .. } = conversation;
+    if last_message.as_ref().is_none_or(|last| last.system.is_none()) {
+        return Ok(last_message.clone());
+    }
+    let key = conn
+        .prepare_cached("SELECT key FROM conversations WHERE id = ?1")?
+        .query_row([id.to_bytes()], |row| row.get(0))?;
+    messages::newest_counted(conn, (key, *id), (*read_n, *last_n))
 }
 
 /// Of a conversation that is muted, only a mention is pushed.

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use natter::base::id::Id;
 use natter::base::time::UnixMs;
 use natter::model::conversation::{CreateConversation, PutMember, RemoveMember, UpdateConversation};
 use natter::model::event::{Event, Fact, Role};
@@ -14,7 +15,7 @@ use natter::model::profile::{Profile, UpdateProfile};
 use natter::model::session::{NewSession, RefreshSession};
 use natter::store::Fault;
 
-use super::history::{Conversation, Message, Version};
+use super::history::{Conversation, Message, System, Version};
 use super::reference::{Logged, Model, Name, Session, What, pair};
 use super::sabotage;
 
@@ -131,7 +132,7 @@ impl Model {
                     }
                     self.open_session(sign_up.account.profile, &sign_up.session);
                     match invite {
-                        Some(Ok(Some(id))) => self.joined(lane, id, sign_up.account.profile, outcome),
+                        Some(Ok(Some(id))) => self.joined(lane, id, sign_up.account.profile, outcome, sign_up.account.at),
                         None => check(outcome, Ok(()), 0, "a sign-up"),
                         other => panic!("a sign-up with {other:?}"),
                     }
@@ -419,7 +420,7 @@ impl Model {
     fn edit(&mut self, lane: Lane, edit: &EditMessage, outcome: &Outcome) {
         let seq = edit.message.seq();
         let expect = self.target(edit.actor, edit.message).and_then(|message| {
-            if message.sender != edit.actor || message.is_deleted() {
+            if message.sender != edit.actor || message.is_deleted() || message.is_system() {
                 return Err(Refusal::NotAllowed);
             }
             self.open_to(edit.actor, message.conversation)
@@ -440,7 +441,7 @@ impl Model {
         let expect = self.target(delete.actor, delete.message).and_then(|message| {
             let conversation = &self.conversations[&message.conversation];
             let may = message.sender == delete.actor || conversation.admins.contains(&delete.actor);
-            if may { Ok(message.is_deleted()) } else { Err(Refusal::NotAllowed) }
+            if may && !message.is_system() { Ok(message.is_deleted()) } else { Err(Refusal::NotAllowed) }
         });
         let fresh = expect == Ok(false);
         check(outcome, expect.map(|_| ()), usize::from(fresh), "message.delete");
@@ -453,7 +454,7 @@ impl Model {
     pub(super) fn tombstone(&mut self, lane: Lane, event: &Event, seq: u64) {
         let mut detached = Vec::new();
         self.changed(lane, event, seq, What::Deleted { message: seq }, |version| {
-            version.body = None;
+            (version.body, version.system) = (None, None);
             version.reply_to = None;
             version.mentions.clear();
             version.reactions.clear();
@@ -470,7 +471,7 @@ impl Model {
             if react.emoji == "\u{2764}" { "\u{2764}\u{fe0f}".to_owned() } else { react.emoji.clone() };
         // Whether the reaction changes anything.
         let expect = self.target(react.actor, react.message).and_then(|message| {
-            if message.is_deleted() {
+            if message.is_deleted() || message.is_system() {
                 return Err(Refusal::NotAllowed);
             }
             self.open_to(react.actor, message.conversation)?;
@@ -552,7 +553,7 @@ impl Model {
                 || *profile != create.creator && self.is_blocked(create.creator, *profile)
         };
         let expect = if members.iter().any(unknown) { Err(Refusal::NotFound) } else { Ok(()) };
-        check(outcome, expect, usize::from(expect.is_ok()), "conversation.create");
+        check(outcome, expect, 2 * usize::from(expect.is_ok()), "conversation.create");
         if expect.is_err() {
             return;
         }
@@ -565,6 +566,7 @@ impl Model {
         self.conversations.insert(create.id, made);
         self.created.extend(key.map(|key| (key, create.id)));
         self.record(lane, event, What::Created { conversation: create.id }, audience);
+        self.told(&outcome.events[1], create.id, create.creator, "created", &members[1..], create.at);
     }
 
     /// A group of which the actor is a member. `NotAllowed` for a direct conversation.
@@ -589,13 +591,21 @@ impl Model {
         let expect = self.in_group(update.actor, update.conversation).and_then(|group| {
             if group.admins.contains(&update.actor) { Ok(()) } else { Err(Refusal::NotAllowed) }
         });
-        check(outcome, expect, usize::from(expect.is_ok()), "conversation.update");
+        let known = self.conversations.get(&update.conversation).and_then(|group| group.title(u64::MAX));
+        let is_renamed = known != Some(&title);
+        let events = if expect.is_ok() { 1 + usize::from(is_renamed) } else { 0 };
+        check(outcome, expect, events, "conversation.update");
         if expect.is_ok() {
             let event = &outcome.events[0];
             let group = self.conversation(update.conversation);
-            group.titles.push((event.seq, title));
+            group.titles.push((event.seq, title.clone()));
             let audience = group.members();
             self.record(lane, event, What::Updated { conversation: update.conversation }, audience);
+            if is_renamed {
+                let system = System { kind: "renamed", profiles: Vec::new(), title: Some(title) };
+                let (id, by) = (update.conversation, update.actor);
+                self.told_as(&outcome.events[1], id, by, system, update.at);
+            }
         }
     }
 
@@ -620,13 +630,15 @@ impl Model {
             Ok(is_admin != admin)
         });
         let fresh = expect == Ok(true);
-        check(outcome, expect.map(|_| ()), usize::from(fresh), "member.add");
+        check(outcome, expect.map(|_| ()), 2 * usize::from(fresh), "member.add");
         if !fresh {
             return;
         }
         let event = &outcome.events[0];
         let group = self.conversation(put.conversation);
+        let mut kind = if admin { "promoted" } else { "demoted" };
         if !group.has(put.profile) {
+            kind = "added";
             group.join(put.profile, event.seq);
             // Earlier messages count as read.
             let last_n = group.messages.len() as u64;
@@ -641,6 +653,7 @@ impl Model {
         let audience = self.conversation(put.conversation).members();
         let what = What::Added { conversation: put.conversation, profile: put.profile, admin };
         self.record(lane, event, what, audience);
+        self.told(&outcome.events[1], put.conversation, put.actor, kind, &[put.profile], put.at);
     }
 
     fn remove_member(&mut self, lane: Lane, remove: &RemoveMember, outcome: &Outcome) {
@@ -651,41 +664,91 @@ impl Model {
             }
             if group.has(remove.profile) { Ok(()) } else { Err(Refusal::NotFound) }
         });
-        let promotion = outcome.events.get(1);
-        let count = if expect.is_ok() { 1 + usize::from(promotion.is_some()) } else { 0 };
+        let count = match outcome.events.len() {
+            _ if expect.is_err() => 0,
+            // When the last admin leaves, the eldest member is promoted.
+            4 => 4,
+            _ => 2,
+        };
         check(outcome, expect, count, "member.remove");
         if expect.is_ok() {
-            self.left(lane, remove.profile, id, &outcome.events[0], promotion);
+            let events: Vec<&Event> = outcome.events.iter().collect();
+            self.left(lane, (remove.actor, remove.profile), id, &events, remove.at);
             self.invites.left(id, remove.profile, remove.actor != remove.profile);
         }
     }
 
-    /// A profile left a group. When the last admin leaves, the eldest member is promoted.
+    /// A profile left a group, or another one removed it: the event and its message, and those of the next admin if there is one.
     pub(super) fn left(
         &mut self,
         lane: Lane,
-        profile: ProfileId,
+        (by, profile): (ProfileId, ProfileId),
         id: ConversationId,
-        removal: &Event,
-        promotion: Option<&Event>,
+        events: &[&Event],
+        at: UnixMs,
     ) {
         let group = self.conversation(id);
         let (audience, was_admin) = (group.members(), group.admins.contains(&profile));
-        group.leave(profile, removal.seq);
+        group.leave(profile, events[0].seq);
         let is_orphaned = group.admins.is_empty() && !group.joined.is_empty();
-        assert_eq!(promotion.is_some(), is_orphaned, "the next admin of {id}");
+        assert_eq!(events.len(), if is_orphaned { 4 } else { 2 }, "the next admin of {id}");
         self.mute(profile, id, false);
         self.invites.left(id, profile, false);
         let what = What::Removed { conversation: id, profile, admin: was_admin };
-        self.record(lane, removal, what, audience);
-        if let Some(promotion) = promotion {
+        self.record(lane, events[0], what, audience);
+        if by == profile {
+            self.told(events[1], id, by, "left", &[], at);
+        } else {
+            self.told(events[1], id, by, "removed", &[profile], at);
+        }
+        if let [_, _, promotion, told] = events {
             let group = self.conversation(id);
             let eldest = group.joined[0];
             group.admins.insert(eldest);
             let audience = group.members();
             let what = What::Added { conversation: id, profile: eldest, admin: true };
             self.record(lane, promotion, what, audience);
+            self.told(told, id, eldest, "promoted", &[eldest], at);
         }
+    }
+
+    /// Each change of a group has exactly one message, right after the event of the change, for the members of then.
+    pub(super) fn told(
+        &mut self,
+        event: &Event,
+        id: ConversationId,
+        by: ProfileId,
+        kind: &'static str,
+        profiles: &[ProfileId],
+        at: UnixMs,
+    ) {
+        self.told_as(event, id, by, System { kind, profiles: profiles.to_vec(), title: None }, at);
+    }
+
+    fn told_as(&mut self, event: &Event, id: ConversationId, by: ProfileId, system: System, at: UnixMs) {
+        let Fact::MessagePosted(message) = &event.fact else { panic!("no system message: {event:?}") };
+        assert!(message.id > self.newest_id, "an id decreases while seq increases");
+        let created_at = at.max(self.newest_id.unix_ms());
+        self.newest_id = message.id;
+        let group = self.conversation(id);
+        let n = group.messages.len() as u64 + 1;
+        assert_eq!((message.seq, message.n), (event.seq, n), "the place of a system message");
+        let version = Version { rev: event.seq, system: Some(system), ..Version::default() };
+        group.messages.push(Message {
+            id: message.id,
+            client_id: Id::from_u128(message.id.to_u128()),
+            conversation: id,
+            n,
+            seq: event.seq,
+            sender: by,
+            created_at,
+            // The connection that made the change gets it too.
+            lane: Lane(u64::MAX),
+            versions: vec![version],
+        });
+        let audience = group.members();
+        self.messages.insert(event.seq, (id, n));
+        self.record(Lane(u64::MAX), event, What::Posted { conversation: id, n }, audience);
     }
 
     // ---- sessions -----------------------------------------------------------------------------------

@@ -98,9 +98,13 @@ impl Model {
                 }
                 Fact::MemberRemoved(removed) => {
                     assert!(groups.remove(&removed.conversation), "a group is left twice");
-                    let is_promoted = |next: &&Event| matches!(&next.fact, Fact::MemberAdded(_));
-                    let promotion = events.next_if(|next| is_promoted(next));
-                    self.left(lane, profile, removed.conversation, event, promotion);
+                    let mut left = vec![event];
+                    left.extend(events.next());
+                    if let Some(promotion) = events.next_if(|next| matches!(&next.fact, Fact::MemberAdded(_))) {
+                        left.push(promotion);
+                        left.extend(events.next());
+                    }
+                    self.left(lane, (profile, profile), removed.conversation, &left, delete.at);
                 }
                 Fact::ConversationUpdated(brief) => {
                     let peer = directs.remove(&brief.id).expect("a direct conversation, once");
@@ -138,8 +142,11 @@ impl Model {
     /// A message that was deleted with its account and still has its text.
     pub fn to_erase(&self) -> Option<u64> {
         let mut all = self.conversations.values().flat_map(|conversation| &conversation.messages);
-        let is_left =
-            |message: &&Message| self.deletions.erasing.contains(&message.sender) && !message.is_deleted();
+        // Of a system message only the title is erased.
+        let is_left = |message: &&Message| {
+            let has_content = message.now().system.as_ref().is_none_or(|system| system.title.is_some());
+            self.deletions.erasing.contains(&message.sender) && !message.is_deleted() && has_content
+        };
         all.find(is_left).map(|message| message.seq)
     }
 

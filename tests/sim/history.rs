@@ -21,6 +21,16 @@ pub struct Version {
     pub reactions: Vec<(String, Vec<ProfileId>)>,
     /// `all`, and the ids of profiles.
     pub mentions: BTreeSet<String>,
+    /// Of a system message.
+    pub system: Option<System>,
+}
+
+/// What a system message tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct System {
+    pub kind: &'static str,
+    pub profiles: Vec<ProfileId>,
+    pub title: Option<String>,
 }
 
 impl Version {
@@ -55,7 +65,11 @@ impl Message {
     }
 
     pub fn is_deleted(&self) -> bool {
-        self.now().body.is_none()
+        self.now().body.is_none() && !self.is_system()
+    }
+
+    pub fn is_system(&self) -> bool {
+        self.now().system.is_some()
     }
 
     /// Adds the next version, for the caller to change.
@@ -134,7 +148,7 @@ impl Conversation {
         marks.iter().rev().find(|(since, _)| *since <= seq).map_or(0, |(_, n)| *n)
     }
 
-    /// Messages after the mark that are neither the profile's own nor deleted.
+    /// Messages after the mark that are neither the profile's own, nor deleted, nor system messages.
     pub fn unread(&self, profile: ProfileId, seq: u64) -> u64 {
         self.unread_after(profile, self.read_n(profile, seq), seq)
     }

@@ -117,18 +117,18 @@ impl Model {
     pub(super) fn use_invite(&mut self, lane: Lane, used: &UseInvite, outcome: &Outcome) {
         let expect = self.lets_in(used);
         let joins = matches!(expect, Ok(Some(_)));
-        check(outcome, expect.map(|_| ()), usize::from(joins), "invite.use");
+        check(outcome, expect.map(|_| ()), 2 * usize::from(joins), "invite.use");
         if let Ok(Answer::UseInvite(conversation)) = &outcome.result {
             let conversation = conversation.as_ref().as_ref().expect("the group");
             assert!(joins || self.conversations[&conversation.id].has(used.profile), "the wrong group");
         }
         if let Ok(Some(id)) = expect {
-            self.joined(lane, id, used.profile, outcome);
+            self.joined(lane, id, used.profile, outcome, used.at);
         }
     }
 
-    pub(super) fn joined(&mut self, lane: Lane, id: InviteId, profile: ProfileId, outcome: &Outcome) {
-        let [event] = &*outcome.events else { panic!("one event of one who joins: {:?}", outcome.events) };
+    pub(super) fn joined(&mut self, lane: Lane, id: InviteId, profile: ProfileId, outcome: &Outcome, at: UnixMs) {
+        let [event, told] = &*outcome.events else { panic!("the events of one who joins: {:?}", outcome.events) };
         let invite = self.invites.open.get_mut(&id).expect("an open invite");
         (invite.uses, self.invites.taken) = (invite.uses + 1, self.invites.taken + 1);
         assert!(invite.uses <= invite.uses_max, "a code was used too often");
@@ -142,5 +142,6 @@ impl Model {
         let audience = group.members();
         let what = What::Added { conversation, profile, admin: false };
         self.record(lane, event, what, audience);
+        self.told(told, conversation, profile, "joined", &[], at);
     }
 }

@@ -204,7 +204,7 @@ impl Model {
             return None;
         }
         if !self.pushes.muted.contains(&(profile, conversation)) {
-            return known.messages.last();
+            return known.messages.iter().rev().find(|message| !message.is_system());
         }
         let read_n = known.read_n(profile, self.head);
         let unread = known.messages.iter().rev().take_while(|message| message.n > read_n);
@@ -232,6 +232,7 @@ impl Model {
             for profile in &conversation.joined {
                 let read_n = conversation.read_n(*profile, self.head);
                 let wants = read_n < conversation.messages.len() as u64
+                    && !conversation.messages[*n as usize - 1].is_system()
                     && (!self.pushes.muted.contains(&(*profile, *id))
                         || *n > read_n
                             && conversation.messages[*n as usize - 1].now().does_mention(*profile))
@@ -300,7 +301,11 @@ impl Model {
                     let is_new = message.seq > since && message.seq <= through && message.n > read_n;
                     // An edit pushes nothing, so that it had to mention the profile at any time that the pusher read it.
                     let is_heard = !is_muted || message.versions.iter().all(|all| all.does_mention(profile));
-                    is_new && is_heard && message.sender != profile && !message.is_deleted()
+                    is_new
+                        && is_heard
+                        && message.sender != profile
+                        && !message.is_deleted()
+                        && !message.is_system()
                 });
                 let settled = pushes.settled.get(&(*id, conversation)).copied().unwrap_or_default();
                 if let Some(message) = owed.filter(|message| message.n > settled) {

@@ -14,7 +14,7 @@ use natter::model::operation::Lane;
 
 use super::codec::{at, id_at, number_at, text_at};
 use super::deletion_checker::Deletions;
-use super::history::{Conversation, Message, Version};
+use super::history::{Conversation, Message, System, Version};
 use super::invite_checker::Invites;
 use super::mail_checker::Mails;
 use super::push_checker::Pushes;
@@ -429,7 +429,9 @@ impl Model {
         );
         let is_set = |name: &str| at(shown, name).is_some_and(|value| *value != Value::Null);
         assert_eq!(is_set("edited_at"), version.edited, "edited_at of seq {seq} at rev {rev}");
-        assert_eq!(is_set("deleted_at"), version.body.is_none(), "deleted_at of seq {seq} at rev {rev}");
+        let is_deleted = version.body.is_none() && version.system.is_none();
+        assert_eq!(is_set("deleted_at"), is_deleted, "deleted_at of seq {seq} at rev {rev}");
+        self.check_system(shown, version.system.as_ref(), seq);
         let reactions = at(shown, "reactions").and_then(Value::as_list).expect("reactions");
         let shown: Vec<(String, u64, Vec<ProfileId>)> = reactions
             .iter()
@@ -448,6 +450,22 @@ impl Model {
         let known: Vec<(String, u64, Vec<ProfileId>)> = version.reactions.iter().map(known).collect();
         assert_eq!(shown, known, "reactions of seq {seq} at rev {rev}");
         (seq, rev)
+    }
+
+    /// A system message is shown with what it tells, and no other message has any of it. A deleted account is counted and not named.
+    fn check_system(&self, shown: &Value<'_>, system: Option<&System>, seq: u64) {
+        let profiles = at(shown, "profiles").and_then(Value::as_list).unwrap_or_default();
+        let profiles: Vec<ProfileId> = profiles.iter().filter_map(|id| Id::parse(id.as_str()?)).collect();
+        let count = number_at(shown, "profiles_count");
+        let shown = (text_at(shown, "kind"), count, text_at(shown, "title"));
+        let Some(System { kind, profiles: about, title }) = system.cloned() else {
+            return assert_eq!((shown, &*profiles), ((None, None, None), &[][..]), "seq {seq} is no system message");
+        };
+        let expect = (Some(kind.to_owned()), Some(about.len() as u64), title);
+        assert_eq!(shown, expect, "the system message of seq {seq}");
+        let named: Vec<ProfileId> =
+            about.into_iter().filter(|id| profiles.contains(id) || !self.is_gone(*id)).collect();
+        assert_eq!(profiles, named, "whom seq {seq} is about");
     }
 
     /// Checks that a profile shown to a client had this name at `since` or later.

@@ -18,6 +18,7 @@ mod tour;
 
 mod codes;
 mod site;
+mod system_messages;
 
 mod mails;
 

@@ -29,6 +29,7 @@ const RELEASED: &[&str] = &[
     include_str!("../../src/store/migrations/015_mentions.sql"),
     include_str!("../../src/store/migrations/016_admins.sql"),
     include_str!("../../src/store/migrations/017_invites.sql"),
+    include_str!("../../src/store/migrations/018_system_messages.sql"),
 ];
 
 /// What each version could hold, written by its own statements.
@@ -105,6 +106,7 @@ const CONTENT: &[&str] = &[
     "UPDATE members SET admin = 1 WHERE key = 1;",
     "INSERT INTO invites (id, hash, maker, conversation, uses, uses_max, created_at, expires_at)
         VALUES (x'00000000000000000000000000000061', zeroblob(32), 1, 2, 0, 1, 1, 2);",
+    "",
 ];
 
 /// A file as natter of this version would have left it.

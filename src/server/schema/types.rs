@@ -13,6 +13,7 @@ use crate::limits::{
 use crate::messaging::changes::EMOJI_BYTES_MAX;
 use crate::messaging::groups::TITLE_CHARS_MAX;
 use crate::model::push::PushLevel;
+use crate::model::system_message::{SYSTEM_PROFILES_MAX, SystemKind};
 use crate::server::request::client::USER_AGENT_MAX;
 use crate::uploads::FILE_NAME_MAX;
 
@@ -370,10 +371,14 @@ fn message() -> Schema {
         must("seq", count_from(1), "Position in the total order of the server."),
         must("rev", count_from(1), "seq of the last change. Of two versions the one with the greater rev is newer."),
         must("sender", or_null(id()), "Their profile; null once the account is deleted."),
-        must("body", or_null(message_text()), "At most `limits.message_max` characters; null in a tombstone, and without a text."),
+        must("body", or_null(message_text()), "At most `limits.message_max` characters; null in a tombstone, in a system message, and without a text."),
         must("attachments", list(named("Attachment")).items_max(ATTACHMENTS_MAX), "Its files, in the order sent."),
         must("reply_to", or_null(id()), "The message it answers."),
         must("reactions", list(named("Reaction")).items_max(REACTIONS_MAX), "One item for each emoji."),
+        may("kind", word(&SystemKind::ALL.map(|(name, _)| name)), "What a system message of a group tells. Absent in all other messages."),
+        may("profiles", list(id()).items_max(SYSTEM_PROFILES_MAX), "Of a system message: the first 50 profiles that it is about, without deleted accounts."),
+        may("profiles_count", count(), "Of a system message: how many profiles it is about."),
+        may("title", title(), "Of a system message with the kind `renamed`."),
         may("mentions", list(mention()).items_max(MENTIONS_MAX), "Whom its text addresses with `@`: profiles of the group, or `all`. Absent if nobody."),
         must("created_at", time(), "When it was stored; never runs backwards."),
         must("edited_at", or_null(time()), "When its text was last changed."),
@@ -398,7 +403,7 @@ fn conversation() -> Schema {
     fields.extend([
         must("peer", or_null(named("Profile")), "The other one of a direct conversation."),
         must("last_message", or_null(named("Message")), "The newest message."),
-        must("unread", count(), "Messages after `read_n` that are neither mine nor deleted."),
+        must("unread", count(), "Messages after `read_n` that are neither mine, nor deleted, nor system messages."),
         must("read_n", count(), "All up to this `n` is read."),
         must("last_n", count(), "The `n` of the newest message."),
         must("muted", flag(), "For oneself only."),

@@ -252,7 +252,7 @@ fn a_group_has_a_picture() {
     for (path, at) in [
         (&*path, "data.image"),
         ("/api/v1/conversations", "data.0.image"),
-        ("/api/v1/events", "data.1.data.image"),
+        ("/api/v1/events", "data.2.data.image"),
     ] {
         let read = world.ask_as(&bob, "GET", path, None);
         assert_eq!(world.ask("GET", &read.at(at), &[], None).status, 200, "{path} {}", read.text());

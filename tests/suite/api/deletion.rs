@@ -162,15 +162,19 @@ fn with_erase_also_in_groups_that_were_left_before() {
     assert_eq!(delete(&mut world, &ann, body).status, 204);
     let received = world.texts(socket);
     assert_eq!(received.iter().filter(|text| text.contains("message.deleted")).count(), 2, "{received:?}");
-    for group in groups {
+    for (group, (kind, about)) in groups.into_iter().zip([("left", "0"), ("removed", "1")]) {
         let list = messages(&mut world, &bob, &group);
         assert_eq!(
-            (list.at("data.0.body"), list.at("data.0.deleted_at")),
+            (list.at("data.1.body"), list.at("data.1.deleted_at")),
             ("from bob".into(), "null".into())
         );
-        assert_eq!((list.at("data.1.body"), list.at("data.1.sender")), ("null".into(), "null".into()));
-        assert_ne!(list.at("data.1.deleted_at"), "null");
-        assert_eq!(list.at("data.2"), "null");
+        assert_eq!((list.at("data.2.body"), list.at("data.2.sender")), ("null".into(), "null".into()));
+        assert_ne!(list.at("data.2.deleted_at"), "null");
+        // What is told of the member stays, without its name.
+        let told = ["kind", "deleted_at", "profiles", "profiles_count"]
+            .map(|name| list.at(&format!("data.3.{name}")));
+        assert_eq!(told, [kind, "null", "[]", about]);
+        assert_eq!(list.at("data.4"), "null");
     }
 }
 
@@ -218,11 +222,14 @@ fn groups_are_left_and_keep_an_admin() {
     assert_eq!(delete(&mut world, &ann, r#"{"password":"correct horse ann's"}"#).status, 204);
     let members = world.ask_as(&bob, "GET", &format!("/api/v1/conversations/{group}/members"), None);
     assert_eq!((members.at("data.2"), members.at("data.0.role")), ("null".into(), "admin".into()));
+    let list = messages(&mut world, &bob, &group);
     let group = world.ask_as(&bob, "GET", &format!("/api/v1/conversations/{group}"), None);
     assert_eq!(
         (group.at("data.members_count"), group.at("data.last_message.sender")),
-        ("2".into(), "null".into())
+        ("2".into(), bob.profile.clone())
     );
+    let told = [1, 2, 3].map(|i| ["kind", "sender"].map(|name| list.at(&format!("data.{i}.{name}"))));
+    assert_eq!(told, [["null", "null"], ["left", "null"], ["promoted", &bob.profile]]);
     assert_eq!(post(&mut world, &carl, &destination, 2, "from carl").status, 201);
 }
 

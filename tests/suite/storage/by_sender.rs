@@ -35,10 +35,12 @@ fn exported(kit: &mut Kit, person: Person) -> Vec<Vec<String>> {
         let lines = String::from_utf8(page.lines).expect("UTF-8");
         let body = |line: &str| {
             let line = json::parse(line.as_bytes()).expect("a line of JSON");
-            let data = line.get("data").and_then(|data| data.get("body"));
-            data.and_then(|body| body.as_str()).expect("a text").to_owned()
+            let data = line.get("data").expect("data");
+            let text = data.get("body").and_then(|body| body.as_str()).map(str::to_owned);
+            assert!(text.is_some() || data.get("kind").is_some(), "a text, or a system message");
+            text
         };
-        pages.push(lines.lines().map(body).collect());
+        pages.push(lines.lines().filter_map(body).collect());
         cursor = next;
     }
     pages
@@ -60,7 +62,8 @@ fn erased(kit: &mut Kit, person: Person) -> Vec<Vec<Event>> {
 
 fn texts(kit: &mut Kit, viewer: Person, conversation: ConversationId) -> Vec<Option<String>> {
     let list = ListMessages { viewer: viewer.profile, conversation, at: PagePoint::Newest, limit: 50 };
-    kit.read(list).expect("a page").messages.into_iter().map(|message| message.body).collect()
+    let messages = kit.read(list).expect("a page").messages;
+    messages.into_iter().filter(|message| message.system.is_none()).map(|message| message.body).collect()
 }
 
 fn group(kit: &mut Kit, maker: Person, others: &[Person]) -> ConversationId {

@@ -75,6 +75,8 @@ export function note(conversation, message, me) {
  */
 function count(conversation, message, me) {
   conversation.last_n = message.n;
+  // A system message is nobody's news.
+  if (message.kind) return;
   if (message.sender === me) {
     conversation.read_n = message.n;
     conversation.unread = 0;
@@ -113,9 +115,15 @@ export function recount(conversation, me) {
   const { window, read_n, last_n } = conversation;
   if (read_n >= last_n) conversation.unread = 0;
   else if (!window.covers(read_n + 1, last_n)) return false;
-  else conversation.unread = window.run().filter((m) => m.n > read_n && m.sender !== me && !m.deleted_at).length;
+  else conversation.unread = window.run().filter((m) => m.n > read_n && isNews(m, me)).length;
   return true;
 }
+
+/**
+ * @param {Message} message
+ * @param {string} me
+ */
+const isNews = ({ sender, deleted_at, kind }, me) => sender !== me && !deleted_at && !kind;
 
 /** @param {Conversation} conversation */
 export const atTail = ({ window, last_n }) => window.loaded && window.hi >= last_n;

@@ -18,7 +18,8 @@
  * @property {Message | null | undefined} quote null: it no longer exists; undefined: not known yet
  * @typedef {{kind: 'day', key: string, at: string}} Day
  * @typedef {{kind: 'new', key: string}} Divider
- * @typedef {Entry | Day | Divider} Item
+ * @typedef {{kind: 'system', key: string, message: Message}} System a change of the group
+ * @typedef {Entry | Day | Divider | System} Item
  */
 
 const GROUP_MS = 5 * 60_000;
@@ -52,6 +53,12 @@ export function timeline({ messages, rows, divider, me, isGroup, peerReadN, quot
     let joined = before !== null && before.by === by && today === day;
     joined &&= Date.parse(at) - Date.parse(before?.at ?? at) < GROUP_MS;
     if (today !== day) items.push({ kind: 'day', key: `day:${today}`, at });
+    if (message?.kind) {
+      items.push({ kind: 'system', key: `n:${message.n}`, message });
+      before = null;
+      day = today;
+      continue;
+    }
     if (!isDivided && message && !mine && message.n > (divider ?? 0)) {
       items.push({ kind: 'new', key: 'new' });
       isDivided = true;

@@ -33,6 +33,7 @@ export function startAlerts(signal) {
   const alerts = new Alerts({ claim, isWatched: () => watched.anywhere(), show, ring, now: Date.now });
   /** @param {Message} message */
   const arrived = async (message) => {
+    if (message.kind) return;
     const conversation = await model.conversation(message.conversation);
     if (!conversation || signal.aborted) return;
     const isRead = conversation.read_n >= message.n;

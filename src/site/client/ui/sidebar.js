@@ -163,7 +163,7 @@ function signRow(conversation, isCurrent) {
     last?.rev,
     peer_read_n,
     last && briefly(last.created_at),
-    type === 'group' && last && nameOf(last.sender),
+    type === 'group' && last && (last.kind ? preview(last) : nameOf(last.sender)),
     model.typists(conversation).join(),
     model.presence.get(peer?.id ?? '')?.online,
     ...outbox.lane(laneOf(conversation)).map((row) => row.state),
@@ -185,7 +185,7 @@ function lineOf(conversation) {
     return { text: t('list.you', { text: preview(pending) }), sign: isBad ? 'alert' : 'clock', isBad };
   }
   if (model.typists(conversation).length) return { text: t('typing.short'), isAccent: true };
-  if (!last || last.deleted_at) return { text: preview(last) };
+  if (!last || last.deleted_at || last.kind) return { text: preview(last) };
   const isGroup = type === 'group';
   if (!model.isMe(last.sender)) return { text: isGroup ? `${nameOf(last.sender)}: ${preview(last)}` : preview(last) };
   const isRead = !isGroup && last.n <= peer_read_n;

@@ -1,7 +1,7 @@
 // @ts-check
 // How people, conversations and messages are named in a line of text.
 
-import { t } from '../i18n.js';
+import { listOf, t } from '../i18n.js';
 import { plain } from '../markup.js';
 import { model } from '../state/model.js';
 import { beginning } from '../util.js';
@@ -9,6 +9,9 @@ import { beginning } from '../util.js';
 const PREVIEW_MAX = 160;
 // Of a text with its marks.
 const PARSED_MAX = 400;
+const NAMES_MAX = 4;
+
+/** @typedef {import('../../types.d.ts').Message} Message */
 
 // A name is part of our sentences: it may not change the direction of the text after it.
 /** @param {string} name */
@@ -33,15 +36,41 @@ export function titleOf(conversation) {
 /**
  * Of a message, a row of the outbox, or a reply.
  * @param {{body: string | null, attachments?: Named[], files?: Named[], deleted_at?: string | null,
- *   damaged?: true} | null | undefined} message
+ *   damaged?: true} | Message | null | undefined} message
  */
 export function preview(message) {
   if (!message) return t('list.no_messages');
+  if ('kind' in message && message.kind) return systemWords(message);
   if (message.deleted_at) return t('msg.deleted');
   if (message.damaged) return t('msg.damaged');
   if (message.body) return beginning(plain(beginning(message.body, PARSED_MAX)), PREVIEW_MAX);
   const file = (message.attachments ?? message.files)?.[0];
   return file?.type.startsWith('image/') ? t('preview.photo') : (file?.name ?? '');
+}
+
+/**
+ * What a system message tells.
+ * @param {Message} message
+ */
+function systemWords({ kind, sender, profiles = [], profiles_count: count = 0, title = '' }) {
+  const isMine = sender !== null && model.isMe(sender);
+  const isPassive = kind === 'promoted' && profiles[0] === sender;
+  const isWith = kind === 'created' && count > 0;
+  const key = `sys.${kind}${isPassive ? '_self' : ''}${isWith ? '_with' : ''}${isMine ? '_me' : ''}`;
+  return t(key, { name: nameOf(sender), names: someOf(profiles, count), title: unturned(title) });
+}
+
+/**
+ * The first names of many.
+ * @param {string[]} profiles
+ * @param {number} count
+ */
+function someOf(profiles, count) {
+  const names = profiles.slice(0, NAMES_MAX).map((id) => (model.isMe(id) ? t('sys.you') : nameOf(id)));
+  const left = count - names.length;
+  if (left === 1 && profiles.length < count) names.push(t('people.deleted'));
+  else if (left > 0) names.push(t('sys.others', { count: left }));
+  return listOf(names);
 }
 
 /** @param {string[]} ids */

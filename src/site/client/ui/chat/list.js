@@ -5,7 +5,7 @@ import { dayOf, t } from '../../i18n.js';
 import { h, reconcile } from '../dom.js';
 import { drawEntry, signEntry } from '../message.js';
 import { button, spinner } from '../parts.js';
-import { typingWords } from '../words.js';
+import { preview, typingWords } from '../words.js';
 
 /** @typedef {import('../../state/timeline.js').Item} Item */
 /** @typedef {HTMLElement & {__item?: Item}} Line an element of the run, with what it shows */
@@ -13,12 +13,19 @@ import { typingWords } from '../words.js';
 /** @param {Item} item */
 function signOf(item) {
   if (item.kind === 'message') return signEntry(item);
-  return item.kind === 'day' ? dayOf(item.at) : item.kind;
+  return wordsOf(item);
+}
+
+/** @param {Exclude<Item, {kind: 'message'}>} item */
+function wordsOf(item) {
+  if (item.kind === 'system') return preview(item.message);
+  return item.kind === 'day' ? dayOf(item.at) : t('chat.new');
 }
 
 const ELEMENTS = {
   day: () => h('div.day'),
   new: () => h('div.divider', { testid: 'unread-divider' }),
+  system: () => h('div.day.system', { testid: 'system-message', tabindex: '-1' }),
   message: () => h('article', { tabindex: '-1' }),
 };
 
@@ -37,8 +44,8 @@ export function runOfMessages() {
      */
     function drawItem(target, item) {
       if (item.kind !== 'message') {
-        const words = item.kind === 'day' ? dayOf(item.at) : t('chat.new');
-        return target.replaceChildren(h('span', null, words));
+        if (item.kind === 'system') target.dataset.n = String(item.message.n);
+        return target.replaceChildren(h('span', { dir: 'auto' }, wordsOf(item)));
       }
       const hadFocus = target.contains(document.activeElement) && document.activeElement !== target;
       keepTools(target, () => drawEntry(target, item, act));

@@ -16,7 +16,7 @@ const EDGE_PX = 8;
 const places = new Map();
 
 /** @param {HTMLElement} element */
-const isMessage = (element) => element.dataset.testid === 'message';
+const isMessage = (element) => element.dataset.testid === 'message' || Boolean(element.dataset.n);
 
 export class Scroll {
   /** Whether the view follows new messages. */

@@ -215,7 +215,8 @@ export function chatView({ conversation, profile, at, shell }) {
   /** @param {Message} message */
   function arrived(message) {
     if (message.conversation !== conversation?.id) return;
-    announce(`${nameOf(message.sender)}: ${preview(message)}`);
+    announce(message.kind ? preview(message) : `${nameOf(message.sender)}: ${preview(message)}`);
+    if (message.kind) return;
     // It arrived in a visible page: no line "new" for it.
     if (document.visibilityState !== 'visible') divider ??= message.n - 1;
   }
