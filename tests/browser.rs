@@ -16,6 +16,8 @@ mod drafts;
 mod example;
 #[path = "browser/frictions.rs"]
 mod frictions;
+#[path = "browser/groups.rs"]
+mod groups;
 #[path = "browser/history.rs"]
 mod history;
 #[cfg(feature = "tls")]

@@ -85,6 +85,8 @@ mod tests {
             muted: false,
             peer_read_n: None,
             role: None,
+            history: None,
+            first_n: None,
             mentions: UnreadMentions::default(),
         }
     }

@@ -3,7 +3,7 @@
 //! Owns what a request may contain. Storage decides who may do it, in the transaction that does it.
 
 use crate::model::conversation::{
-    CreateConversation, GetConversation, ListMembers, PutMember, RemoveMember, UpdateConversation,
+    CreateConversation, GetConversation, History, ListMembers, PutMember, RemoveMember, UpdateConversation,
 };
 use crate::model::event::Role;
 use crate::model::handler::{Actor, Ctx, Reply, Request, Step};
@@ -67,8 +67,14 @@ pub fn update(ctx: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<
         None => params.is_null("image").then_some(None),
         image => Some(image),
     };
+    let history = match params.text("history")? {
+        None => None,
+        Some("all") => Some(History::All),
+        Some("joined") => Some(History::Joined),
+        Some(_) => return Err(Problem::invalid("history")),
+    };
     let (at, actor) = (ctx.now.unix_ms, actor.profile);
-    let update = UpdateConversation { at, actor, conversation, title, image, muted };
+    let update = UpdateConversation { at, actor, conversation, title, image, history, muted };
     Ok(Step::store(update, |ctx, mut conversation| {
         conversation.sign_urls(&ctx.settings.urls, ctx.now.unix_s());
         Reply::ok(&conversation).step()

@@ -21,6 +21,16 @@ pub enum ConversationType {
     Group,
 }
 
+/// What of a group newcomers see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum History {
+    /// Everything.
+    All,
+    /// What is said after they joined.
+    Joined,
+}
+
 /// A row of conversation.list, and conversation.get's answer.
 #[derive(Clone, Debug, Serialize)]
 pub struct Conversation {
@@ -54,6 +64,12 @@ pub struct Conversation {
     /// The viewer's own role in a group.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub role: Option<Role>,
+    /// Of a group.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history: Option<History>,
+    /// The first message that the viewer sees, if it is not the first one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_n: Option<u64>,
     /// The viewer's unread mentions in a group.
     #[serde(flatten)]
     pub mentions: UnreadMentions,
@@ -139,7 +155,7 @@ pub struct CreatedConversation {
     pub duplicate: bool,
 }
 
-/// Changes a conversation; `None` leaves a field as it is. `NotAllowed` for a title or an image by a profile that is not admin,
+/// Changes a conversation; `None` leaves a field as it is. `NotAllowed` for a title, an image or a history by a profile that is not admin,
 /// and for those of a direct conversation.
 #[derive(Clone, Debug)]
 pub struct UpdateConversation {
@@ -153,6 +169,8 @@ pub struct UpdateConversation {
     pub title: Option<String>,
     /// An upload of the actor, or `Some(None)` for no image.
     pub image: Option<Option<UploadId>>,
+    /// What later newcomers of a group see; nothing changes for those who have joined.
+    pub history: Option<History>,
     /// For oneself only.
     pub muted: Option<bool>,
 }
@@ -166,6 +184,9 @@ pub struct GroupMember {
     pub role: Role,
     /// When it joined.
     pub joined_at: UnixMs,
+    /// Up to which `n` it has read, if the viewer may see it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read_n: Option<u64>,
 }
 
 /// The members of a conversation, in the order in which they joined. `NotFound` unless `viewer` is one.

@@ -11,7 +11,7 @@ use std::{option, slice, vec};
 
 use serde::Serialize;
 
-use super::conversation::ConversationType;
+use super::conversation::{ConversationType, History};
 use super::id::{ConversationId, ProfileId, SessionId};
 use super::message::Message;
 use super::profile::Profile;
@@ -189,6 +189,9 @@ pub struct ConversationBrief {
     pub image: Option<Image>,
     /// Members after this event.
     pub members_count: u64,
+    /// Of a group.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history: Option<History>,
 }
 
 /// The names of all facts, as the log and the wire have them.
@@ -207,6 +210,17 @@ pub const NAMES: [&str; 11] = [
 ];
 
 impl Fact {
+    /// The message that it shows.
+    pub fn message(&self) -> Option<&Message> {
+        match self {
+            Fact::MessagePosted(message)
+            | Fact::MessageEdited(message)
+            | Fact::MessageDeleted(message)
+            | Fact::MessageReacted(message) => Some(message),
+            _ => None,
+        }
+    }
+
     /// The event's name on the wire.
     pub fn name(&self) -> &'static str {
         match self {
@@ -379,9 +393,10 @@ mod tests {
                 title: Some("t".to_owned()),
                 image: None,
                 members_count: 2,
+                history: Some(History::Joined),
             })),
             &format!(
-                r#"{{"event":"conversation.created","seq":9,"data":{{"id":"{ta}","type":"group","title":"t","image":null,"members_count":2}}}}"#
+                r#"{{"event":"conversation.created","seq":9,"data":{{"id":"{ta}","type":"group","title":"t","image":null,"members_count":2,"history":"joined"}}}}"#
             ),
         );
         check(

@@ -20,7 +20,7 @@ pub fn on_fact(core: &mut Core, conns: &mut Conns, fact: &Fact, audience: &Audie
             presence::changed(core, profile.id);
         }
         // The first message makes two people peers: until now neither could know whether the other is online.
-        Fact::MessagePosted(message) if message.n == 1 && audience.profiles.len() == 2 => {
+        Fact::MessagePosted(message) if message.n == 1 && audience.direct => {
             presence::on_new_peers(core, conns, &audience.profiles);
         }
         _ => {}

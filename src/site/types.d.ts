@@ -155,6 +155,7 @@ export type Conversation = {
   title: string | null;
   image: string | null;
   members_count: number;
+  history?: 'all' | 'joined';
   peer: Profile | null;
   last_message: Message | null;
   unread: number;
@@ -163,6 +164,7 @@ export type Conversation = {
   muted: boolean;
   peer_read_n?: number;
   role?: 'admin' | 'member';
+  first_n?: number;
   unread_mentions?: number;
   mention_n?: number;
 };
@@ -173,12 +175,14 @@ export type ConversationBrief = {
   title: string | null;
   image: string | null;
   members_count: number;
+  history?: 'all' | 'joined';
 };
 
 export type GroupMember = {
   profile: Profile;
   role: 'admin' | 'member';
   joined_at: Time;
+  read_n?: number;
 };
 
 export type Marked = {
@@ -727,6 +731,7 @@ export interface Routes {
       conversation: Id;
       title?: string;
       image?: Id | null;
+      history?: 'all' | 'joined';
       muted?: boolean;
     };
     answer: {
@@ -963,6 +968,7 @@ export interface Ops {
     conversation: Id;
     title?: string;
     image?: Id | null;
+    history?: 'all' | 'joined';
     muted?: boolean;
   };
   'conversation.read': {

@@ -52,12 +52,14 @@ pub struct Membership {
     pub profile_key: i64,
     pub read_n: u64,
     pub read_seq: u64,
+    /// The member sees no message before this one.
+    pub first_n: u64,
     changed: bool,
 }
 
 impl Membership {
     pub fn new(key: i64, profile: ProfileId, profile_key: i64, read_n: u64, read_seq: u64) -> Membership {
-        Membership { key, profile, profile_key, read_n, read_seq, changed: false }
+        Membership { key, profile, profile_key, read_n, read_seq, first_n: 0, changed: false }
     }
 }
 
@@ -89,6 +91,15 @@ impl Conversation {
 
     pub fn member(&self, profile: ProfileId) -> Option<usize> {
         self.members.binary_search_by_key(&profile, |member| member.profile).ok()
+    }
+
+    /// The members who see the message at this position, as the audience of its changes.
+    pub fn who_see(&self, n: u64) -> Audience {
+        if self.members.iter().all(|member| member.first_n <= n) {
+            return self.everyone();
+        }
+        let who = self.members.iter().filter(|member| member.first_n <= n);
+        Audience { profiles: who.map(|member| member.profile).collect(), direct: false }
     }
 
     /// All members, as the audience of an event.

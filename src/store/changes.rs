@@ -34,13 +34,14 @@ struct Target {
     is_deleted: bool,
 }
 
-/// `NotFound` unless the actor is a member of its conversation. `NotAllowed` for a system message: nobody changes one.
+/// `NotFound` unless the actor is a member of its conversation who sees it. `NotAllowed` for a system message: nobody changes one.
 fn find(batch: &mut Batch<'_>, actor: ProfileId, message: MessageId) -> Result<Target, Stop> {
     let conversation = messages::conversation_of(batch.conn, message)?.ok_or(Refusal::NotFound)?;
     let slot = conversations::load(batch, conversation)?.ok_or(Refusal::NotFound)?;
     let cached = batch.cache.get(slot);
     let member = cached.member(actor).ok_or(Refusal::NotFound)?;
     let (actor_key, conversation_key) = (cached.members[member].profile_key, cached.key);
+    let first_n = cached.members[member].first_n;
     let seq = message.seq();
     let (n, sender, is_deleted, is_system) = batch
         .conn
@@ -50,6 +51,9 @@ fn find(batch: &mut Batch<'_>, actor: ProfileId, message: MessageId) -> Result<T
         .query_row([int(seq)], |row| {
             Ok((number(row, 0)?, row.get::<_, i64>(1)?, row.get(2)?, row.get::<_, bool>(3)?))
         })?;
+    if n < first_n {
+        return Err(Refusal::NotFound.into());
+    }
     if is_system {
         return Err(Refusal::NotAllowed.into());
     }
@@ -88,7 +92,7 @@ fn changed(
 }
 
 fn written(batch: &Batch<'_>, target: &Target, seq: u64, answer: Answer, fact: Fact) -> Written {
-    let audience = batch.cache.get(target.slot).everyone();
+    let audience = batch.cache.get(target.slot).who_see(target.n);
     Written { result: Ok(answer), events: Event { seq, audience, fact }.into() }
 }
 
@@ -174,7 +178,7 @@ pub fn tombstone(batch: &mut Batch<'_>, message: MessageId, at: UnixMs) -> Resul
     };
     erase(batch.conn, conversation_key, seq, n, at)?;
     let (seq, message) = changed(batch, &target, Change::MessageDeleted(message), at)?;
-    let audience = batch.cache.get(slot).everyone();
+    let audience = batch.cache.get(slot).who_see(n);
     Ok(Some(Event { seq, audience, fact: Fact::MessageDeleted(message) }))
 }
 

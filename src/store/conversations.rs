@@ -63,7 +63,7 @@ pub fn load(batch: &mut Batch<'_>, conversation: ConversationId) -> rusqlite::Re
     let mut gone = false;
     let members = conn
         .prepare_cached(
-            "SELECT m.key, p.id, p.key, m.read_n, m.read_seq, p.member IS NULL \
+            "SELECT m.key, p.id, p.key, m.read_n, m.read_seq, p.member IS NULL, m.first_n \
              FROM memberships m JOIN profiles p ON p.key = m.profile WHERE m.conversation = ?1",
         )?
         .query_map([loaded.key], |row| {
@@ -72,13 +72,14 @@ pub fn load(batch: &mut Batch<'_>, conversation: ConversationId) -> rusqlite::Re
                 gone = true;
                 return Ok(None);
             }
-            let membership = cache::Membership::new(
+            let mut membership = cache::Membership::new(
                 row.get(0)?,
                 id(row, 1)?,
                 row.get(2)?,
                 number(row, 3)?,
                 number(row, 4)?,
             );
+            membership.first_n = number(row, 6)?;
             Ok(Some(membership))
         })?
         .filter_map(Result::transpose)
@@ -202,6 +203,8 @@ fn marked(
 pub struct Readable {
     pub key: i64,
     pub last_n: u64,
+    /// The member sees no message before this one: every read of a message asks for it.
+    pub first_n: u64,
 }
 
 /// `None` unless `viewer` is a member.
@@ -211,11 +214,11 @@ pub fn readable(
     conversation: ConversationId,
 ) -> rusqlite::Result<Option<Readable>> {
     conn.prepare_cached(
-        "SELECT c.key, c.last_n FROM conversations c JOIN profiles p ON p.id = ?2 \
+        "SELECT c.key, c.last_n, m.first_n FROM conversations c JOIN profiles p ON p.id = ?2 \
          JOIN memberships m ON m.profile = p.key AND m.conversation = c.key WHERE c.id = ?1",
     )?
     .query_row((conversation.to_bytes(), viewer.to_bytes()), |row| {
-        Ok(Readable { key: row.get(0)?, last_n: number(row, 1)? })
+        Ok(Readable { key: row.get(0)?, last_n: number(row, 1)?, first_n: number(row, 2)? })
     })
     .optional()
 }
@@ -344,7 +347,8 @@ fn unread_mentions(
 fn show(conn: &Connection, names: &mut Names, viewer: i64, entry: Entry) -> rusqlite::Result<Conversation> {
     let (mut shown, peer) = conn
         .prepare_cached(
-            "SELECT c.id, c.kind, c.title, c.members_count, c.low, c.high, m.muted, m.role, c.image \
+            "SELECT c.id, c.kind, c.title, c.members_count, c.low, c.high, m.muted, m.role, c.image, \
+             c.history, m.first_n \
              FROM conversations c \
              JOIN memberships m ON m.conversation = c.key WHERE c.key = ?1 AND m.profile = ?2",
         )?
@@ -365,6 +369,8 @@ fn show(conn: &Connection, names: &mut Names, viewer: i64, entry: Entry) -> rusq
                 muted: row.get(6)?,
                 peer_read_n: None,
                 role: (kind == ConversationType::Group).then_some(role),
+                history: groups::history(kind, row.get(9)?),
+                first_n: Some(number(row, 10)?).filter(|first| *first > 1),
                 mentions: UnreadMentions::default(),
             };
             Ok((shown, other(viewer, row.get(4)?, row.get(5)?)))
@@ -377,6 +383,7 @@ fn show(conn: &Connection, names: &mut Names, viewer: i64, entry: Entry) -> rusq
     }
     shown.unread = unread(conn, entry.key, entry.read_n, entry.last_n)?;
     shown.mentions = unread_mentions(conn, (shown.kind, entry.key, viewer), entry.read_n, shown.unread)?;
+    // Whoever joined later sees it too: their joining is a message of its own.
     shown.last_message = messages::at(conn, names, (entry.key, shown.id), entry.last_n)?;
     Ok(shown)
 }

@@ -17,8 +17,8 @@ use super::{by_sender, invites, profiles, uploads};
 use crate::base::id::Id;
 use crate::base::time::UnixMs;
 use crate::model::conversation::{
-    ConversationType, CreateConversation, CreatedConversation, GetConversation, GroupMember, ListMembers,
-    MemberPage, PutMember, RemoveMember, UpdateConversation,
+    ConversationType, CreateConversation, CreatedConversation, GetConversation, GroupMember, History,
+    ListMembers, MemberPage, PutMember, RemoveMember, UpdateConversation,
 };
 use crate::model::event::{Audience, ConversationBrief, Event, Fact, Membership, Role};
 use crate::model::id::{ClientId, ConversationId, ProfileId, UploadId};
@@ -35,6 +35,12 @@ fn column(role: Role) -> i64 {
     i64::from(role == Role::Admin)
 }
 
+/// What newcomers of a group see, from its column.
+pub fn history(kind: ConversationType, column: i64) -> Option<History> {
+    let history = if column == 0 { History::All } else { History::Joined };
+    (kind == ConversationType::Group).then_some(history)
+}
+
 pub fn is_admin(conn: &Connection, conversation: i64, profile: i64) -> rusqlite::Result<bool> {
     conn.prepare_cached("SELECT 1 FROM memberships WHERE conversation = ?1 AND profile = ?2 AND role = 1")?
         .exists([conversation, profile])
@@ -43,15 +49,17 @@ pub fn is_admin(conn: &Connection, conversation: i64, profile: i64) -> rusqlite:
 /// The description of a conversation in events, as it is now.
 pub fn brief(conn: &Connection, key: i64) -> rusqlite::Result<ConversationBrief> {
     conn.prepare_cached(
-        "SELECT c.id, c.kind, c.title, c.members_count, c.image FROM conversations c WHERE c.key = ?1",
+        "SELECT c.id, c.kind, c.title, c.members_count, c.image, c.history FROM conversations c WHERE c.key = ?1",
     )?
     .query_row([key], |row| {
+        let kind = conversations::kind(row.get(1)?);
         Ok(ConversationBrief {
             id: id(row, 0)?,
-            kind: conversations::kind(row.get(1)?),
+            kind,
             title: text_or_null(row, 2)?,
             image: uploads::image(conn, row.get(4)?)?,
             members_count: number(row, 3)?,
+            history: history(kind, row.get(5)?),
         })
     })
 }
@@ -98,7 +106,7 @@ pub fn create(batch: &mut Batch<'_>, create: CreateConversation) -> Result<Writt
     let seq = event_log::append_change(batch, key, Change::ConversationCreated, create.at)?;
     // Founding members receive the creation event, so their log begins before it.
     for (member, _) in &members {
-        join(conn, key, *member, i64::from(*member == creator), create.at, seq - 1, 0)?;
+        join(conn, (key, *member), i64::from(*member == creator), create.at, seq - 1, (0, 0))?;
     }
     conn.prepare_cached("UPDATE conversations SET last_seq = ?2, activity = ?2 WHERE key = ?1")?
         .execute((key, int(seq)))?;
@@ -137,18 +145,17 @@ fn made_before(
 
 fn join(
     conn: &Connection,
-    conversation: i64,
-    profile: i64,
+    (conversation, profile): (i64, i64),
     role: i64,
     at: UnixMs,
     joined_seq: u64,
-    read_n: u64,
+    (read_n, first_n): (u64, u64),
 ) -> rusqlite::Result<()> {
     conn.prepare_cached(
-        "INSERT INTO memberships (profile, conversation, joined_seq, read_n, read_seq, role, joined_at) \
-         VALUES (?1, ?2, ?3, ?4, 0, ?5, ?6)",
+        "INSERT INTO memberships (profile, conversation, joined_seq, read_n, read_seq, role, joined_at, first_n) \
+         VALUES (?1, ?2, ?3, ?4, 0, ?5, ?6, ?7)",
     )?
-    .execute((profile, conversation, int(joined_seq), int(read_n), role, int(at)))?;
+    .execute((profile, conversation, int(joined_seq), int(read_n), role, int(at), int(first_n)))?;
     Ok(())
 }
 
@@ -180,7 +187,7 @@ pub fn update(batch: &mut Batch<'_>, update: UpdateConversation) -> Result<Writt
     let (key, membership, profile_key) =
         (cached.key, cached.members[member].key, cached.members[member].profile_key);
     let mut events = Vec::new();
-    if update.title.is_some() || update.image.is_some() {
+    if update.title.is_some() || update.image.is_some() || update.history.is_some() {
         if cached.kind == ConversationType::Direct || !is_admin(batch.conn, key, profile_key)? {
             return Err(Refusal::NotAllowed.into());
         }
@@ -190,6 +197,12 @@ pub fn update(batch: &mut Batch<'_>, update: UpdateConversation) -> Result<Writt
                 .conn
                 .prepare_cached("UPDATE conversations SET title = ?2 WHERE key = ?1 AND title IS NOT ?2")?
                 .execute((key, title))?;
+        }
+        if let Some(history) = update.history {
+            batch
+                .conn
+                .prepare_cached("UPDATE conversations SET history = ?2 WHERE key = ?1")?
+                .execute((key, history == History::Joined))?;
         }
         if let Some(image) = update.image {
             set_image(batch.conn, key, profile_key, image)?;
@@ -284,7 +297,8 @@ pub fn add(
     }
     // A new member's log begins with their own joining. Earlier messages can be read, but do not count as missed.
     let (key, last_n, joined_seq) = (cached.key, cached.last_n, batch.log.head);
-    join(batch.conn, key, profile, column(role), at, joined_seq, last_n)?;
+    let first_n = if sees_all(batch.conn, key)? { 0 } else { last_n + 1 };
+    join(batch.conn, (key, profile), column(role), at, joined_seq, (last_n, first_n))?;
     count_members(batch.conn, key)?;
     announce(batch, slot, by, (profile, profile_id), role, at)
 }
@@ -352,6 +366,11 @@ pub fn remove_member(batch: &mut Batch<'_>, remove: RemoveMember) -> Result<Writ
     Ok(Written { result: Ok(Answer::RemoveMember(())), events: events.into() })
 }
 
+/// Whether newcomers of a group see what was said before.
+fn sees_all(conn: &Connection, conversation: i64) -> rusqlite::Result<bool> {
+    conn.prepare_cached("SELECT 1 FROM conversations WHERE key = ?1 AND history = 0")?.exists([conversation])
+}
+
 /// Makes the eldest member an admin: a group with members always has one.
 fn promote_eldest(batch: &mut Batch<'_>, slot: Slot, at: UnixMs) -> Result<Vec<Event>, Stop> {
     let (key, conversation) = (batch.cache.get(slot).key, batch.cache.get(slot).id);
@@ -400,21 +419,23 @@ fn member(conn: &Connection, conversation: i64, profile: i64) -> Result<GroupMem
         .prepare_cached("SELECT role, joined_at FROM memberships WHERE conversation = ?1 AND profile = ?2")?
         .query_row([conversation, profile], |row| Ok((row.get::<_, i64>(0)?, number(row, 1)?)))?;
     let profile = profiles::for_others(conn, profile)?.ok_or(Refusal::NotFound)?;
-    Ok(GroupMember { profile, role: role(had), joined_at: UnixMs(joined_at) })
+    Ok(GroupMember { profile, role: role(had), joined_at: UnixMs(joined_at), read_n: None })
 }
 
 pub fn list_members(conn: &Connection, list: ListMembers) -> Result<MemberPage, Stop> {
     let readable = conversations::readable(conn, list.viewer, list.conversation)?;
     let conversation = readable.ok_or(Refusal::NotFound)?;
+    let viewer = profiles::key(conn, list.viewer)?.ok_or(Refusal::Unauthorized)?;
     let mut statement = conn.prepare_cached(
-        "SELECT key, profile, role, joined_at FROM memberships WHERE conversation = ?1 AND key > ?2 ORDER BY key",
+        "SELECT key, profile, role, joined_at, read_n FROM memberships WHERE conversation = ?1 AND key > ?2 ORDER BY key",
     )?;
     let mut rows = statement.query((conversation.key, int(list.after.unwrap_or(0))))?;
     let (mut budget, mut page, mut last) =
         (Budget::new(list.limit), MemberPage { members: Vec::new(), next: None }, 0);
     while let Some(row) = rows.next()? {
         // A deleted account can't be shown as a member.
-        let Some(profile) = profiles::for_others(conn, row.get(1)?)? else { continue };
+        let key = row.get(1)?;
+        let Some(profile) = profiles::for_others(conn, key)? else { continue };
         if !budget.take(profile_bytes(&profile)) {
             page.next = Some(last);
             break;
@@ -424,6 +445,7 @@ pub fn list_members(conn: &Connection, list: ListMembers) -> Result<MemberPage, 
             profile,
             role: role(row.get(2)?),
             joined_at: UnixMs(number(row, 3)?),
+            read_n: profiles::receipts(conn, viewer, key)?.then_some(number(row, 4)?),
         });
     }
     Ok(page)

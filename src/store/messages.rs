@@ -116,45 +116,35 @@ pub fn list(conn: &Connection, list: ListMessages) -> Result<MessagePage, Stop> 
     let ids = (conversation.key, list.conversation);
     Ok(match list.at {
         PagePoint::After(n) => {
-            let messages = page(
-                conn,
-                select!("WHERE m.conversation = ?1 AND m.n > ?2 ORDER BY m.n LIMIT ?3"),
-                ids,
-                n,
-                list.limit,
-            )?;
+            let sql = select!("WHERE m.conversation = ?1 AND m.n > ?2 AND m.n >= ?4 ORDER BY m.n LIMIT ?3");
+            let messages = page(conn, sql, ids, (n, conversation.first_n), list.limit)?;
             let last = messages.last().map_or(u64::MAX, |message| message.n);
             let next = (last < conversation.last_n).then_some(PagePoint::After(last));
             MessagePage { messages, next }
         }
-        PagePoint::Newest => before(conn, ids, conversation.last_n + 1, list.limit)?,
-        PagePoint::Before(n) => before(conn, ids, n, list.limit)?,
+        PagePoint::Newest => before(conn, ids, (conversation.last_n + 1, conversation.first_n), list.limit)?,
+        PagePoint::Before(n) => before(conn, ids, (n, conversation.first_n), list.limit)?,
     })
 }
 
 fn before(
     conn: &Connection,
     ids: (i64, ConversationId),
-    n: u64,
+    (n, first_n): (u64, u64),
     limit: u32,
 ) -> rusqlite::Result<MessagePage> {
-    let mut messages = page(
-        conn,
-        select!("WHERE m.conversation = ?1 AND m.n < ?2 ORDER BY m.n DESC LIMIT ?3"),
-        ids,
-        n,
-        limit,
-    )?;
+    let sql = select!("WHERE m.conversation = ?1 AND m.n < ?2 AND m.n >= ?4 ORDER BY m.n DESC LIMIT ?3");
+    let mut messages = page(conn, sql, ids, (n, first_n), limit)?;
     messages.reverse();
     let first = messages.first().map_or(0, |message| message.n);
-    Ok(MessagePage { messages, next: (first > 1).then_some(PagePoint::Before(first)) })
+    Ok(MessagePage { messages, next: (first > first_n.max(1)).then_some(PagePoint::Before(first)) })
 }
 
 pub fn get(conn: &Connection, get: GetMessage) -> Result<Message, Stop> {
     let conversation = conversation_of(conn, get.message)?.ok_or(Refusal::NotFound)?;
-    conversations::readable(conn, get.viewer, conversation)?.ok_or(Refusal::NotFound)?;
+    let readable = conversations::readable(conn, get.viewer, conversation)?.ok_or(Refusal::NotFound)?;
     let message = of_seq(conn, &mut Names::default(), conversation, get.message.seq())?;
-    Ok(message.ok_or(Refusal::NotFound)?)
+    Ok(message.filter(|message| message.n >= readable.first_n).ok_or(Refusal::NotFound)?)
 }
 
 /// The conversation of a message. The id is compared completely.
@@ -172,12 +162,12 @@ fn page(
     conn: &Connection,
     sql: &str,
     (key, conversation): (i64, ConversationId),
-    n: u64,
+    (n, first_n): (u64, u64),
     limit: u32,
 ) -> rusqlite::Result<Vec<Message>> {
     let (mut names, mut budget, mut messages) = (Names::default(), Budget::new(limit), Vec::new());
     let mut statement = conn.prepare_cached(sql)?;
-    let mut rows = statement.query((key, int(n), limit))?;
+    let mut rows = statement.query((key, int(n), limit, int(first_n)))?;
     while let Some(row) = rows.next()? {
         let message = from_row(conn, &mut names, conversation, row)?;
         if !budget.take(message_bytes(&message)) {
@@ -203,11 +193,11 @@ pub fn open_legacy_socket(conn: &Connection, open: OpenLegacySocket) -> Result<L
     let mut messages = page(
         conn,
         select!(
-            "WHERE m.conversation = ?1 AND m.n > ?2 AND m.body IS NOT NULL AND m.deleted_at IS NULL \
+            "WHERE m.conversation = ?1 AND m.n > ?2 AND m.n >= ?4 AND m.body IS NOT NULL AND m.deleted_at IS NULL \
              ORDER BY m.n DESC LIMIT ?3"
         ),
         (conversation.key, id),
-        conversation.last_n.saturating_sub(u64::from(TEXT_SEARCH_MAX)),
+        (conversation.last_n.saturating_sub(u64::from(TEXT_SEARCH_MAX)), conversation.first_n),
         open.limit,
     )?;
     messages.reverse();

@@ -42,6 +42,10 @@ const MIGRATIONS: &[Migration] = &[
     Migration { name: "admins", sql: include_str!("migrations/016_admins.sql") },
     Migration { name: "invites", sql: include_str!("migrations/017_invites.sql") },
     Migration { name: "system messages", sql: include_str!("migrations/018_system_messages.sql") },
+    Migration {
+        name: "history for newcomers",
+        sql: include_str!("migrations/019_history_for_newcomers.sql"),
+    },
 ];
 
 /// From this version on there is a tag of the password secret.

@@ -149,7 +149,7 @@ fn find_destination(
     }
     let files = files(batch, sender_key, post)?;
     if let Some(reply_to) = post.draft.reply_to {
-        must_be_in(batch, slot, reply_to)?;
+        must_be_seen(batch, slot, member, reply_to)?;
     }
     Ok((Found::Conversation(slot, member), files))
 }
@@ -163,12 +163,16 @@ fn files(batch: &Batch<'_>, sender_key: i64, post: &PostMessage) -> Result<Files
     Ok(found.ok_or(Refusal::Invalid("attachments"))?)
 }
 
-/// A reply must be to a message of the same conversation.
-fn must_be_in(batch: &Batch<'_>, slot: Slot, message: MessageId) -> Result<(), Stop> {
+/// A reply must be to a message of the same conversation that the sender sees.
+fn must_be_seen(batch: &Batch<'_>, slot: Slot, member: usize, message: MessageId) -> Result<(), Stop> {
+    let conversation = batch.cache.get(slot);
+    let (seq, first_n) = (int(message.seq()), int(conversation.members[member].first_n));
     let exists = batch
         .conn
-        .prepare_cached("SELECT 1 FROM messages WHERE seq = ?1 AND id_high = ?2 AND conversation = ?3")?
-        .exists((int(message.seq()), message.high() as i64, batch.cache.get(slot).key))?;
+        .prepare_cached(
+            "SELECT 1 FROM messages WHERE seq = ?1 AND id_high = ?2 AND conversation = ?3 AND n >= ?4",
+        )?
+        .exists((seq, message.high() as i64, conversation.key, first_n))?;
     match exists {
         true => Ok(()),
         false => Err(Refusal::Invalid("reply_to").into()),
@@ -269,7 +273,7 @@ fn original(conn: &Connection, sender_key: i64, client_id: ClientId) -> rusqlite
     let found = conn
         .prepare_cached(
             "SELECT m.seq, m.id_high, m.n, c.id, EXISTS (SELECT 1 FROM memberships s \
-             WHERE s.profile = m.sender AND s.conversation = m.conversation) \
+             WHERE s.profile = m.sender AND s.conversation = m.conversation AND s.first_n <= m.n) \
              FROM messages m JOIN conversations c ON c.key = m.conversation \
              WHERE m.client_high = ?1 AND m.client_low = ?2 AND m.sender = ?3",
         )?

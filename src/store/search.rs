@@ -77,6 +77,8 @@ struct Scan {
     key: i64,
     id: ConversationId,
     last_n: u64,
+    /// The viewer sees no message before this one.
+    first_n: u64,
     /// Messages below this seq are not scanned yet.
     below: u64,
     /// Seqs above `below` that may match, the oldest first.
@@ -165,7 +167,7 @@ fn scans(
 ) -> rusqlite::Result<Vec<Scan>> {
     natter
         .prepare_cached(
-            "SELECT c.key, c.id, c.last_n, c.activity FROM memberships m JOIN conversations c ON c.key = m.conversation \
+            "SELECT c.key, c.id, c.last_n, c.activity, m.first_n FROM memberships m JOIN conversations c ON c.key = m.conversation \
              WHERE m.profile = ?1 AND (?2 IS NULL OR m.conversation = ?2)",
         )?
         .query_map((viewer, conversation), |row| {
@@ -173,6 +175,7 @@ fn scans(
                 key: row.get(0)?,
                 id: id(row, 1)?,
                 last_n: number(row, 2)?,
+                first_n: number(row, 4)?,
                 // Its last message has the seq of its activity, or an older one.
                 below: before.min(number(row, 3)? + 1),
                 found: Vec::new(),
@@ -197,7 +200,7 @@ impl Search<'_> {
             }
             let scan = &mut scans[at];
             if let Some(seq) = scan.found.pop() {
-                if self.holds(scan.key, seq)? {
+                if self.holds(scan, seq)? {
                     let message = messages::of_seq(self.natter, &mut names, scan.id, seq)?;
                     let message = message.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
                     if !page.take(message_bytes(&message)) {
@@ -215,15 +218,15 @@ impl Search<'_> {
         Ok(found)
     }
 
-    /// Whether the current text of the message matches, as the index says.
-    fn holds(&mut self, conversation: i64, seq: u64) -> rusqlite::Result<bool> {
+    /// Whether the viewer sees the message, and its current text matches, as the index says.
+    fn holds(&mut self, scan: &Scan, seq: u64) -> rusqlite::Result<bool> {
         self.cost += 1;
         let holds = self
             .natter
             .prepare_cached(
-                "SELECT body FROM messages WHERE seq = ?1 AND conversation = ?2 AND deleted_at IS NULL",
+                "SELECT body FROM messages WHERE seq = ?1 AND conversation = ?2 AND n >= ?3 AND deleted_at IS NULL",
             )?
-            .query_row((int(seq), conversation), |row| Ok(self.matches(row.get_ref(0)?)))
+            .query_row((int(seq), scan.key, int(scan.first_n)), |row| Ok(self.matches(row.get_ref(0)?)))
             .optional()?;
         Ok(holds.unwrap_or_default())
     }

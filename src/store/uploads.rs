@@ -120,7 +120,7 @@ fn may_read(conn: &Connection, viewer: i64, upload: i64) -> rusqlite::Result<boo
         || conn
             .prepare_cached(
                 "SELECT 1 FROM attachments a JOIN messages m ON m.seq = a.message \
-                 JOIN memberships s ON s.conversation = m.conversation AND s.profile = ?2 \
+                 JOIN memberships s ON s.conversation = m.conversation AND s.profile = ?2 AND s.first_n <= m.n \
                  WHERE a.upload = ?1",
             )?
             .exists([upload, viewer])?)

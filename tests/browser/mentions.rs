@@ -43,7 +43,7 @@ fn a_name_is_completed_shown_counted_and_jumped_to() {
     ann.press(c, "Enter", 13);
     ann.wait(c, "completed", &format!("/^hello @bob\\d+ $/.test({}.value)", by("composer-input")));
     ann.press(c, "Enter", 13);
-    ann.wait(c, "sent, with the name", &format!("{MESSAGES} === '1 sent hello @Bob '"));
+    ann.wait(c, "sent, with the name", &format!("{MESSAGES} === '2 sent hello @Bob '"));
 
     bob.wait(c, "the badge", &by("mention-mark"));
     bob.settle(c);

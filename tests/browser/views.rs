@@ -219,6 +219,12 @@ fn visit_conversations(c: &mut Chromium, visit: &mut Visit, world: &World) {
     visit.go(c, &format!("#/c/{}", world.group), "messages");
     page.wait(c, "both", "document.querySelectorAll('[data-testid=message]').length === 2");
     visit.view(c, "group");
+    page.hover(c, quoted);
+    page.click(c, "message-more");
+    page.click(c, "menu-read-by");
+    page.wait(c, "the readers", &by("read-by-dialog"));
+    visit.view(c, "read-by");
+    visit.close(c, "read-by-dialog");
     page.click(c, "chat-info");
     page.wait(c, "the members", "document.querySelectorAll('[data-testid=member]').length === 3");
     visit.view(c, "info-group");

@@ -63,6 +63,17 @@ test('the line before new messages is above the first one of somebody else, once
   assert.deepEqual([joined[1].last, joined[3].first], [true, true], 'it parts a group');
 });
 
+test('a change of the group has a line of its own, is nobody’s news, and parts the messages of one sender', () => {
+  const changed = { kind: 'renamed', title: 'Garden' };
+  const messages = [message(1, 'peer', NOON), message(2, 'peer', NOON, changed), message(3, 'peer', NOON)];
+  const items = show({ messages, divider: 1 });
+  assert.deepEqual(keys(items), ['day', 'n:1', 'n:2', 'new', 'n:3']);
+  assert.deepEqual(
+    items.map(({ kind }) => kind),
+    ['day', 'message', 'system', 'new', 'message'],
+  );
+});
+
 test('what waits is after the end, and not twice once it is stored', () => {
   const rows = [row('client-2', NOON), row('waits', NOON)];
   const items = show({ messages: [message(1, 'peer', NOON), message(2, 'me', NOON)], rows, peerReadN: 1 });

@@ -130,6 +130,15 @@ test('messages are counted once; the own ones read what is before them', () => {
   assert.equal(conversation.unread, 0, 'a tombstone is not unread');
 });
 
+test('a system message is not unread, and moves no read mark', () => {
+  const conversation = merge(undefined, listed({ last_n: 1, unread: 1, last_message: message(1) }), 10);
+  for (const n of [2, 3]) note(conversation, { ...message(n), sender: n === 2 ? 'peer' : 'me', kind: 'renamed' }, 'me');
+  assert.deepEqual([conversation.unread, conversation.read_n, conversation.last_n], [1, 0, 3]);
+  conversation.window.take([message(1)]);
+  assert.ok(recount(conversation, 'me'));
+  assert.equal(conversation.unread, 1);
+});
+
 test('an unread message that is deleted is counted again, by the window or by the server', () => {
   const conversation = merge(undefined, listed());
   for (const n of [1, 2]) note(conversation, message(n), ME);

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use natter::base::id::Id;
 use natter::base::time::UnixMs;
-use natter::model::conversation::{CreateConversation, PutMember, RemoveMember, UpdateConversation};
+use natter::model::conversation::{CreateConversation, History, PutMember, RemoveMember, UpdateConversation};
 use natter::model::event::{Event, Fact, Role};
 use natter::model::id::{ClientId, ConversationId, MessageId, ProfileId, SessionId};
 use natter::model::message::{DeleteMessage, Destination, EditMessage, PostMessage, PostedMessage, React};
@@ -250,7 +250,8 @@ impl Model {
                 assert!(posted.duplicate, "{} was stored twice", post.draft.client_id);
                 assert!(outcome.events.is_empty(), "an event of a repeated post");
                 let known = self.message(seq).expect("it is there");
-                let stays = self.conversations[&known.conversation].has(sender(post));
+                let conversation = &self.conversations[&known.conversation];
+                let stays = conversation.has(sender(post)) && conversation.first_n(sender(post)) <= known.n;
                 match &posted.message {
                     PostedMessage::Complete(message) => {
                         assert!(stays, "a message shown to one who has left");
@@ -351,7 +352,9 @@ impl Model {
         };
         let exists = |reply: MessageId| {
             let message = self.message(reply.seq()).filter(|message| message.id == reply);
+            let sees = |id| message.is_some_and(|message| self.sees(sender(post), id, message));
             message.is_some_and(|message| Some(message.conversation) == conversation)
+                && conversation.is_some_and(sees)
         };
         if !self.may_attach(sender(post), &post.attachments) {
             return Err(Refusal::Invalid("attachments"));
@@ -398,7 +401,12 @@ impl Model {
     fn target(&self, actor: ProfileId, id: MessageId) -> Result<&Message, Refusal> {
         let message = self.message(id.seq()).filter(|message| message.id == id).ok_or(Refusal::NotFound)?;
         let conversation = &self.conversations[&message.conversation];
-        if conversation.has(actor) { Ok(message) } else { Err(Refusal::NotFound) }
+        let may = conversation.has(actor) && self.sees(actor, message.conversation, message);
+        if may { Ok(message) } else { Err(Refusal::NotFound) }
+    }
+
+    fn sees(&self, profile: ProfileId, conversation: ConversationId, message: &Message) -> bool {
+        self.conversations[&conversation].first_n(profile) <= message.n
     }
 
     /// Applies a change of a message: its next version, and its audience.
@@ -413,7 +421,7 @@ impl Model {
         let (conversation_id, n) = self.messages[&seq];
         let conversation = self.conversation(conversation_id);
         change(conversation.messages[n as usize - 1].change(event.seq));
-        let audience = conversation.members();
+        let audience = conversation.who_see(n);
         self.record(lane, event, what, audience);
     }
 
@@ -577,6 +585,20 @@ impl Model {
     }
 
     fn update(&mut self, lane: Lane, update: &UpdateConversation, outcome: &Outcome) {
+        if let Some(history) = update.history {
+            let may = self.in_group(update.actor, update.conversation).and_then(|group| {
+                if group.admins.contains(&update.actor) { Ok(()) } else { Err(Refusal::NotAllowed) }
+            });
+            check(outcome, may, usize::from(may.is_ok()), "conversation.update");
+            if may.is_ok() {
+                let group = self.conversation(update.conversation);
+                group.hides = history == History::Joined;
+                let audience = group.members();
+                let what = What::Updated { conversation: update.conversation };
+                self.record(lane, &outcome.events[0], what, audience);
+            }
+            return;
+        }
         let Some(title) = update.title.clone() else {
             let muted = update.muted.expect("a change");
             let known = self.conversations.get(&update.conversation);

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use natter::model::event::{Event, Fact};
+use natter::model::event::Fact;
 use natter::model::id::{ConversationId, ProfileId, SessionId};
 use natter::model::member::{DeleteAccount, Erased, Leftovers};
 use natter::model::operation::{Answer, Lane, Outcome, Refusal, Write};
@@ -100,7 +100,8 @@ impl Model {
                     assert!(groups.remove(&removed.conversation), "a group is left twice");
                     let mut left = vec![event];
                     left.extend(events.next());
-                    if let Some(promotion) = events.next_if(|next| matches!(&next.fact, Fact::MemberAdded(_))) {
+                    if let Some(promotion) = events.next_if(|next| matches!(&next.fact, Fact::MemberAdded(_)))
+                    {
                         left.push(promotion);
                         left.extend(events.next());
                     }

@@ -218,7 +218,7 @@ impl Run {
             }
             Ask::List { below, floor } => self.listed(d, conn, below, floor, data, reply.envelope),
             Ask::Messages { conversation, point, limit, floor } => {
-                self.page(conversation, point, limit, floor, data, reply.envelope);
+                self.page(d, conversation, point, limit, floor, data, reply.envelope);
             }
             Ask::Change => self.changed(d, data, &reply),
             Ask::Search { words, conversation, limit, below, floor, exact } => {
@@ -499,8 +499,10 @@ impl Run {
         }
     }
 
+    #[expect(clippy::too_many_arguments, reason = "what was asked, and what came")]
     fn page(
         &mut self,
+        d: usize,
         conversation: ConversationId,
         point: Point,
         limit: u64,
@@ -508,6 +510,7 @@ impl Run {
         rows: &Value<'_>,
         envelope: &Value<'_>,
     ) {
+        let me = self.profile(d).expect("a profile");
         let known = &self.model.conversations[&conversation];
         let (least, most) = (known.last_n(floor), known.messages.len() as u64);
         let rows = rows.as_list().expect("a list");
@@ -525,23 +528,29 @@ impl Run {
         assert!(positions.windows(2).all(|pair| pair[0] + 1 == pair[1]), "not dense: {positions:?}");
         let (first, last) = (positions.first().copied(), positions.last().copied());
         let more = at(envelope, "next").is_some_and(|next| *next != Value::Null);
-        match point {
+        // The first message that the member sees: of any membership that the answer may be of.
+        let is_page_from = |seen: u64| match point {
             Point::Newest => {
                 let last = last.unwrap_or(0);
-                assert!(least <= last && last <= most, "the newest is {last}, not {least}..={most}");
-                assert_eq!(more, first.unwrap_or(1) > 1, "`next` of the newest page");
+                least <= last && last <= most && first >= Some(seen) && more == (first > Some(seen))
             }
+            Point::Before(n) if n <= seen => first.is_none() && !more,
             Point::Before(n) => {
-                let (low, high) = (least.min(n.saturating_sub(1)), most.min(n.saturating_sub(1)));
+                let (low, high) = (least.min(n - 1), most.min(n - 1));
                 let last = last.unwrap_or(0);
-                assert!(low <= last && last <= high, "the last before {n} is {last}");
-                assert_eq!(more, first.unwrap_or(1) > 1, "`next` before {n}");
+                let ends = low <= last && last <= high;
+                ends && (first.is_none() || first >= Some(seen)) && more == (first > Some(seen))
             }
             Point::After(n) => match first {
-                Some(first) => assert_eq!(first, n + 1, "the first after {n}"),
-                None => assert!(least <= n, "nothing after {n}, but there are {least}"),
+                Some(first) => first == (n + 1).max(seen),
+                None => least <= n,
             },
-        }
+        };
+        let seen = known.first_n_since(me, floor);
+        assert!(
+            seen.iter().any(|seen| is_page_from(*seen)),
+            "{positions:?}, more: {more}, for {point:?} of {least}..={most}, seen from {seen:?}"
+        );
     }
 
     // ---- streams ------------------------------------------------------------------------------------

@@ -86,6 +86,9 @@ pub struct Conversation {
     /// From the seq of each joining to the seq of the removal.
     spans: BTreeMap<ProfileId, Vec<(u64, u64)>>,
     pub admins: BTreeSet<ProfileId>,
+    /// Whether newcomers see only what is said after they joined, and the first message that a member sees.
+    pub hides: bool,
+    first_n: BTreeMap<ProfileId, Vec<u64>>,
     /// Its current members, the eldest first.
     pub joined: Vec<ProfileId>,
     pub made: u64,
@@ -104,6 +107,24 @@ impl Conversation {
 
     pub fn members(&self) -> BTreeSet<ProfileId> {
         self.joined.iter().copied().collect()
+    }
+
+    /// The first message that a member sees.
+    pub fn first_n(&self, profile: ProfileId) -> u64 {
+        self.first_n.get(&profile).and_then(|all| all.last()).copied().unwrap_or(1)
+    }
+
+    /// As [`Self::first_n`], at any time since a seq: of each membership, if the member left and came back.
+    pub fn first_n_since(&self, profile: ProfileId, seq: u64) -> Vec<u64> {
+        match self.first_n.get(&profile) {
+            Some(all) if self.was_left_after(profile, seq) => all.clone(),
+            _ => vec![self.first_n(profile)],
+        }
+    }
+
+    /// The members who see a message.
+    pub fn who_see(&self, n: u64) -> BTreeSet<ProfileId> {
+        self.joined.iter().copied().filter(|profile| self.first_n(*profile) <= n).collect()
     }
 
     pub fn has(&self, profile: ProfileId) -> bool {
@@ -174,6 +195,8 @@ impl Conversation {
     }
 
     pub fn join(&mut self, profile: ProfileId, seq: u64) {
+        let first_n = if self.hides { self.messages.len() as u64 + 1 } else { 1 };
+        self.first_n.entry(profile).or_default().push(first_n);
         self.joined.push(profile);
         self.spans.entry(profile).or_default().push((seq, u64::MAX));
     }

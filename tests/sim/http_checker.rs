@@ -288,6 +288,8 @@ impl Run {
             let known = &self.model.conversations[&message.conversation];
             let was_in = (search.floor..=self.model.head).any(|seq| known.had(me, seq));
             assert!(was_in, "a search shows {seq} of a conversation that {me} was not in");
+            let sees = known.first_n_since(me, search.floor).iter().any(|first| *first <= message.n);
+            assert!(sees, "a search shows {seq}, from before {me} joined");
             assert!(
                 search.conversation.is_none_or(|wanted| wanted == message.conversation),
                 "another conversation"

@@ -357,7 +357,10 @@ impl Model {
     ) -> Vec<u64> {
         let here =
             |(id, _): &(ConversationId, &Conversation)| conversation.is_none_or(|wanted| wanted == *id);
-        let all = self.of(profile).filter(here).flat_map(|(_, conversation)| &conversation.messages);
+        let all = self.of(profile).filter(here).flat_map(|(_, conversation)| {
+            let hidden = conversation.first_n(profile) as usize - 1;
+            conversation.messages.iter().skip(hidden)
+        });
         let mut found: Vec<u64> = all.filter(|m| holds(m.now(), words)).map(|m| m.seq).collect();
         found.sort_unstable_by(|a, b| b.cmp(a));
         found
@@ -459,7 +462,11 @@ impl Model {
         let count = number_at(shown, "profiles_count");
         let shown = (text_at(shown, "kind"), count, text_at(shown, "title"));
         let Some(System { kind, profiles: about, title }) = system.cloned() else {
-            return assert_eq!((shown, &*profiles), ((None, None, None), &[][..]), "seq {seq} is no system message");
+            return assert_eq!(
+                (shown, &*profiles),
+                ((None, None, None), &[][..]),
+                "seq {seq} is no system message"
+            );
         };
         let expect = (Some(kind.to_owned()), Some(about.len() as u64), title);
         assert_eq!(shown, expect, "the system message of seq {seq}");

@@ -480,7 +480,11 @@ impl Run {
             }
             _ => {
                 self.bodies += 1;
-                let title = format!(r#""title":"Title {}""#, self.bodies);
+                let title = match self.rng.below(4) {
+                    0 => r#""history":"joined""#.to_owned(),
+                    1 => r#""history":"all""#.to_owned(),
+                    _ => format!(r#""title":"Title {}""#, self.bodies),
+                };
                 ("conversation.update", format!("{named},{title}"), "PUT", path, Some(format!("{{{title}}}")))
             }
         };

@@ -30,6 +30,7 @@ const RELEASED: &[&str] = &[
     include_str!("../../src/store/migrations/016_admins.sql"),
     include_str!("../../src/store/migrations/017_invites.sql"),
     include_str!("../../src/store/migrations/018_system_messages.sql"),
+    include_str!("../../src/store/migrations/019_history_for_newcomers.sql"),
 ];
 
 /// What each version could hold, written by its own statements.
@@ -106,6 +107,7 @@ const CONTENT: &[&str] = &[
     "UPDATE members SET admin = 1 WHERE key = 1;",
     "INSERT INTO invites (id, hash, maker, conversation, uses, uses_max, created_at, expires_at)
         VALUES (x'00000000000000000000000000000061', zeroblob(32), 1, 2, 0, 1, 1, 2);",
+    "",
     "",
 ];
 

@@ -3,7 +3,7 @@
 use super::accounts::asked_role;
 use super::operations::{BYTES, Header, JSON, Operation, limit, paging, row};
 use super::shape::*;
-use super::types::{cursor, message_text, title};
+use super::types::{cursor, history, message_text, title};
 use crate::limits::{ATTACHMENTS_MAX, MEMBERS_MOST};
 use crate::messaging::events::WAIT_MAX;
 use crate::model::problem::Code;
@@ -125,16 +125,17 @@ fn conversations() -> Vec<Operation> {
             "Made.", "Conversation", named("Conversation")),
         row(Get, "/api/v1/conversations/{conversation}", tag, "A conversation")
             .gives(200, "As it is now.", named("Conversation"), "The conversation."),
-        row(Put, "/api/v1/conversations/{conversation}", tag, "Changes title and image, by admins; muted for oneself")
+        row(Put, "/api/v1/conversations/{conversation}", tag, "Changes title, image and history, by admins; muted for oneself")
             .says("A field that is not named stays as it is.")
             .json(&[
                 may("title", title(), "Of a group."),
                 may("image", or_null(id()), "An upload that is a picture; null removes it."),
+                may("history", history(), "What later newcomers of a group see."),
                 may("muted", flag(), "For oneself only."),
             ])
             .gives(200, "As it is now.", named("Conversation"), "The conversation.")
             .codes(NOT_MINE_TO_CHANGE)
-            .invalid(&["title", "image", "muted"]),
+            .invalid(&["title", "image", "history", "muted"]),
         row(Post, "/api/v1/conversations/{conversation}/read", tag, "Moves my read mark forward")
             .says("Only forward, and at most to the newest message.")
             .json(&[must("n", count(), "All up to this one is read.")])

@@ -73,6 +73,11 @@ pub fn kind_of_conversation() -> Schema {
     word(&["direct", "group"])
 }
 
+/// What of a group newcomers see.
+pub fn history() -> Schema {
+    word(&["all", "joined"])
+}
+
 pub fn time() -> Schema {
     named("Time")
 }
@@ -170,6 +175,7 @@ pub fn all() -> Vec<(&'static str, Schema)> {
             must("profile", named("Profile"), "Who it is."),
             must("role", role(), "An admin changes title, image and members."),
             must("joined_at", time(), "Since when."),
+            may("read_n", count(), "All up to this `n` is read. Only in member.list, where it may be seen."),
         ]).says("A member of a group.")),
         ("Marked", object(&[vec![
             must("read_n", count(), "All up to this `n` is read."),
@@ -394,6 +400,7 @@ fn brief_fields() -> Vec<Field> {
         must("title", or_null(title()), "Of a group."),
         must("image", or_null(url()), "Of a group: a signed URL."),
         must("members_count", count(), "How many are in it."),
+        may("history", history(), "Of a group: whether newcomers see what was said before they joined."),
     ]
 }
 
@@ -409,6 +416,7 @@ fn conversation() -> Schema {
         must("muted", flag(), "For oneself only."),
         may("peer_read_n", count(), "How far the other one has read; in a direct conversation, where it may be seen."),
         may("role", role(), "Mine, in a group."),
+        may("first_n", count_from(2), "The first message that I see, if earlier ones are hidden from me."),
     ]);
     fields.extend(unread_mentions());
     object(&fields).says("A conversation as one member sees it. `peer_read_n` in a direct conversation, if receipts are visible; `role` in a group.")

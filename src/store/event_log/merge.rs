@@ -33,8 +33,8 @@ enum Source {
     Messages { key: i64, conversation: ConversationId, n: u64, last_n: u64 },
     /// A read mark: one event.
     Read { conversation: ConversationId, profile: ProfileId, read_n: u64 },
-    /// All other events of a conversation.
-    Changes { key: i64, conversation: ConversationId },
+    /// All other events of a conversation. The profile sees no message before `first_n`.
+    Changes { key: i64, conversation: ConversationId, first_n: u64 },
     /// The changes of a direct peer's profile.
     Peer { key: i64 },
     /// The profile's own rows of `log`.
@@ -65,6 +65,7 @@ pub fn read(conn: &Connection, read: ReadLog) -> Result<LogPage, Stop> {
         merge.gather(read.profile, after)?;
     }
     let (mut budget, mut names, mut events) = (Budget::new(read.limit), Names::default(), Vec::new());
+    let mut through = after;
     while let Some(Reverse((seq, source))) = merge.next.pop() {
         let fact = (!budget.is_spent()).then(|| merge.render(&mut names, source, seq));
         let fact = match fact {
@@ -75,14 +76,23 @@ pub fn read(conn: &Connection, read: ReadLog) -> Result<LogPage, Stop> {
                 merge.advance(source, seq)?;
                 continue;
             }
-            Some(fact) => Some(fact?),
+            Some(fact) => match fact? {
+                Some(fact) => Some(fact),
+                // A change of a message that the profile does not see. It counts, so that a page of them has an end too.
+                None => {
+                    budget.take(0);
+                    through = seq;
+                    merge.advance(source, seq)?;
+                    continue;
+                }
+            },
         };
         match fact.filter(|fact| budget.take(fact_bytes(fact))) {
-            Some(fact) => events.push((seq, fact)),
-            None => {
-                let through = events.last().map_or(after, |(seq, _)| *seq);
-                return Ok(LogPage::Events { events, through, complete: false });
+            Some(fact) => {
+                events.push((seq, fact));
+                through = seq;
             }
+            None => return Ok(LogPage::Events { events, through, complete: false }),
         }
         merge.advance(source, seq)?;
     }
@@ -99,7 +109,8 @@ impl Merge<'_> {
     fn gather(&mut self, reader: ProfileId, after: u64) -> rusqlite::Result<()> {
         let conn = self.conn;
         let mut statement = conn.prepare_cached(
-            "SELECT c.key, c.id, c.kind, c.last_n, c.activity, m.joined_seq, m.read_n, m.read_seq, c.last_seq \
+            "SELECT c.key, c.id, c.kind, c.last_n, c.activity, m.joined_seq, m.read_n, m.read_seq, c.last_seq, \
+             m.first_n \
              FROM memberships m JOIN conversations c ON c.key = m.conversation \
              WHERE m.profile = ?1 AND max(c.last_seq, m.read_seq) > ?2",
         )?;
@@ -121,7 +132,7 @@ impl Merge<'_> {
             if number(row, 8)? > start
                 && let Some(seq) = next_change(conn, key, start)?
             {
-                self.add(seq, Source::Changes { key, conversation });
+                self.add(seq, Source::Changes { key, conversation, first_n: number(row, 9)? });
             }
             if kind(row.get(2)?) == ConversationType::Direct && number(row, 8)? > after {
                 self.gather_peer_read(key, conversation, after)?;
@@ -193,22 +204,27 @@ impl Merge<'_> {
             .optional()
     }
 
-    fn render(&self, names: &mut Names, source: usize, seq: u64) -> rusqlite::Result<Fact> {
-        match self.sources[source] {
+    /// `None` for a change of a message that the profile does not see.
+    fn render(&self, names: &mut Names, source: usize, seq: u64) -> rusqlite::Result<Option<Fact>> {
+        Ok(Some(match self.sources[source] {
             Source::Messages { conversation, .. } => {
                 let message = messages::of_seq(self.conn, names, conversation, seq)?;
-                Ok(Fact::MessagePosted(Arc::new(message.ok_or(rusqlite::Error::QueryReturnedNoRows)?)))
+                Fact::MessagePosted(Arc::new(message.ok_or(rusqlite::Error::QueryReturnedNoRows)?))
             }
             Source::Read { conversation, profile, read_n } => {
-                Ok(Fact::ConversationRead(Box::new(ReadMark { conversation, profile, read_n })))
+                Fact::ConversationRead(Box::new(ReadMark { conversation, profile, read_n }))
             }
-            Source::Changes { key, conversation } => self.render_change(names, key, conversation, seq),
+            Source::Changes { key, conversation, first_n } => {
+                let fact = self.render_change(names, key, conversation, seq)?;
+                let changed = fact.message();
+                return Ok((changed.is_none_or(|message| message.n >= first_n)).then_some(fact));
+            }
             Source::Peer { key } => {
                 let profile = profiles::for_others(self.conn, key)?;
-                Ok(Fact::ProfileUpdated(Box::new(profile.ok_or(rusqlite::Error::QueryReturnedNoRows)?)))
+                Fact::ProfileUpdated(Box::new(profile.ok_or(rusqlite::Error::QueryReturnedNoRows)?))
             }
-            Source::Own => self.render_own(seq),
-        }
+            Source::Own => self.render_own(seq)?,
+        }))
     }
 
     fn render_change(

@@ -4,6 +4,7 @@ use natter::base::percent::encode;
 use natter::base::secret::Secret;
 use natter::base::time::UnixS;
 
+use super::uploads::raw;
 use crate::support::World;
 use crate::support::http::{Person, Response};
 
@@ -271,6 +272,113 @@ fn messages_change_and_keep_their_position() {
         g.ask(&cat, "GET", "/api/v1/messages/01ARZ3NDEKTSV4RRFFQ69G5FAV", None),
         refused(404, "not_found")
     );
+}
+
+/// Where a group hides what was said before, no way of reading a message shows it to a newcomer.
+#[test]
+fn newcomers_may_see_only_what_is_said_after_they_joined() {
+    let mut g = group();
+    let (ann, bob, eve) = (g.ann.clone(), g.bob.clone(), g.eve.clone());
+    let file = raw(&mut g.world, &ann, "secret.txt", b"secret file");
+    let file_path = file.at("data.url").split('?').next().expect("a path").to_owned();
+    let old = format!(
+        r#"{{"conversation":"{}","client_id":"01ARZ3NDEKTSV4RRFFQ69G5F90","body":"secret word","attachments":["{}"]}}"#,
+        g.id,
+        file.at("data.id")
+    );
+    let old = g.world.ask_as(&ann, "POST", "/api/v1/messages", Some(&old));
+    assert_eq!(old.status, 201, "{}", old.text());
+    let old = old.at("data.id");
+    let path = format!("/api/v1/messages/{old}");
+    assert_eq!(g.ask(&bob, "PUT", &g.path(""), Some(r#"{"history":"joined"}"#)), refused(403, "not_allowed"));
+    assert_eq!(g.ask(&ann, "PUT", &g.path(""), Some(r#"{"history":"x"}"#)), refused(422, "invalid_history"));
+    let set = g.world.ask_as(&ann, "PUT", &g.path(""), Some(r#"{"history":"joined"}"#));
+    assert_eq!((set.at("data.history"), set.at("data.first_n")), ("joined".into(), "null".into()));
+    assert_eq!(g.ask(&ann, "PUT", &g.path(&format!("/members/{}", eve.profile)), None), good(200));
+    let live = g.world.open_socket(&eve, "/api/v1/ws");
+    g.world.texts(live);
+    assert_eq!(g.post(&bob, "a word", 91).status, 201);
+    // Changes of what she does not see.
+    assert_eq!(g.ask(&ann, "PUT", &path, Some(r#"{"body":"secret word again"}"#)), good(200));
+    assert_eq!(g.ask(&bob, "PUT", &format!("{path}/reactions/%F0%9F%91%8D"), None), good(200));
+    let answer = format!(
+        r#"{{"conversation":"{}","client_id":"01ARZ3NDEKTSV4RRFFQ69G5F92","body":"re","reply_to":"{old}"}}"#,
+        g.id
+    );
+    assert_eq!(g.world.ask_as(&bob, "POST", "/api/v1/messages", Some(&answer)).status, 201);
+
+    let seen = g.world.ask_as(&eve, "GET", &g.path(""), None);
+    let counts = ["first_n", "last_n", "read_n", "unread"].map(|name| seen.at(&format!("data.{name}")));
+    assert_eq!(counts, ["3", "5", "2", "2"]);
+    for query in ["", "?after=0", "?before=6", "?limit=3"] {
+        let list = g.world.ask_as(&eve, "GET", &g.path(&format!("/messages{query}")), None);
+        let positions = [0, 1, 2, 3].map(|i| list.at(&format!("data.{i}.n")));
+        assert_eq!(
+            (positions, list.at("next")),
+            (["3", "4", "5", "null"].map(str::to_owned), "null".into()),
+            "{query}"
+        );
+    }
+    let list = g.world.ask_as(&eve, "GET", &g.path("/messages?before=3"), None);
+    assert_eq!((list.at("data"), list.at("next")), ("[]".into(), "null".into()));
+    assert_eq!(g.ask(&eve, "GET", &path, None), refused(404, "not_found"));
+    assert_eq!(
+        g.ask(&eve, "PUT", &format!("{path}/reactions/%F0%9F%91%8D"), None),
+        refused(404, "not_found")
+    );
+    assert_eq!(g.ask(&eve, "DELETE", &path, None), refused(404, "not_found"));
+    let reply = answer.replace("F92", "F93");
+    let replied = g.world.ask_as(&eve, "POST", "/api/v1/messages", Some(&reply));
+    assert_eq!((replied.status, replied.code()), (422, "invalid_reply_to".into()));
+    assert_eq!(g.ask(&eve, "GET", &file_path, None), refused(404, "not_found"));
+    assert_eq!(g.ask(&bob, "GET", &file_path, None), good(200));
+    for (who, query, count) in [(&eve, "word", 1), (&bob, "word", 2), (&eve, "secret", 0)] {
+        let found = g.world.ask_as(who, "GET", &format!("/api/v1/search?q={query}"), None);
+        let bodies = (0..).map(|i| found.at(&format!("data.{i}.body"))).take_while(|body| body != "null");
+        assert_eq!(bodies.count(), count, "{query}");
+    }
+    let live = g.world.texts(live);
+    assert_eq!(live.len(), 2, "{live:?}");
+    assert_eq!(g.events(&eve), ["member.added", "message.posted", "message.posted", "message.posted"]);
+    for text in live.iter().chain([&g.world.ask_as(&eve, "GET", "/api/v1/events", None).text().to_owned()]) {
+        assert!(!text.contains("secret"), "{text}");
+    }
+
+    // A deletion of what is hidden too; and who leaves and comes back is a newcomer.
+    assert_eq!(g.ask(&ann, "DELETE", &path, None), good(204));
+    assert_eq!(g.events(&eve).len(), 4);
+    let own = g.post(&bob, "of bob", 94).at("data.id");
+    let bob_path = g.path(&format!("/members/{}", bob.profile));
+    assert_eq!(g.ask(&bob, "DELETE", &bob_path, None), good(204));
+    assert_eq!(g.ask(&ann, "PUT", &bob_path, None), good(200));
+    assert_eq!(g.ask(&bob, "GET", &format!("/api/v1/messages/{own}"), None), refused(404, "not_found"));
+    let again = g.post(&bob, "of bob", 94);
+    assert_eq!((again.at("duplicate"), again.at("data.body")), ("true".into(), "null".into()));
+    // Shown again: for later newcomers.
+    assert_eq!(g.ask(&ann, "PUT", &g.path(""), Some(r#"{"history":"all"}"#)), good(200));
+    assert_eq!(g.world.ask_as(&eve, "GET", &g.path(""), None).at("data.first_n"), "3");
+    assert_eq!(g.ask(&bob, "DELETE", &bob_path, None), good(204));
+    assert_eq!(g.ask(&ann, "PUT", &bob_path, None), good(200));
+    assert_eq!(g.ask(&bob, "GET", &format!("/api/v1/messages/{own}"), None), good(200));
+}
+
+/// The read marks of the members are in their list, where the two may see them.
+#[test]
+fn the_list_of_members_says_how_far_each_has_read() {
+    let mut g = group();
+    let (ann, bob, cat) = (g.ann.clone(), g.bob.clone(), g.cat.clone());
+    assert_eq!(g.post(&ann, "hello", 1).status, 201);
+    assert_eq!(g.ask(&bob, "POST", &g.path("/read"), Some(r#"{"n":2}"#)), good(200));
+    let marks = |g: &mut Group, who: &Person| {
+        let list = g.world.ask_as(who, "GET", &g.path("/members"), None);
+        [0, 1, 2].map(|i| list.at(&format!("data.{i}.read_n")))
+    };
+    assert_eq!(marks(&mut g, &ann), ["2", "2", "0"]);
+    assert_eq!(g.ask(&cat, "PUT", &format!("/api/v1/blocks/{}", ann.profile), None), good(204));
+    assert_eq!(marks(&mut g, &ann), ["2", "2", "null"], "across a block");
+    assert_eq!(g.ask(&bob, "PUT", "/api/v1/profile", Some(r#"{"presence":false}"#)), good(200));
+    assert_eq!(marks(&mut g, &ann), ["2", "null", "null"], "receipts are hidden");
+    assert_eq!(marks(&mut g, &bob), ["null", "null", "null"], "both ways");
 }
 
 /// In a group only the reader gets the event of a read mark: otherwise a thousand readers of one message would be a

@@ -379,7 +379,8 @@ class Model extends Notifier {
 
   /** @param {Conversation} conversation */
   async older(conversation) {
-    if (conversation.window.lo > 1) await this.#more(conversation, { before: conversation.window.lo });
+    if (conversation.window.lo > (conversation.first_n ?? 1))
+      await this.#more(conversation, { before: conversation.window.lo });
   }
 
   /** @param {Conversation} conversation */
@@ -494,7 +495,7 @@ class Model extends Notifier {
 
   /**
    * @param {Conversation} conversation
-   * @param {{title?: string, image?: string | null}} change
+   * @param {{title?: string, image?: string | null, history?: 'all' | 'joined'}} change
    */
   async change(conversation, change) {
     const fresh = await call('PUT /conversations/{conversation}', { conversation: conversation.id, ...change });

@@ -5,6 +5,7 @@ import { ago, t } from '../i18n.js';
 import { call, upload } from '../net/http.js';
 import { TOPIC } from '../names.js';
 import { model } from '../state/model.js';
+import { toggleRow } from './controls.js';
 import { h, those } from './dom.js';
 import { iconButton } from './icons.js';
 import { openInvites } from './invites.js';
@@ -135,11 +136,22 @@ function group(conversation, { close, draw, shell }) {
     groupHead(conversation, isAdmin, draw),
     isAdmin && actionRow('plus', t('info.add'), 'info-add', add),
     isAdmin && actionRow('link', t('invite.title'), 'info-invites', () => openInvites(conversation)),
+    isAdmin && historyRow(conversation),
     muteRow(conversation, draw),
     list,
     actionRow('exit', t('info.leave'), 'info-leave', leave, true),
   ];
 }
+
+/** @param {Conversation} conversation */
+const historyRow = (conversation) =>
+  toggleRow({
+    label: t('info.history'),
+    hint: t('info.history_more'),
+    value: conversation.history === 'all',
+    testid: 'info-history',
+    change: (shown) => model.change(conversation, { history: shown ? 'all' : 'joined' }),
+  });
 
 /**
  * @param {Conversation} conversation

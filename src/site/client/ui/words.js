@@ -11,7 +11,10 @@ const PREVIEW_MAX = 160;
 const PARSED_MAX = 400;
 const NAMES_MAX = 4;
 
-/** @typedef {import('../../types.d.ts').Message} Message */
+/**
+ * @typedef {import('../../types.d.ts').Message} Message
+ * @typedef {Pick<Message, 'kind' | 'sender' | 'profiles' | 'profiles_count' | 'title'>} System
+ */
 
 // A name is part of our sentences: it may not change the direction of the text after it.
 /** @param {string} name */
@@ -36,11 +39,11 @@ export function titleOf(conversation) {
 /**
  * Of a message, a row of the outbox, or a reply.
  * @param {{body: string | null, attachments?: Named[], files?: Named[], deleted_at?: string | null,
- *   damaged?: true} | Message | null | undefined} message
+ *   damaged?: true} & Partial<System> | null | undefined} message
  */
 export function preview(message) {
   if (!message) return t('list.no_messages');
-  if ('kind' in message && message.kind) return systemWords(message);
+  if (message.kind) return systemWords(message);
   if (message.deleted_at) return t('msg.deleted');
   if (message.damaged) return t('msg.damaged');
   if (message.body) return beginning(plain(beginning(message.body, PARSED_MAX)), PREVIEW_MAX);
@@ -50,14 +53,14 @@ export function preview(message) {
 
 /**
  * What a system message tells.
- * @param {Message} message
+ * @param {Partial<System>} message
  */
-function systemWords({ kind, sender, profiles = [], profiles_count: count = 0, title = '' }) {
+function systemWords({ kind, sender = null, profiles = [], profiles_count: count = 0, title = '' }) {
   const isMine = sender !== null && model.isMe(sender);
   const isPassive = kind === 'promoted' && profiles[0] === sender;
   const isWith = kind === 'created' && count > 0;
-  const key = `sys.${kind}${isPassive ? '_self' : ''}${isWith ? '_with' : ''}${isMine ? '_me' : ''}`;
-  return t(key, { name: nameOf(sender), names: someOf(profiles, count), title: unturned(title) });
+  const which = [kind, isPassive && 'self', isWith && 'with', isMine && 'me'].filter(Boolean).join('_');
+  return t(`chat.told_${which}`, { name: nameOf(sender), names: someOf(profiles, count), title: unturned(title) });
 }
 
 /**
@@ -66,10 +69,10 @@ function systemWords({ kind, sender, profiles = [], profiles_count: count = 0, t
  * @param {number} count
  */
 function someOf(profiles, count) {
-  const names = profiles.slice(0, NAMES_MAX).map((id) => (model.isMe(id) ? t('sys.you') : nameOf(id)));
+  const names = profiles.slice(0, NAMES_MAX).map((id) => (model.isMe(id) ? t('chat.told_you') : nameOf(id)));
   const left = count - names.length;
   if (left === 1 && profiles.length < count) names.push(t('people.deleted'));
-  else if (left > 0) names.push(t('sys.others', { count: left }));
+  else if (left > 0) names.push(t('chat.told_others', { count: left }));
   return listOf(names);
 }
 

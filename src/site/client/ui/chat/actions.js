@@ -8,6 +8,7 @@ import { h } from '../dom.js';
 import { pickEmoji } from '../emoji.js';
 import { iconButton } from '../icons.js';
 import { confirm, copy, failed, openMenu } from '../layers.js';
+import { openReadBy } from './readers.js';
 
 const QUICK = ['👍', '❤️', '😂', '😮', '😢', '🙏'];
 
@@ -80,6 +81,12 @@ export function messageActions({ list, scroller, conversation, writer }) {
     const { body } = message;
     const items = [
       { label: t('msg.reply'), icon: 'reply', testid: 'menu-reply', act: () => writer.reply(message) },
+      conversation?.type === 'group' && {
+        label: t('msg.read_by'),
+        icon: 'checks',
+        testid: 'menu-read-by',
+        act: () => openReadBy(conversation, message),
+      },
       body && {
         label: t('msg.copy'),
         icon: 'copy',

@@ -32,7 +32,10 @@ export class History {
   }
 
   get hasOlder() {
-    return Boolean(this.#conversation) && (!this.#conversation?.window.loaded || this.#conversation.window.lo > 1);
+    const conversation = this.#conversation;
+    return (
+      conversation !== null && (!conversation.window.loaded || conversation.window.lo > (conversation.first_n ?? 1))
+    );
   }
 
   /**

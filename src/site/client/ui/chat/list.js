@@ -76,7 +76,7 @@ export function topOfRun(source, retry) {
   function beginning() {
     const title = h('h2', { dir: 'auto' }, source.name);
     const face = source.face({ size: 'large' });
-    return h('div.beginning', null, face, title, h('p.quiet', null, t('chat.start')));
+    return h('div.beginning', null, face, title, h('p.quiet', null, t(source.isHidden ? 'chat.hidden' : 'chat.start')));
   }
 
   /** @param {import('./history.js').History} history */

@@ -28,6 +28,11 @@ export class Source {
     return this.conversation?.type === 'group';
   }
 
+  // A group may hide what was said before one joined.
+  get isHidden() {
+    return Boolean(this.conversation?.first_n);
+  }
+
   get peer() {
     return this.conversation ? this.conversation.peer : this.#profile;
   }
