@@ -131,7 +131,7 @@ export type Message = {
   attachments: Array<Attachment>;
   reply_to: Id | null;
   reactions: Array<Reaction>;
-  kind?: 'created' | 'added' | 'removed' | 'left' | 'promoted' | 'demoted' | 'renamed';
+  kind?: 'created' | 'added' | 'removed' | 'left' | 'promoted' | 'demoted' | 'renamed' | 'joined';
   profiles?: Array<Id>;
   profiles_count?: number;
   title?: string;

@@ -206,7 +206,7 @@ pub fn take(
     if let Some((key, conversation)) = open.conversation {
         let slot = conversations::load(batch, conversation)?.ok_or(Refusal::Internal)?;
         if batch.cache.get(slot).member(profile_id).is_some() {
-            return Ok((Some(conversation), None));
+            return Ok((Some(conversation), events));
         }
         let removed = conn
             .prepare_cached("SELECT 1 FROM departures WHERE profile = ?1 AND conversation = ?2 AND removed")?

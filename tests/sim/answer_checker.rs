@@ -132,7 +132,9 @@ impl Model {
                     }
                     self.open_session(sign_up.account.profile, &sign_up.session);
                     match invite {
-                        Some(Ok(Some(id))) => self.joined(lane, id, sign_up.account.profile, outcome, sign_up.account.at),
+                        Some(Ok(Some(id))) => {
+                            self.joined(lane, id, sign_up.account.profile, outcome, sign_up.account.at)
+                        }
                         None => check(outcome, Ok(()), 0, "a sign-up"),
                         other => panic!("a sign-up with {other:?}"),
                     }

@@ -127,8 +127,17 @@ impl Model {
         }
     }
 
-    pub(super) fn joined(&mut self, lane: Lane, id: InviteId, profile: ProfileId, outcome: &Outcome, at: UnixMs) {
-        let [event, told] = &*outcome.events else { panic!("the events of one who joins: {:?}", outcome.events) };
+    pub(super) fn joined(
+        &mut self,
+        lane: Lane,
+        id: InviteId,
+        profile: ProfileId,
+        outcome: &Outcome,
+        at: UnixMs,
+    ) {
+        let [event, told] = &*outcome.events else {
+            panic!("the events of one who joins: {:?}", outcome.events)
+        };
         let invite = self.invites.open.get_mut(&id).expect("an open invite");
         (invite.uses, self.invites.taken) = (invite.uses + 1, self.invites.taken + 1);
         assert!(invite.uses <= invite.uses_max, "a code was used too often");
