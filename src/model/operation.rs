@@ -124,6 +124,9 @@ macro_rules! operations {
         }
 
         impl $kind {
+            /// The names of all rows.
+            pub const NAMES: &[&str] = &[$(stringify!($name)),*];
+
             /// The row's name, for logs and metrics.
             pub fn name(&self) -> &'static str {
                 match self { $($kind::$name(_) => stringify!($name)),* }

@@ -302,6 +302,12 @@ pub fn list(conn: &Connection, list: ListConversations) -> Result<ConversationPa
     Ok(page)
 }
 
+/// As [`get`], within a batch: the cache may hold newer values than the rows.
+pub fn get_in(batch: &mut Batch<'_>, asked: GetConversation) -> Result<Conversation, Stop> {
+    batch.cache.write(batch.conn)?;
+    get(batch.conn, asked)
+}
+
 pub fn get(conn: &Connection, get: GetConversation) -> Result<Conversation, Stop> {
     let viewer = profiles::key(conn, get.viewer)?.ok_or(Refusal::Unauthorized)?;
     let entry = conn

@@ -76,7 +76,7 @@ fn notify_peers_of_deletion(batch: &mut Batch<'_>, profile: i64, at: UnixMs) -> 
         .prepare_cached(
             "SELECT c.key, p.id FROM memberships m JOIN conversations c ON c.key = m.conversation AND c.kind = 0 \
              JOIN profiles p ON p.key = CASE WHEN c.low = ?1 THEN c.high ELSE c.low END \
-             WHERE m.profile = ?1 AND p.member IS NOT NULL ORDER BY c.activity DESC LIMIT ?2",
+             WHERE m.profile = ?1 AND p.member IS NOT NULL ORDER BY c.activity DESC, c.key LIMIT ?2",
         )?
         .query_map((profile, NOTIFIED_PEERS_MAX), |row| Ok((row.get::<_, i64>(0)?, id(row, 1)?)))?
         .collect::<rusqlite::Result<Vec<_>>>()?;
@@ -91,10 +91,11 @@ fn notify_peers_of_deletion(batch: &mut Batch<'_>, profile: i64, at: UnixMs) -> 
     Ok(events)
 }
 
+/// In an order that the rows decide, since each group gets its events in this order.
 fn groups_of(conn: &Connection, profile: i64) -> rusqlite::Result<Vec<ConversationId>> {
     conn.prepare_cached(
         "SELECT c.id FROM memberships m JOIN conversations c ON c.key = m.conversation AND c.kind = 1 \
-         WHERE m.profile = ?1",
+         WHERE m.profile = ?1 ORDER BY m.conversation",
     )?
     .query_map([profile], |row| id(row, 0))?
     .collect()

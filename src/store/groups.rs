@@ -72,7 +72,7 @@ pub fn create(batch: &mut Batch<'_>, create: CreateConversation) -> Result<Writt
     {
         // A creator that has left the group may not read it any more.
         let get = GetConversation { viewer: create.creator, conversation: made };
-        let conversation = conversations::get(conn, get)?;
+        let conversation = conversations::get_in(batch, get)?;
         return Written::quietly(Answer::CreateConversation(Box::new(CreatedConversation {
             conversation,
             duplicate: true,
@@ -123,7 +123,7 @@ pub fn create(batch: &mut Batch<'_>, create: CreateConversation) -> Result<Writt
     // The answer is read from rows that the cache has not written yet.
     batch.cache.write(conn)?;
     let get = GetConversation { viewer: create.creator, conversation: create.id };
-    let conversation = conversations::get(conn, get)?;
+    let conversation = conversations::get_in(batch, get)?;
     Ok(Written {
         result: Ok(Answer::CreateConversation(Box::new(CreatedConversation {
             conversation,
@@ -223,10 +223,8 @@ pub fn update(batch: &mut Batch<'_>, update: UpdateConversation) -> Result<Writt
             .prepare_cached("UPDATE memberships SET muted = ?2 WHERE key = ?1")?
             .execute((membership, muted))?;
     }
-    // The answer is read from rows that the cache has not written yet.
-    batch.cache.write(batch.conn)?;
     let get = GetConversation { viewer: update.actor, conversation: update.conversation };
-    let conversation = conversations::get(batch.conn, get)?;
+    let conversation = conversations::get_in(batch, get)?;
     Ok(Written { result: Ok(Answer::UpdateConversation(Box::new(conversation))), events: events.into() })
 }
 

@@ -178,9 +178,7 @@ pub fn redeem(batch: &mut Batch<'_>, used: UseInvite) -> Result<Written, Stop> {
     let answer = match conversation {
         None => None,
         Some(conversation) => {
-            // The answer is read from rows that the cache has not written yet.
-            batch.cache.write(batch.conn)?;
-            Some(conversations::get(batch.conn, GetConversation { viewer: used.profile, conversation })?)
+            Some(conversations::get_in(batch, GetConversation { viewer: used.profile, conversation })?)
         }
     };
     Ok(Written { result: Ok(Answer::UseInvite(Box::new(answer))), events: events.into() })

@@ -43,6 +43,8 @@ pub fn mark_offline(batch: &mut Batch<'_>, mark: MarkOffline) -> Result<Written,
         .execute((mark.profile.to_bytes(), int(mark.at)))?;
     // The profile may be deleted since: its peers saw it online until now and must be notified. Its conversations still exist.
     let key = profiles::remembered_key(batch.conn, mark.profile)?.ok_or(Refusal::NotFound)?;
+    // The peers are ordered by an activity that the cache may hold.
+    batch.cache.write(batch.conn)?;
     let peers = peers(batch.conn, key)?;
     Written::quietly(Answer::MarkOffline(Box::new(peers)))
 }
@@ -58,7 +60,7 @@ fn peers(conn: &Connection, key: i64) -> Result<Peers, Stop> {
              WHERE m.profile = ?1 AND c.kind = 0 AND p.member IS NOT NULL AND p.presence AND NOT p.is_private \
              AND NOT EXISTS \
              (SELECT 1 FROM blocks WHERE (blocker = ?1 AND blocked = p.key) OR (blocker = p.key AND blocked = ?1)) \
-             ORDER BY c.activity DESC LIMIT ?2",
+             ORDER BY c.activity DESC, c.key LIMIT ?2",
         )?
         .query_map((key, PRESENCE_PEERS_MAX), |row| id(row, 0))?
         .collect::<rusqlite::Result<_>>()?;

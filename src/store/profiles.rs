@@ -309,7 +309,8 @@ fn direct_peers(conn: &Connection, key: i64) -> rusqlite::Result<Vec<ProfileId>>
         "SELECT p.id FROM memberships m JOIN conversations c ON c.key = m.conversation AND c.kind = 0 \
          JOIN profiles p ON p.key = iif(c.low = m.profile, c.high, c.low) \
          WHERE m.profile = ?1 AND p.member IS NOT NULL AND NOT EXISTS \
-         (SELECT 1 FROM blocks WHERE (blocker = ?1 AND blocked = p.key) OR (blocker = p.key AND blocked = ?1))",
+         (SELECT 1 FROM blocks WHERE (blocker = ?1 AND blocked = p.key) OR (blocker = p.key AND blocked = ?1)) \
+         ORDER BY p.key",
     )?
     .query_map([key], |row| id(row, 0))?
     .collect()

@@ -201,10 +201,12 @@ pub fn attach(conn: &Connection, message: u64, uploads: &[(i64, Attachment)]) ->
 
 /// Removes the attachments of a message, and erases those that nothing else shows.
 pub fn detach(conn: &Connection, message: u64) -> rusqlite::Result<()> {
-    let uploads = conn
+    let mut uploads = conn
         .prepare_cached("DELETE FROM attachments WHERE message = ?1 RETURNING upload")?
         .query_map([int(message)], |row| row.get::<_, i64>(0))?
         .collect::<rusqlite::Result<Vec<_>>>()?;
+    // SQLite promises no order of what RETURNING returns.
+    uploads.sort_unstable();
     uploads.into_iter().try_for_each(|upload| erase_unless_shown(conn, upload))
 }
 
