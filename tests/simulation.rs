@@ -16,6 +16,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use natter::model::operation::Write;
+use sim::mirror::Planted;
+
 /// Seeds in `cargo test`, and with `NATTER_ALL=1` as `.ci/run` sets it; scripts/simulate plays more.
 const SEEDS: u64 = 30;
 const SEEDS_ALL: u64 = 300;
@@ -62,9 +65,24 @@ fn every_promise_holds_for_every_seed() {
             });
         }
     });
-    println!("{:#?}", total.into_inner().expect("no panic here"));
+    let total = total.into_inner().expect("no panic here");
+    println!("{total:#?}");
     let failed = failed.into_inner().expect("no panic here");
     assert!(failed.is_empty(), "{} of {} seeds failed:\n{}", failed.len(), until - from, failed.join("\n"));
+    if until - from >= SEEDS_ALL {
+        let missing: Vec<&&str> =
+            Write::NAMES.iter().filter(|name| !total.mirrored.contains_key(**name)).collect();
+        assert!(missing.is_empty(), "the mirror has never performed {missing:?}");
+    }
+}
+
+/// The mirror finds what is not a function of the writes, whether an answer shows it or only a row.
+#[test]
+fn a_store_that_differs_is_found() {
+    for planted in [Planted::Answer, Planted::Row] {
+        let played = catch_unwind(|| sim::play_with(1, &Cell::new(0), Some(planted)));
+        assert!(played.is_err(), "{planted:?} is not found");
+    }
 }
 
 /// The same seed gives the same run, to each byte and command: otherwise no failure could be replayed.

@@ -7,6 +7,7 @@ use natter::model::operation::{Lane, Write};
 use natter::store::{Committed, Fault, Store};
 
 use super::disk::Disk;
+use super::mirror::Mirror;
 use super::reference::Model;
 use super::sabotage::Sabotage;
 use crate::support::files::Files;
@@ -46,8 +47,14 @@ impl Database {
         self.disk.as_ref().is_some_and(|disk| disk.failures() > 0) || self.began_unproven
     }
 
-    /// Commits one batch, and updates the model.
-    pub fn commit(&mut self, model: &mut Model, files: &Files, batch: &mut Vec<(Lane, Write)>) -> Committed {
+    /// Commits one batch, and updates the model and the mirror.
+    pub fn commit(
+        &mut self,
+        model: &mut Model,
+        mirror: &mut Mirror,
+        files: &Files,
+        batch: &mut Vec<(Lane, Write)>,
+    ) -> Committed {
         let commands = batch.clone();
         let was_suspect = self.is_suspect();
         let committed = self.store().commit(batch);
@@ -56,6 +63,7 @@ impl Database {
         assert!(fault.is_none() || self.is_sabotaged() || self.has_failed(), "a commit failed: {fault:?}");
         assert!(!was_suspect || fault.is_some(), "an answer although the disk has dead blocks");
         model.committed(&commands, outcomes, *fault, self.is_sabotaged());
+        mirror.committed(&commands, outcomes);
         let forgotten = commands.iter().zip(outcomes).filter_map(|((_, write), outcome)| match write {
             Write::ForgetFiles(forget) if outcome.result.is_ok() => Some(&forget.files),
             _ => None,

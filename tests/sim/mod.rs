@@ -17,7 +17,9 @@ pub mod history;
 pub mod http_checker;
 pub mod invite_checker;
 pub mod mail_checker;
+pub mod mirror;
 pub mod network;
+pub mod operator;
 pub mod push_checker;
 pub mod random;
 pub mod reference;
@@ -36,6 +38,7 @@ use natter::model::id::{ConversationId, InviteId, ProfileId};
 use natter::server::contract::ConnId;
 
 use device::{Carried, Device, Form, Person, Point, Start};
+use mirror::{Mirror, Planted};
 use random::Rng;
 use reference::Model;
 use runtime::{FaultRates, Runtime};
@@ -104,6 +107,9 @@ pub struct Stats {
     pub power_cuts: u64,
     pub revived: u64,
     pub closes: BTreeMap<u16, u64>,
+    /// How often the mirror has performed each write, and its restarts.
+    pub mirrored: BTreeMap<&'static str, u64>,
+    pub mirror_restarts: u64,
     /// The digest of the run's transcript; of several runs, of all of them.
     pub transcript: u64,
 }
@@ -146,6 +152,10 @@ impl Stats {
         for (code, count) in other.closes {
             *self.closes.entry(code).or_default() += count;
         }
+        for (name, count) in other.mirrored {
+            *self.mirrored.entry(name).or_default() += count;
+        }
+        self.mirror_restarts += other.mirror_restarts;
     }
 }
 
@@ -170,7 +180,15 @@ pub struct Run {
 
 /// Plays one seed. `step` holds the current step, for the report of a failure.
 pub fn play(seed: u64, step: &Cell<usize>) -> Stats {
+    play_with(seed, step, None)
+}
+
+/// As [`play`], with a fault of the mirror that has to be found.
+pub fn play_with(seed: u64, step: &Cell<usize>, planted: Option<Planted>) -> Stats {
     let mut run = Run::new(seed);
+    if let Some(planted) = planted {
+        run.runtime.mirror.plant(planted);
+    }
     if run.plan.warm {
         run.warm_up();
     }
@@ -188,6 +206,8 @@ pub fn play(seed: u64, step: &Cell<usize>) -> Stats {
     run.stats.invited = run.model.invites.taken;
     run.stats.mails = run.model.mail_counts().1 as u64;
     run.stats.transcript = runtime.transcript.digest();
+    run.stats.mirrored.clone_from(&runtime.mirror.performed);
+    run.stats.mirror_restarts = runtime.mirror.restarts;
     run.stats
 }
 
@@ -217,7 +237,9 @@ impl Run {
         // Only under FULL anything is promised, and one kind of fault is enough for a run.
         plan.forgetful = full && rng.chance(400);
         plan.sabotage &= !plan.forgetful;
-        let mut runtime = Runtime::new(&mut rng, limits, full, plan.forgetful);
+        // Drawn from the seed, not from the run: a run is the same without it.
+        let mirror = Mirror::new(Rng::new(!seed));
+        let mut runtime = Runtime::new(&mut rng, limits, full, plan.forgetful, mirror);
         if rng.chance(400) {
             runtime.fault_rates = FaultRates {
                 writes_busy: rng.between(0, 30),
@@ -595,7 +617,9 @@ impl Run {
             self.back_up();
         }
         self.runtime.restart(&mut self.rng, &mut self.model);
+        self.runtime.perform_others();
         self.runtime.check_database();
+        self.runtime.compare_with_mirror();
     }
 
     /// An ended session has no stream, and a stream that refused a post with `retry` was closed.

@@ -33,7 +33,9 @@ use natter::work::password::{Cost, PasswordHasher, PasswordOptions};
 
 use super::database::Database;
 use super::disk::{DatabaseFile, Disk, Failure};
+use super::mirror::Mirror;
 use super::network::Link;
+use super::operator;
 use super::random::Rng;
 use super::reference::Model;
 use super::sabotage::Sabotage;
@@ -52,6 +54,8 @@ pub struct FaultRates {
 pub struct Runtime {
     memory: InMemory,
     database: Database,
+    /// Another store with the same writes.
+    pub mirror: Mirror,
     reader: Reader,
     index: Index,
     /// Faults of the disks before this one, crashes that were power cuts, and refused batches that a killed process left.
@@ -96,7 +100,7 @@ pub struct Runtime {
 }
 
 impl Runtime {
-    pub fn new(rng: &mut Rng, limits: Limits, full: bool, forgetful: bool) -> Runtime {
+    pub fn new(rng: &mut Rng, limits: Limits, full: bool, forgetful: bool, mirror: Mirror) -> Runtime {
         let dir = Dir::new();
         let uploads = Dir::new();
         let disk = forgetful.then(|| Disk::new(&dir.path));
@@ -124,6 +128,7 @@ impl Runtime {
                 refused_batch: None,
                 began_unproven: false,
             },
+            mirror,
             reader,
             index,
             disk_failures: 0,
@@ -311,8 +316,9 @@ impl Runtime {
     /// One iteration of the writer, with a batch of at most `count_max` writes and one of deferred ones. Updates the model.
     pub fn commit(&mut self, model: &mut Model, count_max: usize) {
         let (database, files, faults) = (&mut self.database, &self.files, &mut self.faults);
+        let mirror = &mut self.mirror;
         self.memory.commit(count_max, |batch| {
-            let committed = database.commit(model, files, batch);
+            let committed = database.commit(model, mirror, files, batch);
             let is_fault = |outcome: &&Outcome| outcome.result.as_ref().is_err_and(|it| it.is_fault());
             *faults += committed.outcomes.iter().filter(is_fault).count() as u64;
             committed
@@ -597,6 +603,7 @@ impl Runtime {
         let committed = store.commit(&mut batch);
         assert_eq!(committed.fault, None, "on a sound disk");
         model.committed(&commands, &committed.outcomes, None, false);
+        self.mirror.committed(&commands, &committed.outcomes);
         self.head = model.head;
         drop((store, without));
     }
@@ -676,6 +683,24 @@ impl Runtime {
         let options = StoreOptions { synchronous_full: self.full, ..StoreOptions::new(self.dir.database()) };
         natter::store::check(&options, natter::store::Access::Shared)
             .unwrap_or_else(|fault| panic!("{fault}"));
+    }
+
+    /// The writes that no device asks for, at the end of a run.
+    pub fn perform_others(&mut self) {
+        for write in operator::writes(self.now.unix_ms) {
+            let mut batch = vec![(Lane(0), write)];
+            let commands = batch.clone();
+            let committed = self.database.store().commit(&mut batch);
+            for ((_, write), outcome) in commands.iter().zip(&committed.outcomes) {
+                assert!(outcome.result.is_ok(), "{write:?}: {:?}", outcome.result);
+            }
+            self.mirror.committed(&commands, &committed.outcomes);
+        }
+    }
+
+    /// The mirror has the same rows.
+    pub fn compare_with_mirror(&mut self) {
+        self.mirror.compare(&self.dir.database());
     }
 }
 
@@ -779,12 +804,13 @@ impl Environment for SimulatedEnvironment<'_> {
 }
 
 /// A folder for one run, in memory if the system has such a file system: the disk's speed is not tested here.
-struct Dir {
+/// A folder of a run, removed at its end.
+pub struct Dir {
     path: PathBuf,
 }
 
 impl Dir {
-    fn new() -> Dir {
+    pub fn new() -> Dir {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let shared_memory = PathBuf::from("/dev/shm");
         let parent = if shared_memory.is_dir() { shared_memory } else { std::env::temp_dir() };
@@ -798,7 +824,7 @@ impl Dir {
         Dir::new()
     }
 
-    fn database(&self) -> PathBuf {
+    pub fn database(&self) -> PathBuf {
         self.path.join("natter.db")
     }
 }

@@ -1,0 +1,107 @@
+//! Writes that no device of a run asks for: those of an operator, of codes that came by mail, of the upkeep.
+//!
+//! Performed on the database at the end of a run, so that the mirror reaches every row of the contract.
+
+use natter::base::crypto::HmacKey;
+use natter::base::id::Id;
+use natter::base::secret::Secret;
+use natter::base::time::{UnixMs, UnixS};
+use natter::model::code::{IssueResetCode, IssueVerifyCode, NewCode, ResetPassword, VerifyMember};
+use natter::model::event::PruneLog;
+use natter::model::invite::{CreateInvite, RevokeInvite};
+use natter::model::mail::{Content, Language, NewMail, SealedCode};
+use natter::model::member::{AddMember, NewAccount, SetActive, SetAdmin};
+use natter::model::operation::Write;
+use natter::model::session::{ChangePassword, NewSession, OpenSession, RevokeSessions, SessionSelector};
+
+const HOLDER: [u8; 16] = [7; 16];
+/// No id of a run is this small.
+const FIRST_ID: u128 = 1_000;
+const HOUR_MS: u64 = 3_600_000;
+
+/// In order. Each is performed, none refused.
+pub fn writes(at: UnixMs) -> Vec<Write> {
+    let member = Id::from_u128(FIRST_ID);
+    let session = |number: u128| NewSession {
+        id: Id::from_u128(FIRST_ID + number),
+        access_uuid: Id::from_u128(FIRST_ID + number),
+        refresh_uuid: Id::from_u128(FIRST_ID + number + 100),
+        unique_id: None,
+        user_agent: "simulation".to_owned(),
+        address: "9.0.0.1".to_owned(),
+        access_expire: UnixS(at.s().0 + 60),
+        refresh_expire: UnixS(at.s().0 + 3_600),
+    };
+    let mail_of =
+        |number: u128, content| NewMail::new(Id::from_u128(FIRST_ID + number), Language::En, content);
+    let mail = |number: u128| mail_of(number, Content::PasswordChanged);
+    let sealed = SealedCode::seal(&HmacKey::new(b"simulation"), Id::from_u128(FIRST_ID), 123_456);
+    let email = || Secret::new("operator@example.org".to_owned());
+    let hash = |text: &str| Secret::new(text.to_owned());
+    let tag = |byte: u8| Secret::new([byte; 32]);
+    let code = |byte: u8, content| NewCode {
+        tag: tag(byte),
+        holder: HOLDER,
+        mail: mail_of(u128::from(byte), content),
+    };
+    let open = |number: u128, password: &str| OpenSession {
+        at,
+        member,
+        session: session(number),
+        hash: hash(password),
+        rehash: None,
+        mail: mail(10 + number),
+    };
+    let account = NewAccount {
+        at,
+        member,
+        profile: Id::from_u128(FIRST_ID + 1),
+        email: email(),
+        hash: hash("first"),
+        display_name: "Operator".to_owned(),
+        nick_names: vec!["operator_of_the_run".to_owned()],
+    };
+    let invite = CreateInvite {
+        at,
+        by: None,
+        id: Id::from_u128(FIRST_ID + 50),
+        hash: [9; 32],
+        conversation: None,
+        uses_max: 1,
+        expires_at: UnixMs(at.0 + HOUR_MS),
+    };
+    vec![
+        AddMember { account }.into(),
+        SetAdmin { member, admin: true }.into(),
+        IssueVerifyCode { at, member, code: code(1, Content::VerifyCode(sealed)) }.into(),
+        VerifyMember { at, member, holder: HOLDER, tag: tag(1) }.into(),
+        open(20, "first").into(),
+        open(21, "first").into(),
+        ChangePassword {
+            at,
+            member,
+            session: Id::from_u128(FIRST_ID + 20),
+            old_hash: hash("first"),
+            hash: hash("second"),
+            mail: mail(3),
+        }
+        .into(),
+        open(22, "second").into(),
+        RevokeSessions { at, member, which: SessionSelector::AllBut(Id::from_u128(FIRST_ID + 22)) }.into(),
+        IssueResetCode { at, email: email(), code: code(2, Content::ResetCode(sealed)) }.into(),
+        ResetPassword {
+            at,
+            email: email(),
+            holder: HOLDER,
+            tag: tag(2),
+            hash: Some(hash("third")),
+            mail: mail(4),
+        }
+        .into(),
+        SetActive { at, member, active: false }.into(),
+        SetActive { at, member, active: true }.into(),
+        invite.into(),
+        RevokeInvite { by: None, invite: Id::from_u128(FIRST_ID + 50) }.into(),
+        PruneLog { before: UnixMs(at.0 - HOUR_MS / 60) }.into(),
+    ]
+}
