@@ -126,6 +126,8 @@ pub const SMTP_REPLY_MAX: usize = 16_384;
 pub const PAGE_MAX: u32 = 200;
 /// Bytes after which a page of a list ends, whatever its `limit`.
 pub const PAGE_BYTES_MAX: usize = 262_144;
+/// Bytes of a preview. Above: 413 `too_large`.
+pub const PREVIEW_MAX: u64 = 40_000;
 /// Characters of a display name. Above: 422 `invalid_display_name`.
 pub const DISPLAY_NAME_MAX: usize = 64;
 pub const NICK_NAME_MAX: usize = 25;

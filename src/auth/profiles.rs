@@ -140,7 +140,7 @@ pub fn update(ctx: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<
         None => Ok(Step::store(update, shown)),
         // Only a picture is stored as a profile image.
         Some(file) if !file.is_image() => Err(Problem::invalid("profile_image")),
-        Some(file) => Ok(file.clone().publish(ctx, actor, move |_, upload| {
+        Some(file) => Ok(file.clone().publish(ctx, actor, None, move |_, upload| {
             let update = UpdateProfile { image: Some(Some(upload.id)), ..update };
             Ok(Step::store_or(update, move |ctx, result| match result {
                 Ok(profile) => shown(ctx, profile),

@@ -316,7 +316,10 @@ mod tests {
             size: 1,
             width: Some(1),
             height: Some(1),
+            alt: None,
+            duration_ms: None,
             url: String::new(),
+            preview: None,
         });
         let page = MessagePage { messages: vec![shown.clone()], next: None };
         let mut stage = Stage::new();

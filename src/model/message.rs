@@ -394,7 +394,10 @@ mod tests {
                 size: n,
                 width: Some(3),
                 height: None,
+                alt: Some("a \"picture\"".to_owned()),
+                duration_ms: None,
                 url: "/u?x=1".to_owned(),
+                preview: Some("/u?x=2".to_owned()),
             };
             let message = Message {
                 id, client_id, conversation, n, seq, rev, sender, body,

@@ -45,7 +45,7 @@ use super::session::{
 };
 use super::upload::{
     AdmitUpload, DeleteUpload, FindOrphans, FindUpload, ForgetFiles, ListErasedFiles, PublishUpload,
-    PublishedUpload, StoredFile,
+    PublishedUpload, StoredFile, UpdateUpload, Upload,
 };
 
 /// As many members of a new group cost as much as one post: each is a row in two indexes.
@@ -278,6 +278,7 @@ operations! {
         MovePushCursor -> ();
         // Uploads.
         PublishUpload => PublishedUpload;
+        UpdateUpload => Upload;
         DeleteUpload -> ();
         ForgetFiles -> ();
         // The log.

@@ -9,7 +9,7 @@ use super::event::Fact;
 use super::id::UploadId;
 use super::message::Message;
 use super::profile::Profile;
-use super::upload::{Image, Upload};
+use super::upload::{Attachment, Image, PREVIEW, Upload};
 use crate::base::crypto::{HmacKey, base64url};
 use crate::base::network::Networks;
 use crate::base::percent;
@@ -226,6 +226,14 @@ impl SignUrls for Image {
 impl SignUrls for Upload {
     fn sign_urls(&mut self, urls: &UrlSigner, unix_s: UnixS) {
         self.url = urls.url(self.id, &self.name, unix_s);
+        self.preview.iter_mut().for_each(|preview| *preview = urls.url(self.id, PREVIEW, unix_s));
+    }
+}
+
+impl SignUrls for Attachment {
+    fn sign_urls(&mut self, urls: &UrlSigner, unix_s: UnixS) {
+        self.url = urls.url(self.id, &self.name, unix_s);
+        self.preview.iter_mut().for_each(|preview| *preview = urls.url(self.id, PREVIEW, unix_s));
     }
 }
 
@@ -241,9 +249,7 @@ impl SignUrls for Profile {
 
 impl SignUrls for Message {
     fn sign_urls(&mut self, urls: &UrlSigner, unix_s: UnixS) {
-        for attachment in &mut self.attachments {
-            attachment.url = urls.url(attachment.id, &attachment.name, unix_s);
-        }
+        self.attachments.sign_urls(urls, unix_s);
     }
 }
 

@@ -45,8 +45,14 @@ pub struct Attachment {
     pub width: Option<u32>,
     /// Pixels, as displayed.
     pub height: Option<u32>,
+    /// A text for who does not see or hear it, by its owner.
+    pub alt: Option<String>,
+    /// How long a sound or a film plays, by its owner.
+    pub duration_ms: Option<u64>,
     /// Signed; empty until then.
     pub url: String,
+    /// Signed; empty until then.
+    pub preview: Option<String>,
 }
 
 /// The answer to upload.create.
@@ -67,8 +73,14 @@ pub struct Upload {
     pub width: Option<u32>,
     /// Pixels, as displayed.
     pub height: Option<u32>,
+    /// A text for who does not see or hear it, by its owner.
+    pub alt: Option<String>,
+    /// How long a sound or a film plays, by its owner.
+    pub duration_ms: Option<u64>,
     /// Signed; empty until then.
     pub url: String,
+    /// Signed; empty until then.
+    pub preview: Option<String>,
 }
 
 /// A file that was received completely: its bytes are in `UPLOADS/tmp/<id>`, and are removed unless they are published.
@@ -130,17 +142,19 @@ impl ReceivedFile {
         is_image(self.mime)
     }
 
-    /// Publishes the bytes, then writes the row, then continues with `then`: no client learns of an upload whose bytes a power cut
+    /// Publishes the bytes as an upload, or as the preview of one, then writes the row, then continues with `then`: no client learns of an upload whose bytes a power cut
     /// could still remove. A handler that takes a file must return this step: the server removes a file that is not published.
     pub fn publish(
         self,
         ctx: &Ctx<'_>,
         actor: Actor,
+        preview_of: Option<UploadId>,
         then: impl FnOnce(&mut Ctx<'_>, Upload) -> Result<Step, Problem> + Send + 'static,
     ) -> Step {
         let (file, quota, field) = (self.id, ctx.settings.limits.upload_quota, self.field);
         let job = Job::PublishUpload { file, inspect: self.inspect };
-        let mut publish = PublishUpload { at: ctx.now.unix_ms, owner: actor.profile, file: self, quota };
+        let mut publish =
+            PublishUpload { at: ctx.now.unix_ms, owner: actor.profile, file: self, preview_of, quota };
         Step::work(job, move |_, done| match done {
             Done::UploadPublished { inspected } => Ok(Step::store_or(
                 {
@@ -179,6 +193,19 @@ fn removed(
     Step::Work(Job::RemoveFiles { files: vec![file] }, Box::new(move |ctx, _| then(ctx)))
 }
 
+/// The name of every preview in a path. No upload has it.
+pub const PREVIEW: &str = "preview";
+
+/// Whether a file of this type has a length.
+pub fn is_played(mime: &str) -> bool {
+    mime.starts_with("audio/") || mime.starts_with("video/")
+}
+
+/// Whether a file of this type may be a preview: the types that each browser shows and that do not move on for long.
+pub fn is_preview(mime: &str) -> bool {
+    matches!(mime, "image/jpeg" | "image/png" | "image/webp")
+}
+
 /// Whether a file of this type may be the image of a profile or a group.
 pub fn is_image(mime: &str) -> bool {
     mime.starts_with("image/")
@@ -209,15 +236,18 @@ pub struct AdmitUpload {
     pub files_max: u64,
 }
 
-/// Makes an upload of a file that is on disk. `QuotaExceeded` if its owner has no room for it.
+/// Makes an upload of a file that is on disk, or the preview of an upload; a former preview is erased. `QuotaExceeded` if its
+/// owner has no room for it. For a preview also the refusals of [`UpdateUpload`].
 #[derive(Clone, Debug)]
 pub struct PublishUpload {
     /// When it was asked, Unix ms.
     pub at: UnixMs,
     /// The profile that uploads.
     pub owner: ProfileId,
-    /// The file; its id becomes the upload's.
+    /// The file; its id becomes the upload's, unless it is a preview.
     pub file: ReceivedFile,
+    /// The upload of which it is the preview.
+    pub preview_of: Option<UploadId>,
     /// The most bytes that the owner may keep.
     pub quota: u64,
 }
@@ -231,13 +261,27 @@ pub struct PublishedUpload {
     pub is_copy: bool,
 }
 
+/// Replaces what its owner says about an upload. `NotFound` and `NotAllowed` if the actor is not its owner, `InUse` once something
+/// shows it: what a message shows does not change. `Invalid` for a length of a file that is no sound and no film.
+#[derive(Clone, Debug)]
+pub struct UpdateUpload {
+    /// The profile that asks.
+    pub actor: ProfileId,
+    /// The upload.
+    pub upload: UploadId,
+    /// A text for who does not see or hear it.
+    pub alt: Option<String>,
+    /// How long a sound or a film plays.
+    pub duration_ms: Option<u64>,
+}
+
 /// `NotFound` if there is no such upload of this name, or if the viewer may not read it. Its owner may, the members of a
 /// conversation in which a message shows it, and for images of profiles and groups any member.
 #[derive(Clone, Debug)]
 pub struct FindUpload {
     /// The upload.
     pub upload: UploadId,
-    /// The file name, as in the URL.
+    /// The file name, as in the URL, or [`PREVIEW`].
     pub name: String,
     /// The profile that asks; `None` for the holder of a signed URL.
     pub viewer: Option<ProfileId>,

@@ -99,7 +99,10 @@ export type Attachment = {
   size: number;
   width: number | null;
   height: number | null;
+  alt: string | null;
+  duration_ms: number | null;
   url: string;
+  preview: string | null;
 };
 
 export type Upload = {
@@ -110,7 +113,10 @@ export type Upload = {
   sha256: string;
   width: number | null;
   height: number | null;
+  alt: string | null;
+  duration_ms: number | null;
   url: string;
+  preview: string | null;
 };
 
 export type Reaction = {
@@ -244,7 +250,10 @@ export type ExportedUpload = {
     sha256: string;
     width: number | null;
     height: number | null;
+    alt: string | null;
+    duration_ms: number | null;
     url: string;
+    preview: string | null;
     created_at: Time;
   };
 };
@@ -781,11 +790,29 @@ export interface Routes {
       data: Upload;
     };
   };
+  'PUT /uploads/{upload}': {
+    params: {
+      upload: Id;
+      alt?: string | null;
+      duration_ms?: number | null;
+    };
+    answer: {
+      data: Upload;
+    };
+  };
   'DELETE /uploads/{upload}': {
     params: {
       upload: Id;
     };
     answer: { data: null };
+  };
+  'PUT /uploads/{upload}/preview': {
+    params: {
+      upload: Id;
+    };
+    answer: {
+      data: Upload;
+    };
   };
   'GET /events': {
     params: {
@@ -880,7 +907,9 @@ export interface RouteOf {
   'member.add': 'PUT /conversations/{conversation}/members/{profile}';
   'member.remove': 'DELETE /conversations/{conversation}/members/{profile}';
   'upload.create': 'POST /uploads';
+  'upload.update': 'PUT /uploads/{upload}';
   'upload.delete': 'DELETE /uploads/{upload}';
+  'upload.preview': 'PUT /uploads/{upload}/preview';
   'event.list': 'GET /events';
   'chat.list': 'GET /chat-list';
   'chat.counter': 'GET /chat-counter';

@@ -129,6 +129,7 @@ impl Batch<'_> {
             Write::ForgetSubscription(gone) => push::forget(self, &gone),
             Write::MovePushCursor(moved) => push::move_cursor(self, moved),
             Write::PublishUpload(publish) => self.in_savepoint(|batch| uploads::publish(batch, *publish)),
+            Write::UpdateUpload(update) => self.in_savepoint(|batch| uploads::update(batch, *update)),
             Write::DeleteUpload(delete) => self.in_savepoint(|batch| uploads::delete(batch, delete)),
             Write::ForgetFiles(forget) => self.in_savepoint(|batch| uploads::forget(batch, forget)),
         }

@@ -9,8 +9,7 @@ use serde::Serialize;
 use super::fault::Stop;
 use super::profiles::{self, Names};
 use super::value::{id, int, joined, number, text, text_or_null};
-use super::{accounts, by_sender, messages, push};
-use crate::base::crypto::hex;
+use super::{accounts, by_sender, messages, push, uploads};
 use crate::base::emoji;
 use crate::base::json;
 use crate::base::time::UnixMs;
@@ -233,23 +232,16 @@ fn own_uploads(
         upload: Upload,
         created_at: UnixMs,
     }
-    let mut statement = conn.prepare_cached(
-        "SELECT u.key, u.id, u.name, f.mime, f.size, f.sha256, f.width, f.height, u.created_at \
-         FROM files f JOIN uploads u ON u.file = f.key WHERE f.owner = ?1 AND u.key > ?2 ORDER BY u.key",
-    )?;
+    let mut statement = conn.prepare_cached(concat!(
+        "SELECT ",
+        uploads::upload_columns!(),
+        ", u.created_at, u.key FROM files f JOIN uploads u ON u.file = f.key \
+             WHERE f.owner = ?1 AND u.key > ?2 ORDER BY u.key"
+    ))?;
     each(lines, "upload", statement.query((profile, int(after)))?, |row| {
-        let mut upload = Upload {
-            id: id(row, 1)?,
-            name: text(row, 2)?,
-            mime: text(row, 3)?,
-            size: number(row, 4)?,
-            sha256: hex(&row.get::<_, [u8; 32]>(5)?),
-            width: row.get(6)?,
-            height: row.get(7)?,
-            url: String::new(),
-        };
+        let mut upload = uploads::upload(row)?;
         sign(&mut upload);
-        Ok((number(row, 0)?, Own { upload, created_at: UnixMs(number(row, 8)?) }))
+        Ok((number(row, 11)?, Own { upload, created_at: UnixMs(number(row, 10)?) }))
     })
 }
 

@@ -46,6 +46,7 @@ const MIGRATIONS: &[Migration] = &[
         name: "history for newcomers",
         sql: include_str!("migrations/019_history_for_newcomers.sql"),
     },
+    Migration { name: "previews", sql: include_str!("migrations/020_previews.sql") },
 ];
 
 /// From this version on there is a tag of the password secret.

@@ -9,14 +9,14 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use super::batch::{Batch, Written};
 use super::fault::Stop;
 use super::profiles;
-use super::value::{id, int, number, text};
+use super::value::{id, int, number, number_or_null, text, text_or_null};
 use crate::base::crypto::hex;
 use crate::base::time::UnixMs;
 use crate::model::id::UploadId;
 use crate::model::operation::{Answer, Refusal};
 use crate::model::upload::{
     AdmitUpload, Attachment, DeleteUpload, FindOrphans, FindUpload, ForgetFiles, Image, ListErasedFiles,
-    PublishUpload, PublishedUpload, StoredFile, Upload, is_image,
+    PREVIEW, PublishUpload, PublishedUpload, StoredFile, UpdateUpload, Upload, is_image, is_played,
 };
 
 // ---- making --------------------------------------------------------------------------------------
@@ -63,35 +63,84 @@ pub fn publish(batch: &mut Batch<'_>, publish: PublishUpload) -> Result<Written,
             )?
             .insert((new.id.to_bytes(), owner, new.sha256, int(new.size), new.mime, new.width, new.height))?,
     };
-    conn.prepare_cached("INSERT INTO uploads (id, file, name, created_at) VALUES (?1, ?2, ?3, ?4)")?
-        .execute((new.id.to_bytes(), file, &new.name, int(publish.at)))?;
+    let id = match publish.preview_of {
+        Some(upload) => {
+            let key = own_unshown(conn, owner, upload)?;
+            count_more(conn, file)?;
+            set_preview(conn, key, file)?;
+            upload
+        }
+        None => {
+            conn.prepare_cached("INSERT INTO uploads (id, file, name, created_at) VALUES (?1, ?2, ?3, ?4)")?
+                .execute((new.id.to_bytes(), file, &new.name, int(publish.at)))?;
+            count_more(conn, file)?;
+            new.id
+        }
+    };
+    let upload = of_id(conn, id)?;
+    Written::quietly(Answer::PublishUpload(Box::new(PublishedUpload { upload, is_copy: known.is_some() })))
+}
+
+/// Counts the bytes of a file in the quota of its owner once more.
+fn count_more(conn: &Connection, file: i64) -> rusqlite::Result<()> {
     conn.prepare_cached(
-        "INSERT INTO upload_usage (owner, bytes) VALUES (?1, ?2) \
+        "INSERT INTO upload_usage (owner, bytes) SELECT owner, size FROM files WHERE key = ?1 \
          ON CONFLICT (owner) DO UPDATE SET bytes = bytes + excluded.bytes",
     )?
-    .execute((owner, int(new.size)))?;
-    let upload = Upload {
-        id: new.id,
-        name: new.name,
-        mime: new.mime.to_owned(),
-        size: new.size,
-        sha256: hex(&new.sha256),
-        width: new.width,
-        height: new.height,
-        url: String::new(),
-    };
-    Written::quietly(Answer::PublishUpload(Box::new(PublishedUpload { upload, is_copy: known.is_some() })))
+    .execute([file])?;
+    Ok(())
+}
+
+fn set_preview(conn: &Connection, upload: i64, preview: i64) -> rusqlite::Result<()> {
+    let before: Option<i64> = conn
+        .prepare_cached("SELECT preview FROM uploads WHERE key = ?1")?
+        .query_row([upload], |row| row.get(0))?;
+    conn.prepare_cached("UPDATE uploads SET preview = ?2 WHERE key = ?1")?.execute((upload, preview))?;
+    before.map_or(Ok(()), |before| drop_file(conn, before))
+}
+
+pub fn update(batch: &mut Batch<'_>, update: UpdateUpload) -> Result<Written, Stop> {
+    let conn = batch.conn;
+    let actor = profiles::key(conn, update.actor)?.ok_or(Refusal::Unauthorized)?;
+    let key = own_unshown(conn, actor, update.upload)?;
+    conn.prepare_cached("UPDATE uploads SET alt = ?2, duration_ms = ?3 WHERE key = ?1")?.execute((
+        key,
+        update.alt,
+        update.duration_ms.map(int),
+    ))?;
+    let upload = of_id(conn, update.upload)?;
+    if update.duration_ms.is_some() && !is_played(&upload.mime) {
+        return Err(Refusal::Invalid("duration_ms").into());
+    }
+    Written::quietly(Answer::UpdateUpload(Box::new(upload)))
+}
+
+/// The key of an upload of this owner that nothing shows: only such a one may be changed or deleted.
+fn own_unshown(conn: &Connection, actor: i64, upload: UploadId) -> Result<i64, Stop> {
+    let (upload, owner) = conn
+        .prepare_cached(
+            "SELECT u.key, f.owner FROM uploads u JOIN files f ON f.key = u.file WHERE u.id = ?1",
+        )?
+        .query_row([upload.to_bytes()], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))
+        .optional()?
+        .ok_or(Refusal::NotFound)?;
+    if owner != actor {
+        let refusal = if may_read(conn, actor, upload)? { Refusal::NotAllowed } else { Refusal::NotFound };
+        return Err(refusal.into());
+    }
+    if is_shown(conn, upload)? { Err(Refusal::InUse.into()) } else { Ok(upload) }
 }
 
 // ---- reading -------------------------------------------------------------------------------------
 
 pub fn find(conn: &Connection, find: FindUpload) -> Result<StoredFile, Stop> {
+    let is_preview = find.name == PREVIEW;
     let found = conn
         .prepare_cached(
             "SELECT u.key, f.owner, f.id, f.mime, f.size, f.sha256, u.created_at, u.name \
-             FROM uploads u JOIN files f ON f.key = u.file WHERE u.id = ?1",
+             FROM uploads u JOIN files f ON f.key = iif(?2, u.preview, u.file) WHERE u.id = ?1",
         )?
-        .query_row([find.upload.to_bytes()], |row| {
+        .query_row((find.upload.to_bytes(), is_preview), |row| {
             let stored = StoredFile {
                 file: id(row, 2)?,
                 mime: text(row, 3)?,
@@ -104,7 +153,7 @@ pub fn find(conn: &Connection, find: FindUpload) -> Result<StoredFile, Stop> {
         .optional()?;
     // The name is compared as it is shown: a damaged name differs from the one in the row.
     let (upload, owner, stored, _) =
-        found.filter(|(_, _, _, name)| *name == find.name).ok_or(Refusal::NotFound)?;
+        found.filter(|(_, _, _, name)| is_preview || *name == find.name).ok_or(Refusal::NotFound)?;
     if let Some(viewer) = find.viewer {
         let viewer = profiles::key(conn, viewer)?.ok_or(Refusal::Unauthorized)?;
         if viewer != owner && !may_read(conn, viewer, upload)? {
@@ -145,7 +194,8 @@ pub fn image(conn: &Connection, upload: Option<i64>) -> rusqlite::Result<Option<
 /// The attachments of a message, in the order in which they were posted.
 pub fn attachments(conn: &Connection, message: u64) -> rusqlite::Result<Vec<Attachment>> {
     conn.prepare_cached(
-        "SELECT u.id, u.name, f.mime, f.size, f.width, f.height FROM attachments a \
+        "SELECT u.id, u.name, f.mime, f.size, f.width, f.height, u.alt, u.duration_ms, u.preview IS NOT NULL \
+         FROM attachments a \
          JOIN uploads u ON u.key = a.upload JOIN files f ON f.key = u.file \
          WHERE a.message = ?1 ORDER BY a.place",
     )?
@@ -161,8 +211,45 @@ fn attachment(row: &Row<'_>) -> rusqlite::Result<Attachment> {
         size: number(row, 3)?,
         width: row.get(4)?,
         height: row.get(5)?,
+        alt: text_or_null(row, 6)?,
+        duration_ms: number_or_null(row, 7)?,
         url: String::new(),
+        preview: row.get::<_, bool>(8)?.then(String::new),
     })
+}
+
+/// The columns of [`upload`], of `uploads u` and `files f`.
+macro_rules! upload_columns {
+    () => {
+        "u.id, u.name, f.mime, f.size, f.sha256, f.width, f.height, u.alt, u.duration_ms, u.preview IS NOT NULL"
+    };
+}
+pub(super) use upload_columns;
+
+/// An upload as its owner sees it, from [`upload_columns`].
+pub fn upload(row: &Row<'_>) -> rusqlite::Result<Upload> {
+    Ok(Upload {
+        id: id(row, 0)?,
+        name: text(row, 1)?,
+        mime: text(row, 2)?,
+        size: number(row, 3)?,
+        sha256: hex(&row.get::<_, [u8; 32]>(4)?),
+        width: row.get(5)?,
+        height: row.get(6)?,
+        alt: text_or_null(row, 7)?,
+        duration_ms: number_or_null(row, 8)?,
+        url: String::new(),
+        preview: row.get::<_, bool>(9)?.then(String::new),
+    })
+}
+
+fn of_id(conn: &Connection, id: UploadId) -> rusqlite::Result<Upload> {
+    conn.prepare_cached(concat!(
+        "SELECT ",
+        upload_columns!(),
+        " FROM uploads u JOIN files f ON f.key = u.file WHERE u.id = ?1"
+    ))?
+    .query_row([id.to_bytes()], upload)
 }
 
 // ---- showing -------------------------------------------------------------------------------------
@@ -175,13 +262,13 @@ pub fn of_owner(
     uploads: &[UploadId],
 ) -> rusqlite::Result<Option<Vec<(i64, Attachment)>>> {
     let mut statement = conn.prepare_cached(
-        "SELECT u.id, u.name, f.mime, f.size, f.width, f.height, u.key \
+        "SELECT u.id, u.name, f.mime, f.size, f.width, f.height, u.alt, u.duration_ms, u.preview IS NOT NULL, u.key \
          FROM uploads u JOIN files f ON f.key = u.file WHERE u.id = ?1 AND f.owner = ?2",
     )?;
     let mut found = Vec::with_capacity(uploads.len());
     for upload in uploads {
         let row = statement
-            .query_row((upload.to_bytes(), owner), |row| Ok((row.get::<_, i64>(6)?, attachment(row)?)))
+            .query_row((upload.to_bytes(), owner), |row| Ok((row.get::<_, i64>(9)?, attachment(row)?)))
             .optional()?;
         let Some(row) = row else { return Ok(None) };
         found.push(row);
@@ -232,21 +319,7 @@ pub fn picture_replaced(conn: &Connection, before: Option<i64>, now: Option<i64>
 pub fn delete(batch: &mut Batch<'_>, delete: DeleteUpload) -> Result<Written, Stop> {
     let conn = batch.conn;
     let actor = profiles::key(conn, delete.actor)?.ok_or(Refusal::Unauthorized)?;
-    let (upload, owner) = conn
-        .prepare_cached(
-            "SELECT u.key, f.owner FROM uploads u JOIN files f ON f.key = u.file WHERE u.id = ?1",
-        )?
-        .query_row([delete.upload.to_bytes()], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))
-        .optional()?
-        .ok_or(Refusal::NotFound)?;
-    if owner != actor {
-        let refusal = if may_read(conn, actor, upload)? { Refusal::NotAllowed } else { Refusal::NotFound };
-        return Err(refusal.into());
-    }
-    if is_shown(conn, upload)? {
-        return Err(Refusal::InUse.into());
-    }
-    erase(conn, upload)?;
+    erase(conn, own_unshown(conn, actor, delete.upload)?)?;
     Written::quietly(Answer::DeleteUpload(()))
 }
 
@@ -262,17 +335,28 @@ fn erase_unless_shown(conn: &Connection, upload: i64) -> rusqlite::Result<()> {
     }
 }
 
-/// Erases an upload that nothing shows, and its file if no other upload shares it.
+/// Erases an upload that nothing shows, its preview, and their files.
 fn erase(conn: &Connection, upload: i64) -> rusqlite::Result<()> {
-    let file: i64 = conn
-        .prepare_cached("DELETE FROM uploads WHERE key = ?1 RETURNING file")?
-        .query_row([upload], |row| row.get(0))?;
+    let (file, preview) = conn
+        .prepare_cached("DELETE FROM uploads WHERE key = ?1 RETURNING file, preview")?
+        .query_row([upload], |row| Ok((row.get(0)?, row.get::<_, Option<i64>>(1)?)))?;
+    drop_file(conn, file)?;
+    preview.map_or(Ok(()), |preview| drop_file(conn, preview))
+}
+
+/// An upload has a file no more: the quota is given back, and the file is erased if no other upload has it.
+fn drop_file(conn: &Connection, file: i64) -> rusqlite::Result<()> {
     conn.prepare_cached(
         "UPDATE upload_usage SET bytes = bytes - (SELECT size FROM files WHERE key = ?1) \
          WHERE owner = (SELECT owner FROM files WHERE key = ?1)",
     )?
     .execute([file])?;
-    if conn.prepare_cached("SELECT 1 FROM uploads WHERE file = ?1")?.exists([file])? {
+    let is_needed = conn
+        .prepare_cached(
+            "SELECT 1 FROM uploads WHERE file = ?1 UNION ALL SELECT 1 FROM uploads WHERE preview = ?1",
+        )?
+        .exists([file])?;
+    if is_needed {
         return Ok(());
     }
     conn.prepare_cached("INSERT INTO erased_files SELECT id FROM files WHERE key = ?1")?.execute([file])?;

@@ -14,8 +14,13 @@ pub fn admit(ctx: &mut Ctx<'_>, actor: Actor, under_way: UnderWay) -> Result<Ste
     Ok(Step::store(admit, |_, room| Ok(Step::Receive { room })))
 }
 
+/// The same for a preview, which is no upload of its own: the number of files does not grow.
+pub fn admit_preview(ctx: &mut Ctx<'_>, actor: Actor, under_way: UnderWay) -> Result<Step, Problem> {
+    admit(ctx, actor, UnderWay { files: under_way.files.saturating_sub(1), ..under_way })
+}
+
 /// POST /uploads.
 pub fn create(ctx: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step, Problem> {
     let file = request.file.cloned().ok_or(Problem::invalid("file"))?;
-    Ok(file.publish(ctx, actor, |_, upload| Reply::created(&upload).step()))
+    Ok(file.publish(ctx, actor, None, |_, upload| Reply::created(&upload).step()))
 }

@@ -26,6 +26,12 @@ pub struct Wanted {
     /// The route wants only the file: a body that is not a form is the file itself, a form without the file is refused,
     /// and other fields are ignored.
     pub file_only: bool,
+    /// The name of a raw body that has none; without one it is refused.
+    pub nameless: Option<&'static str>,
+    /// The most bytes of the file as it is sent.
+    pub bytes_max: u64,
+    /// The most pixels of a picture.
+    pub pixels_max: u64,
 }
 
 /// How the body contains the file.
@@ -51,15 +57,18 @@ impl Source {
         if !wanted.file_only {
             return Err(Problem::new(Code::NotSupportedType));
         }
-        let name = headers.get("x-filename").and_then(percent::decode);
+        let name = match (headers.get("x-filename"), wanted.nameless) {
+            (None, Some(name)) => Some(name.to_owned()),
+            (name, _) => name.and_then(percent::decode),
+        };
         Ok(Source::Raw { name: name::clean(&name.ok_or(Problem::invalid("filename"))?) })
     }
 
-    /// The largest body whose file has at most `file_max` bytes.
-    pub fn body_max(&self, file_max: u64) -> u64 {
+    /// The largest body.
+    pub fn body_max(&self, wanted: Wanted) -> u64 {
         match self {
-            Source::Raw { .. } => file_max,
-            Source::Form { .. } => file_max.saturating_add(FORM_OVERHEAD_MAX),
+            Source::Raw { .. } => wanted.bytes_max,
+            Source::Form { .. } => wanted.bytes_max.saturating_add(FORM_OVERHEAD_MAX),
         }
     }
 }
@@ -115,7 +124,6 @@ impl CheckedFile {
 pub struct Intake {
     id: UploadId,
     wanted: Wanted,
-    file_max: u64,
     rules: Rules,
     form: Option<Form>,
     /// The file that is being read.
@@ -140,16 +148,10 @@ struct Open {
 }
 
 impl Intake {
-    /// `id` becomes the file's id; `file_max` bounds the file as it was sent.
-    pub fn new(
-        id: UploadId,
-        source: Source,
-        wanted: Wanted,
-        file_max: u64,
-        rules: Rules,
-    ) -> Result<Intake, Problem> {
-        let mut intake =
-            Intake { id, wanted, file_max, rules, form: None, open: None, file: None, fields: Vec::new() };
+    /// `id` becomes the file's id.
+    pub fn new(id: UploadId, source: Source, wanted: Wanted, keep_metadata: bool) -> Result<Intake, Problem> {
+        let rules = Rules { keep_metadata, pixels_max: wanted.pixels_max };
+        let mut intake = Intake { id, wanted, rules, form: None, open: None, file: None, fields: Vec::new() };
         match source {
             Source::Raw { name } => intake.begin(name),
             Source::Form { boundary } => {
@@ -233,7 +235,7 @@ impl Intake {
     fn store(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Problem> {
         let Some(open) = &mut self.open else { return Ok(()) };
         open.received += bytes.len() as u64;
-        if open.received > self.file_max {
+        if open.received > self.wanted.bytes_max {
             return Err(Problem::new(Code::TooLarge));
         }
         let from = out.len();
@@ -279,8 +281,9 @@ mod tests {
     use super::*;
     use crate::base::id::Id;
 
-    const FILE: Wanted = Wanted { field: "file", file_only: true };
-    const PROFILE: Wanted = Wanted { field: "profile_image", file_only: false };
+    const FILE: Wanted =
+        Wanted { field: "file", file_only: true, nameless: None, bytes_max: 100, pixels_max: 1_000 };
+    const PROFILE: Wanted = Wanted { field: "profile_image", file_only: false, ..FILE };
 
     fn form() -> Source {
         Source::Form { boundary: "b".to_owned() }
@@ -296,13 +299,7 @@ mod tests {
         body: &[u8],
         step: usize,
     ) -> Result<(Received, Vec<u8>), Problem> {
-        let mut intake = Intake::new(
-            Id::from_u128(9),
-            source.clone(),
-            wanted,
-            100,
-            Rules { keep_metadata: false, pixels_max: 1_000 },
-        )?;
+        let mut intake = Intake::new(Id::from_u128(9), source.clone(), wanted, false)?;
         let mut out = Vec::new();
         for piece in body.chunks(step) {
             intake.push(piece, &mut out)?;

@@ -1,6 +1,8 @@
 //! The name of a file: made safe as a path segment, a header field and a file name on a client's disk.
 //!
-//! Invariant: a cleaned name has 1 to 255 bytes, is not `.` or `..`, and cleaning it again changes nothing.
+//! Invariant: a cleaned name has 1 to 255 bytes, is not `.`, `..` or `preview`, and cleaning it again changes nothing.
+
+use crate::model::upload::PREVIEW;
 
 /// Bytes of a file's name. A longer name is cut before its extension.
 pub(crate) const FILE_NAME_MAX: usize = 255;
@@ -24,8 +26,8 @@ pub fn clean(name: &str) -> String {
         }
         cleaned.push_str(&extension);
     }
-    // A path can't have a segment of these names.
-    if cleaned.is_empty() || cleaned == "." || cleaned == ".." { NAMELESS.to_owned() } else { cleaned }
+    // A path can't have the first three as a segment, and the last one names every preview.
+    if ["", ".", "..", PREVIEW].contains(&&*cleaned) { NAMELESS.to_owned() } else { cleaned }
 }
 
 fn is_unsafe(c: char) -> bool {
@@ -46,6 +48,8 @@ mod tests {
             ("", "file"),
             (".", "file"),
             ("..", "file"),
+            ("preview", "file"),
+            ("preview.png", "preview.png"),
             ("...", "..."),
             ("../../etc/passwd", ".._.._etc_passwd"),
             ("C:\\fakepath\\x.gif", "C:_fakepath_x.gif"),

@@ -182,6 +182,7 @@ impl Model {
                 }
             }
             Write::PublishUpload(publish) => self.upload_published(publish, outcome),
+            Write::UpdateUpload(update) => self.upload_updated(update, outcome),
             Write::DeleteUpload(delete) => self.upload_deleted(delete, outcome),
             Write::ForgetFiles(forget) => self.files_forgotten(forget, outcome),
             Write::MailSent(sent) => self.mail_sent(sent, outcome),

@@ -36,6 +36,7 @@ fn actor(write: &Write) -> Option<ProfileId> {
         Write::SetBlock(block) => Some(block.blocker),
         Write::UpdateProfile(update) => Some(update.profile),
         Write::PublishUpload(publish) => Some(publish.owner),
+        Write::UpdateUpload(update) => Some(update.actor),
         Write::DeleteUpload(delete) => Some(delete.actor),
         _ => None,
     }

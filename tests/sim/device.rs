@@ -77,8 +77,8 @@ pub enum Ask {
     Code,
     /// A file.
     Upload,
-    /// Deletes a file of any person.
-    DeleteUpload,
+    /// Describes a file of any person, gives it a preview, or deletes it.
+    ChangeUpload,
     /// The end of the account.
     DeleteAccount,
     /// The bytes of a file of any person.
@@ -146,6 +146,7 @@ impl Ask {
 #[derive(Clone, Copy, Debug)]
 pub struct Download {
     pub upload: UploadId,
+    pub is_preview: bool,
     pub exists: bool,
     pub may_read: bool,
     pub floor: u64,

@@ -189,7 +189,12 @@ impl Run {
                     "{data:?}"
                 );
             }
-            Ask::PushChange | Ask::Code | Ask::DeleteUpload => {}
+            Ask::PushChange | Ask::Code => {}
+            // A deletion has no data.
+            Ask::ChangeUpload if *data == Value::Null => {}
+            Ask::ChangeUpload => {
+                self.model.check_upload(data);
+            }
             Ask::DeleteAccount => {
                 let me = self.profile(d).expect("a profile");
                 assert!(self.model.is_gone(me), "a deletion that is not on disk");
@@ -297,14 +302,15 @@ impl Run {
             ("invalid_invite", Ask::Change | Ask::SignUp) => {}
             ("not_found" | "not_allowed", Ask::Change | Ask::Invite)
             | ("not_found", Ask::PushChange)
-            | ("not_found" | "not_allowed" | "in_use", Ask::DeleteUpload) => {}
+            | ("not_found" | "not_allowed" | "in_use", Ask::ChangeUpload) => {}
             ("not_found", Ask::Download(download)) => {
                 let me = self.profile(d).expect("a profile");
                 self.model.check_not_downloaded(me, download);
             }
             // Too many at once, or the disk of the files failed.
-            ("rate_limited", Ask::Upload) => {}
-            ("storage_full" | "unavailable", Ask::Upload) if self.runtime.appends_failed > 0 => {}
+            ("rate_limited", Ask::Upload | Ask::ChangeUpload) => {}
+            ("storage_full" | "unavailable", Ask::Upload | Ask::ChangeUpload)
+                if self.runtime.appends_failed > 0 => {}
             ("nickname_taken", Ask::Rename) => {}
             (
                 "not_found",

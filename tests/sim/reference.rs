@@ -417,7 +417,7 @@ impl Model {
         assert_eq!(text_at(shown, "body"), version.body, "body of seq {seq} at rev {rev}");
         assert_eq!(id_at(shown, "reply_to"), version.reply_to, "reply_to of seq {seq} at rev {rev}");
         let attached = at(shown, "attachments").and_then(Value::as_list).expect("attachments");
-        let attached: Vec<UploadId> = attached.iter().map(|file| self.check_upload(file)).collect();
+        let attached: Vec<UploadId> = attached.iter().map(|file| self.check_attachment(file)).collect();
         let is_erased = attached.is_empty() && hides(message.sender);
         assert!(is_erased || attached == version.attachments, "attachments of seq {seq} at rev {rev}");
         let mentions = at(shown, "mentions").and_then(Value::as_list).unwrap_or_default();

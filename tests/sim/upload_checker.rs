@@ -10,7 +10,7 @@ use natter::base::id::Id;
 use natter::base::json::Value;
 use natter::model::id::{ProfileId, UploadId};
 use natter::model::operation::{Answer, Outcome, Refusal};
-use natter::model::upload::{DeleteUpload, ForgetFiles, PublishUpload};
+use natter::model::upload::{DeleteUpload, ForgetFiles, PublishUpload, UpdateUpload};
 
 use super::answer_checker::check;
 use super::codec::{id_at, number_at, text_at};
@@ -24,6 +24,15 @@ struct Row {
     known: Known,
     /// Equal bytes of one owner are one file.
     file: UploadId,
+    /// The file of its preview, and its hash.
+    preview: Option<(UploadId, [u8; 32])>,
+}
+
+impl Row {
+    /// Its files, and their hashes.
+    fn files(&self) -> impl Iterator<Item = (UploadId, [u8; 32])> {
+        [(self.file, self.known.sha256)].into_iter().chain(self.preview)
+    }
 }
 
 /// What an upload is, and was if it is erased.
@@ -32,6 +41,9 @@ struct Known {
     name: String,
     sha256: [u8; 32],
     size: u64,
+    /// Its alt texts, the present one last, and the hashes of its previews.
+    alts: Vec<Option<String>>,
+    previews: Vec<[u8; 32]>,
 }
 
 #[derive(Default)]
@@ -52,26 +64,57 @@ fn published(files: &Files) -> BTreeMap<UploadId, [u8; 32]> {
 
 impl Model {
     pub(super) fn upload_published(&mut self, publish: &PublishUpload, outcome: &Outcome) {
-        check(outcome, Ok(()), 0, "upload.create");
         let (owner, new) = (publish.owner, &publish.file);
-        let same = |row: &&Row| row.owner == owner && row.known.sha256 == new.sha256;
-        let copy_of = self.uploads.rows.values().find(same).map(|row| row.file);
+        let expect = publish.preview_of.map_or(Ok(()), |upload| self.may_change(owner, upload));
+        check(outcome, expect, 0, "upload.create");
+        if expect.is_err() {
+            return;
+        }
+        let own = self.uploads.rows.values().filter(|row| row.owner == owner);
+        let copy_of = own.flat_map(Row::files).find(|file| file.1 == new.sha256).map(|file| file.0);
         let Ok(Answer::PublishUpload(made)) = &outcome.result else { panic!("{:?}", outcome.result) };
-        assert_eq!((made.upload.id, made.is_copy), (new.id, copy_of.is_some()), "upload.create");
+        let id = publish.preview_of.unwrap_or(new.id);
+        assert_eq!((made.upload.id, made.is_copy), (id, copy_of.is_some()), "upload.create");
         let file = copy_of.unwrap_or(new.id);
-        let known = Known { name: new.name.clone(), sha256: new.sha256, size: new.size };
+        if publish.preview_of.is_some() {
+            self.uploads.ever.get_mut(&id).expect("an upload").previews.push(new.sha256);
+            let before = self.uploads.rows.get_mut(&id).expect("a row").preview.replace((file, new.sha256));
+            before.into_iter().for_each(|(file, _)| self.file_dropped(file));
+            return;
+        }
+        let known = Known {
+            name: new.name.clone(),
+            sha256: new.sha256,
+            size: new.size,
+            alts: vec![None],
+            previews: Vec::new(),
+        };
         self.uploads.ever.insert(new.id, known.clone());
-        let row = Row { owner, known, file };
+        let row = Row { owner, known, file, preview: None };
         assert!(self.uploads.rows.insert(new.id, row).is_none(), "an upload twice");
     }
 
-    pub(super) fn upload_deleted(&mut self, delete: &DeleteUpload, outcome: &Outcome) {
-        let expect = match self.uploads.rows.get(&delete.upload) {
-            Some(row) if row.owner == delete.actor && self.is_attached(delete.upload) => Err(Refusal::InUse),
-            Some(row) if row.owner == delete.actor => Ok(()),
-            Some(_) if self.may_download(delete.actor, delete.upload) => Err(Refusal::NotAllowed),
+    /// Whether an upload may be changed or deleted by a profile now.
+    fn may_change(&self, actor: ProfileId, upload: UploadId) -> Result<(), Refusal> {
+        match self.uploads.rows.get(&upload) {
+            Some(row) if row.owner == actor && self.is_attached(upload) => Err(Refusal::InUse),
+            Some(row) if row.owner == actor => Ok(()),
+            Some(_) if self.may_download(actor, upload) => Err(Refusal::NotAllowed),
             _ => Err(Refusal::NotFound),
-        };
+        }
+    }
+
+    pub(super) fn upload_updated(&mut self, update: &UpdateUpload, outcome: &Outcome) {
+        let expect = self.may_change(update.actor, update.upload);
+        check(outcome, expect, 0, "upload.update");
+        if expect.is_ok() {
+            let known = self.uploads.ever.get_mut(&update.upload).expect("an upload");
+            known.alts.push(update.alt.clone());
+        }
+    }
+
+    pub(super) fn upload_deleted(&mut self, delete: &DeleteUpload, outcome: &Outcome) {
+        let expect = self.may_change(delete.actor, delete.upload);
         check(outcome, expect, 0, "upload.delete");
         if expect.is_ok() {
             self.erase_unless_shown(delete.upload);
@@ -84,8 +127,13 @@ impl Model {
             return;
         }
         // With the account of its owner, it is erased before the messages that showed it.
-        let Some(Row { file, .. }) = self.uploads.rows.remove(&upload) else { return };
-        if !self.uploads.rows.values().any(|row| row.file == file) {
+        let Some(row) = self.uploads.rows.remove(&upload) else { return };
+        row.files().for_each(|(file, _)| self.file_dropped(file));
+    }
+
+    /// An upload has a file no more.
+    fn file_dropped(&mut self, file: UploadId) {
+        if !self.uploads.rows.values().flat_map(Row::files).any(|(other, _)| other == file) {
             self.uploads.erased.insert(file);
         }
     }
@@ -93,7 +141,8 @@ impl Model {
     /// With the account.
     pub(super) fn uploads_erased(&mut self, owner: ProfileId) {
         for upload in self.uploads_of(owner) {
-            self.uploads.erased.extend(self.uploads.rows.remove(&upload).map(|row| row.file));
+            let row = self.uploads.rows.remove(&upload);
+            self.uploads.erased.extend(row.iter().flat_map(Row::files).map(|(file, _)| file));
         }
     }
 
@@ -138,7 +187,11 @@ impl Model {
         let known = &self.uploads.ever[&download.upload];
         assert!(download.exists, "an erased file is served: {download:?}");
         assert!(self.might_download(viewer, download), "{viewer} must not read {download:?}");
-        assert_eq!((sha256(bytes), bytes.len() as u64), (known.sha256, known.size), "{download:?}");
+        if download.is_preview {
+            assert!(known.previews.contains(&sha256(bytes)), "{download:?}");
+        } else {
+            assert_eq!((sha256(bytes), bytes.len() as u64), (known.sha256, known.size), "{download:?}");
+        }
     }
 
     /// A request for a file was answered with 404.
@@ -153,6 +206,10 @@ impl Model {
     /// The name of an upload that is or was there.
     pub fn upload_name(&self, upload: UploadId) -> &str {
         &self.uploads.ever[&upload].name
+    }
+
+    pub fn has_preview(&self, upload: UploadId) -> bool {
+        self.uploads.rows.get(&upload).is_some_and(|row| row.preview.is_some())
     }
 
     pub fn upload_exists(&self, upload: UploadId) -> bool {
@@ -170,8 +227,9 @@ impl Model {
     pub fn check_files(&self, files: &Files, forgotten: &[UploadId]) {
         let published = published(files);
         for row in self.uploads.rows.values() {
-            let Known { name, sha256, .. } = &row.known;
-            assert_eq!(published.get(&row.file), Some(sha256), "the bytes of {name}");
+            for (file, sha256) in row.files() {
+                assert_eq!(published.get(&file), Some(&sha256), "the bytes of {}", row.known.name);
+            }
         }
         for file in forgotten {
             assert!(!published.contains_key(file), "{file} is forgotten, and on disk");
@@ -184,7 +242,8 @@ impl Model {
         assert!(files.all().0.is_empty(), "a start leaves unfinished files");
         // A database without any file may belong to another folder.
         if !self.uploads.rows.is_empty() {
-            let known: BTreeSet<UploadId> = self.uploads.rows.values().map(|row| row.file).collect();
+            let known: BTreeSet<UploadId> =
+                self.uploads.rows.values().flat_map(Row::files).map(|(file, _)| file).collect();
             let unknown = |file: &UploadId| !known.contains(file) && !self.uploads.erased.contains(file);
             let left: Vec<UploadId> = published(files).into_keys().filter(unknown).collect();
             assert!(left.is_empty(), "a start leaves files without a row: {left:?}");
@@ -218,6 +277,19 @@ impl Model {
         assert_eq!(shown_as, (Some(known.name.clone()), Some(known.size)), "{id}");
         let hex: String = known.sha256.iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(text_at(shown, "sha256").unwrap_or(hex.clone()), hex, "the hash of {id}");
+        assert!(known.alts.contains(&text_at(shown, "alt")), "the alt text of {id}");
+        let preview = text_at(shown, "preview");
+        assert!(preview.is_none() || !known.previews.is_empty(), "the preview of {id}");
+        id
+    }
+
+    /// Checks a file of a message: what its owner added to it does not change any more.
+    pub fn check_attachment(&self, shown: &Value<'_>) -> UploadId {
+        let id = self.check_upload(shown);
+        let known = &self.uploads.ever[&id];
+        assert_eq!(Some(&text_at(shown, "alt")), known.alts.last(), "the alt text of {id} in a message");
+        let has_preview = text_at(shown, "preview").is_some();
+        assert_eq!(has_preview, !known.previews.is_empty(), "the preview of {id} in a message");
         id
     }
 }

@@ -11,6 +11,7 @@ use natter::server::contract::ConnId;
 use super::Run;
 use super::codec;
 use super::device::{Ask, Carried, Device, Download, Draft, Form, Http, Point, Proof, To, Token};
+use crate::support::pictures;
 
 /// Maximum of requests pipelined on one connection, and of ops in flight on one stream.
 const PIPELINED_MAX: usize = 5;
@@ -60,7 +61,7 @@ impl Run {
             2 * pushes,
             2,
             18 * uploads,
-            4 * uploads,
+            20 * uploads,
             40 * uploads,
             4 * usize::from(self.plan.deletions),
             6 * groups,
@@ -98,7 +99,7 @@ impl Run {
             23 => self.mute(d),
             24 => self.ask_for_a_code(d),
             25 => self.upload(d),
-            26 => self.delete_upload(d),
+            26 => self.change_upload(d),
             27 => self.download(d),
             28 => self.delete_account(d, 2),
             _ => self.invite(d),
@@ -224,10 +225,37 @@ impl Run {
         }
     }
 
-    fn delete_upload(&mut self, d: usize) {
-        let uploads = self.model.all_uploads();
-        if let Some(upload) = self.rng.pick(&uploads).copied() {
-            self.request(d, Ask::DeleteUpload, "DELETE", &format!("/api/v1/uploads/{upload}"), None);
+    /// Describes a file, gives it a preview, or deletes it: mostly one's own, which no message shows yet.
+    fn change_upload(&mut self, d: usize) {
+        let own = self.profile(d).filter(|_| self.rng.chance(800));
+        let uploads: Vec<UploadId> = match own {
+            Some(me) => self.model.uploads_of(me).into_iter().collect(),
+            None => self.model.all_uploads(),
+        };
+        let Some(upload) = self.rng.pick(&uploads).copied() else { return };
+        let path = format!("/api/v1/uploads/{upload}");
+        match self.rng.below(5) {
+            0 => {
+                self.request(d, Ask::ChangeUpload, "DELETE", &path, None);
+            }
+            1 | 2 => {
+                let number = self.rng.below(4);
+                let alt = if number == 0 { "null".to_owned() } else { format!("\"picture {number}\"") };
+                self.request(d, Ask::ChangeUpload, "PUT", &path, Some(&format!(r#"{{"alt":{alt}}}"#)));
+            }
+            _ => self.preview(d, &format!("{path}/preview")),
+        }
+    }
+
+    /// A small picture. Some are equal.
+    fn preview(&mut self, d: usize, path: &str) {
+        let Some(index) = self.http(d) else { return };
+        if self.devices[d].token.is_some() {
+            let picture = pictures::picture(self.rng.below(4) as u8);
+            let length = picture.len().to_string();
+            let fields = [("Content-Length", length.as_str())];
+            let conn = self.request_with(d, index, Ask::ChangeUpload, "PUT", path, &fields, None);
+            self.runtime.link(conn).up.extend(picture);
         }
     }
 
@@ -243,8 +271,10 @@ impl Run {
     pub fn download_one(&mut self, d: usize, upload: UploadId) {
         let Some(me) = self.profile(d) else { return };
         let (exists, may_read) = (self.model.upload_exists(upload), self.model.may_download(me, upload));
-        let download = Download { upload, exists, may_read, floor: self.runtime.published };
-        let path = format!("/uploads/{upload}/{}", self.model.upload_name(upload));
+        let is_preview = self.model.has_preview(upload) && self.rng.chance(300);
+        let download = Download { upload, is_preview, exists, may_read, floor: self.runtime.published };
+        let name = if is_preview { "preview" } else { self.model.upload_name(upload) };
+        let path = format!("/uploads/{upload}/{name}");
         self.request(d, Ask::Download(download), "GET", &path, None);
     }
 

@@ -13,6 +13,7 @@ mod invites;
 mod mentions;
 mod opening;
 mod presence;
+mod previews;
 mod search;
 mod tour;
 

@@ -31,6 +31,7 @@ const RELEASED: &[&str] = &[
     include_str!("../../src/store/migrations/017_invites.sql"),
     include_str!("../../src/store/migrations/018_system_messages.sql"),
     include_str!("../../src/store/migrations/019_history_for_newcomers.sql"),
+    include_str!("../../src/store/migrations/020_previews.sql"),
 ];
 
 /// What each version could hold, written by its own statements.
@@ -109,6 +110,8 @@ const CONTENT: &[&str] = &[
         VALUES (x'00000000000000000000000000000061', zeroblob(32), 1, 2, 0, 1, 1, 2);",
     "",
     "",
+    "UPDATE uploads SET alt = 'a cup', duration_ms = NULL, preview = file WHERE key = 1;
+    UPDATE upload_usage SET bytes = 2 * bytes WHERE owner = (SELECT owner FROM files WHERE key = 1);",
 ];
 
 /// A file as natter of this version would have left it.

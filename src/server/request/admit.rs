@@ -354,7 +354,10 @@ pub fn body_max(core: &Core, route: Option<&Route>) -> usize {
     let limits = &core.settings.limits;
     match route.map_or(BodyKind::None, |route| route.body) {
         BodyKind::None | BodyKind::Json | BodyKind::Form(_) => limits.json_body_max,
-        BodyKind::Upload | BodyKind::Any => usize::try_from(limits.upload_max).unwrap_or(usize::MAX),
+        // Where the body is not read as a file: of a request that was refused.
+        BodyKind::Upload | BodyKind::Preview | BodyKind::Any => {
+            usize::try_from(limits.upload_max).unwrap_or(usize::MAX)
+        }
     }
 }
 
@@ -362,7 +365,9 @@ pub fn body_max(core: &Core, route: Option<&Route>) -> usize {
 pub fn body_deadline(route: &Route) -> Duration {
     match route.body {
         // A body that becomes a file has another deadline, by its size.
-        BodyKind::None | BodyKind::Json | BodyKind::Form(_) | BodyKind::Upload => JSON_DEADLINE,
+        BodyKind::None | BodyKind::Json | BodyKind::Form(_) | BodyKind::Upload | BodyKind::Preview => {
+            JSON_DEADLINE
+        }
         // Enough for 10 MiB over a slow line.
         BodyKind::Any => Duration::from_secs(60 + 10_485_760 / 8_192),
     }
@@ -371,11 +376,11 @@ pub fn body_deadline(route: &Route) -> Duration {
 /// 429 for a member with too many uploads in progress; 413 if the length is known, then 415. For a chunked body, length and
 /// emptiness are known only as it comes.
 fn admit_body(core: &Core, exchange: &Exchange, route: &Route) -> Result<(), Problem> {
-    if let Some(wanted) = upload_head::wanted(route.body, &exchange.head) {
+    if let Some(wanted) = upload_head::wanted(&core.settings.limits, route.body, &exchange.head) {
         if exchange.actor.is_some_and(|actor| !core.uploads.reservations.has_room(actor.profile)) {
             return Err(Problem::rate_limited(UPLOADS_RETRY_MS));
         }
-        return upload_head::admit_head(core, &exchange.head, wanted);
+        return upload_head::admit_head(&exchange.head, wanted);
     }
     let Framing::Length(length @ 1..) = exchange.head.framing else { return Ok(()) };
     if length > body_max(core, Some(route)) as u64 {

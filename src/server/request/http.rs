@@ -146,7 +146,7 @@ fn begin(core: &mut Core, conn: &mut Conn, head: Head, started: std::time::Insta
         begun
     });
     if let (Ok(()), Some(route)) = (&admitted, exchange.route) {
-        if upload_head::wanted(route.body, &exchange.head).is_some() {
+        if upload_head::wanted(&core.settings.limits, route.body, &exchange.head).is_some() {
             conn.phase = Phase::HandOver { exchange, to: Handover::Upload };
             return;
         }

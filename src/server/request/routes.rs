@@ -53,6 +53,8 @@ pub enum BodyKind {
     Json,
     /// A file, raw or in a form.
     Upload,
+    /// As `Upload`, of a picture of at most PREVIEW_MAX bytes that needs no name.
+    Preview,
     /// As `Json`, or a form whose field of this name may be a file.
     Form(&'static str),
     /// Any bytes, for the conformance echo.
@@ -125,7 +127,7 @@ const fn admitted(row: Route, admit: Admit) -> Route {
 
 use Access::{Bearer, Control, Events, Public, Signed, Socket};
 use Action::Handle;
-use BodyKind::{Form, Json, None as NoBody, Upload};
+use BodyKind::{Form, Json, None as NoBody, Preview, Upload};
 use Method::{Delete, Get, Post, Put};
 use RateClass::{Credential, Read, Write};
 
@@ -213,6 +215,8 @@ pub static ROUTES: &[Route] = &[
     op("member.remove", Delete, "/api/v1/conversations/{conversation}/members/{profile}", Write, Handler::Member(groups::remove_member)),
     // Uploads.
     admitted(row("upload.create", Post, "/api/v1/uploads", Bearer, Upload, Write, Handle(Handler::Member(uploads::create))), uploads::admit),
+    row("upload.update", Put, "/api/v1/uploads/{upload}", Bearer, Json, Write, Handle(Handler::Member(uploads::update))),
+    admitted(row("upload.preview", Put, "/api/v1/uploads/{upload}/preview", Bearer, Preview, Write, Handle(Handler::Member(uploads::preview))), uploads::admit_preview),
     row("upload.delete", Delete, "/api/v1/uploads/{upload}", Bearer, Json, Write, Handle(Handler::Member(uploads::delete))),
     row("upload.get", Get, "/uploads/{upload}/{name}", Signed, NoBody, Read, Handle(Handler::Either(uploads::get))),
     // Streams.

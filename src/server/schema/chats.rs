@@ -3,7 +3,7 @@
 use super::accounts::asked_role;
 use super::operations::{BYTES, Header, JSON, Operation, limit, paging, row};
 use super::shape::*;
-use super::types::{cursor, history, message_text, title};
+use super::types::{alt, cursor, duration_ms, history, message_text, title};
 use crate::limits::{ATTACHMENTS_MAX, MEMBERS_MOST};
 use crate::messaging::events::WAIT_MAX;
 use crate::model::problem::Code;
@@ -193,6 +193,22 @@ pub fn uploads() -> Vec<Operation> {
             .body(BYTES, bytes())
             .gives(201, "On disk.", named("Upload"), "The file.")
             .codes(&[Code::StorageFull])
+            .invalid(&["file", "filename"]),
+        row(Put, "/api/v1/uploads/{upload}", tag, "Describes my file")
+            .says("Replaces both; what is absent is removed. 409 once a message, a profile or a group shows the file: what a message shows does not change.")
+            .json(&[
+                may("alt", or_null(alt()), "Its content in words, on one line."),
+                may("duration_ms", or_null(duration_ms()), "How long it plays; only of audio and video."),
+            ])
+            .gives(200, "Stored.", named("Upload"), "The file.")
+            .codes(&[Code::InUse, Code::NotAllowed])
+            .invalid(&["alt", "duration_ms"]),
+        row(Put, "/api/v1/uploads/{upload}/preview", tag, "Gives my file a preview: a small picture that is shown in its place until it is opened")
+            .says("JPEG, PNG or WebP, of at most 40,000 bytes and 1,048,576 pixels, checked and cleaned like any picture. It replaces a former one, and counts in the quota. It is read by `preview` of the file, for whom the file is readable, and is deleted with it. 409 once something shows the file.")
+            .body("multipart/form-data", object(&[must("file", bytes(), "The picture.")]))
+            .body(BYTES, bytes())
+            .gives(200, "On disk.", named("Upload"), "The file.")
+            .codes(&[Code::InUse, Code::NotAllowed, Code::StorageFull])
             .invalid(&["file", "filename"]),
         row(Delete, "/api/v1/uploads/{upload}", tag, "Deletes my file")
             .says("409 while a message shows it.")

@@ -218,7 +218,7 @@ impl Operation {
                 codes.extend(json);
                 codes.push(Code::QuotaExceeded);
             }
-            BodyKind::Upload => {
+            BodyKind::Upload | BodyKind::Preview => {
                 codes.extend(json);
                 codes.extend([Code::QuotaExceeded, Code::LengthRequired]);
             }

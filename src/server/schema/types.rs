@@ -15,7 +15,7 @@ use crate::messaging::groups::TITLE_CHARS_MAX;
 use crate::model::push::PushLevel;
 use crate::model::system_message::{SYSTEM_PROFILES_MAX, SystemKind};
 use crate::server::request::client::USER_AGENT_MAX;
-use crate::uploads::FILE_NAME_MAX;
+use crate::uploads::{ALT_MAX, DURATION_MS_MAX, FILE_NAME_MAX};
 
 /// The types of files that are taken.
 const FILE_TYPES: &[&str] = &[
@@ -338,6 +338,7 @@ fn export_lines() -> Vec<(&'static str, Schema)> {
 
 #[rustfmt::skip]
 fn attachment() -> Schema {
+    let said = said();
     object(&[
         must("id", id(), "The upload's id."),
         must("name", file_name(), "As the sender named the file."),
@@ -345,8 +346,27 @@ fn attachment() -> Schema {
         must("size", size(), "Bytes."),
         must("width", pixels(), "As displayed; null if it is no picture."),
         must("height", pixels(), "As displayed; null if it is no picture."),
+        said[0].clone(),
+        said[1].clone(),
         must("url", url(), "Signed, for 24 hours; every read renews it."),
+        must("preview", or_null(url()), "The signed address of a small picture of it; null if its owner gave none."),
     ]).says("A file of a message.")
+}
+
+/// What an owner says about a file, as it is shown.
+fn said() -> [Field; 2] {
+    [
+        must("alt", or_null(alt()), "Its content in words, by its owner."),
+        must("duration_ms", or_null(duration_ms()), "How long a sound or a film plays, by its owner."),
+    ]
+}
+
+pub fn alt() -> Schema {
+    text().length(1, ALT_MAX)
+}
+
+pub fn duration_ms() -> Schema {
+    count_from(1).at_most(DURATION_MS_MAX)
 }
 
 fn upload() -> Schema {
@@ -355,6 +375,7 @@ fn upload() -> Schema {
 
 #[rustfmt::skip]
 fn upload_fields() -> Vec<Field> {
+    let said = said();
     vec![
         must("id", id(), "Goes into `attachments`, `profile_image` or `image`."),
         must("name", file_name(), "Control characters and separators replaced."),
@@ -363,7 +384,10 @@ fn upload_fields() -> Vec<Field> {
         must("sha256", text().pattern("^[0-9a-f]{64}$"), "Of the bytes as stored."),
         must("width", pixels(), "As displayed; null if it is no picture."),
         must("height", pixels(), "As displayed; null if it is no picture."),
+        said[0].clone(),
+        said[1].clone(),
         must("url", url(), "Signed, for 24 hours."),
+        must("preview", or_null(url()), "The same of its preview; null if it has none."),
     ]
 }
 

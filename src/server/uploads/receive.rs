@@ -21,7 +21,6 @@ use crate::model::problem::{Code, Problem};
 use crate::proto::http::body::BodyDecoder;
 use crate::proto::http::head::{Expect, Framing};
 use crate::proto::http::response::CONTINUE;
-use crate::proto::image::Rules;
 use crate::server::conn::{Conn, Phase};
 use crate::server::contract::{ConnId, Effect};
 use crate::server::core::Core;
@@ -154,13 +153,12 @@ pub fn receive(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>, ro
     let limits = &core.settings.limits;
     let opened = exchange
         .route
-        .and_then(|route| wanted(route.body, &exchange.head))
+        .and_then(|route| wanted(limits, route.body, &exchange.head))
         .ok_or(Problem::new(Code::GeneralError))
         .and_then(|wanted| {
             let source = Source::of(&exchange.head.headers, wanted)?;
-            let body_max = source.body_max(limits.upload_max);
-            let rules = Rules { keep_metadata: core.settings.keep_metadata, pixels_max: limits.pixels_max };
-            let intake = Intake::new(id, source, wanted, limits.upload_max, rules)?;
+            let body_max = source.body_max(wanted);
+            let intake = Intake::new(id, source, wanted, core.settings.keep_metadata)?;
             Ok((intake, body_max))
         });
     let (intake, body_max) = match opened {

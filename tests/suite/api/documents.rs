@@ -69,7 +69,7 @@ fn every_route_has_one_row_and_no_row_is_without_one() {
     assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len(), "an id twice");
     for row in operations::all() {
         let route = row.route();
-        let takes_files = matches!(route.body, BodyKind::Upload | BodyKind::Form(_));
+        let takes_files = matches!(route.body, BodyKind::Upload | BodyKind::Preview | BodyKind::Form(_));
         let has_form = row.body.iter().any(|(media, _)| *media == "multipart/form-data");
         assert_eq!(takes_files, has_form, "{}", route.name);
         assert!(

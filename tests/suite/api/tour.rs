@@ -12,7 +12,7 @@ use natter::server::schema::{asyncapi, openapi, pretty};
 
 use super::codes::code_of;
 use crate::support::contract::Contract;
-use crate::support::http::{Person, next_response, request, text_at};
+use crate::support::http::{Person, Response, next_response, request, text_at};
 use crate::support::{Watch, World, pictures};
 
 /// Text that lives as long as the process: the documents borrow from it.
@@ -147,16 +147,23 @@ pub fn tour() -> Recording {
 
 /// The signed address of a picture, and its id.
 fn files(world: &mut World, person: &Person) -> (String, String) {
-    let picture = pictures::portrait();
-    let (length, bearer) = (picture.len().to_string(), format!("Bearer {}", person.access));
+    let sent = send_file(world, person, "POST", "/api/v1/uploads", &pictures::portrait());
+    assert_eq!(sent.status, 201, "{}", sent.text());
+    let path = format!("/api/v1/uploads/{}", sent.at("data.id"));
+    let previewed = send_file(world, person, "PUT", &format!("{path}/preview"), &pictures::picture(1));
+    assert_eq!(previewed.status, 200, "{}", previewed.text());
+    let described = world.ask_as(person, "PUT", &path, Some(r#"{"alt":"a cup of tea"}"#));
+    assert_eq!(described.status, 200, "{}", described.text());
+    (sent.at("data.url"), sent.at("data.id"))
+}
+
+fn send_file(world: &mut World, person: &Person, method: &str, path: &str, file: &[u8]) -> Response {
+    let (length, bearer) = (file.len().to_string(), format!("Bearer {}", person.access));
     let fields = [("Authorization", &*bearer), ("X-Filename", "tea.jpg"), ("Content-Length", &*length)];
     let conn = world.connect();
-    let head = request("POST", "/api/v1/uploads", &fields, None);
-    world.send(conn, &[head, picture].concat());
+    world.send(conn, &[&request(method, path, &fields, None)[..], file].concat());
     let mut bytes = world.take(conn);
-    let response = next_response(&mut bytes, false).expect("a response");
-    assert_eq!(response.status, 201, "{}", response.text());
-    (response.at("data.url"), response.at("data.id"))
+    next_response(&mut bytes, false).expect("a response")
 }
 
 fn streams(world: &mut World, ann: &Person, bob: &Person) {
