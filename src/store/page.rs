@@ -7,10 +7,11 @@ use crate::model::conversation::Conversation;
 use crate::model::event::Fact;
 use crate::model::message::Message;
 use crate::model::profile::Profile;
+use crate::model::upload::Attachment;
 
 /// Bytes of the keys, ids, times and punctuation of the objects of [`protocol`](crate::protocol), rounded up.
 const MESSAGE_BYTES: usize = 400;
-const ATTACHMENT_BYTES: usize = 400;
+const ATTACHMENT_BYTES: usize = 600;
 const REACTION_BYTES: usize = 64;
 const ID_BYTES: usize = 29;
 const CONVERSATION_BYTES: usize = 300;
@@ -56,8 +57,12 @@ fn text_bytes(text: &str) -> usize {
     text.len() + escapes.sum::<usize>()
 }
 
+pub fn attachment_bytes(file: &Attachment) -> usize {
+    ATTACHMENT_BYTES + 4 * file.name.len() + file.alt.as_deref().map_or(0, text_bytes)
+}
+
 pub fn message_bytes(message: &Message) -> usize {
-    let attachments = message.attachments.iter().map(|file| ATTACHMENT_BYTES + 4 * file.name.len());
+    let attachments = message.attachments.iter().map(attachment_bytes);
     let reactions = message
         .reactions
         .iter()
