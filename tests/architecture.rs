@@ -51,7 +51,8 @@ const LAYERS: &[(&str, &[&str])] = &[
 
 /// What every part of `server` may import: a connection, the shared state, the contract with the runtime. `conn` and
 /// `core` hold the state of the folders, so they name its types, and nothing else of a folder.
-const SERVER_BASE: &[&str] = &["calls", "clock", "close_reason", "conn", "contract", "core", "crowd", "turn"];
+const SERVER_BASE: &[&str] =
+    &["calls", "clock", "close_reason", "conn", "contract", "core", "crowd", "ended", "turn"];
 
 /// Above them, from the lowest up: a file or folder of `server`, and what it may import in addition to [`SERVER_BASE`] and
 /// itself. Each row may name only rows before it. Only `dispatch` knows all kinds of connections.

@@ -28,7 +28,7 @@ impl Server {
         if let Some(old) = self.conns.in_slot(id) {
             self.close(old, CloseReason::SocketFailed);
         }
-        if self.core.draining {
+        if self.core.is_draining() {
             self.core.effects.push_back(Effect::Close(id));
             return;
         }

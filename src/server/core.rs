@@ -3,7 +3,7 @@
 //! Owns the state that is shared, and asks storage for all. Leaves what the state means to the folder that each type is of.
 //! Invariant: everything here has a named bound, or that of the number of connections.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,6 +29,7 @@ use crate::server::calls::{Call, Caller, Next};
 use crate::server::conn::Conn;
 use crate::server::contract::{Effect, ListenerKind, Ticket};
 use crate::server::crowd::Crowd;
+use crate::server::ended::EndedSessions;
 use crate::server::request::delays::Delays;
 use crate::server::request::hashing::Hashing;
 use crate::server::request::rate_limit::RateLimiter;
@@ -68,13 +69,9 @@ pub struct Core {
     pub turn: Turn,
     pub metrics: Metrics,
     pub backlog: Backlog,
-    /// Sessions that ended while an access token of theirs may still live.
-    pub ended: BTreeMap<SessionId, Ended>,
+    pub ended: EndedSessions,
     /// What the database can do.
     pub storage: Readiness,
-    pub draining: bool,
-    /// While draining: until when mails and look-ups in progress are waited for.
-    pub background_until: Option<Instant>,
     pub outbox: Outbox,
     pub pusher: Pusher,
     pub focus: Focus,
@@ -88,16 +85,10 @@ pub struct Core {
     pub delays: Delays,
     pub receiving: Receiving,
     pub certificate: Certificate,
+    /// While the server drains: until when mails and look-ups in progress are waited for.
+    background_until: Option<Instant>,
     /// `Date` is the same within a second.
     date: (UnixS, String),
-}
-
-/// How long a session that ended must be known: as long as its last access token may be accepted, by either clock. If the
-/// calendar clock was a day ahead for a minute, no token becomes good again.
-pub struct Ended {
-    /// Unix seconds.
-    pub until: UnixS,
-    pub kept_until: Instant,
 }
 
 impl Core {
@@ -128,10 +119,8 @@ impl Core {
             turn: Turn::default(),
             metrics: Metrics::default(),
             backlog: Backlog::default(),
-            ended: BTreeMap::new(),
+            ended: EndedSessions::default(),
             storage: start.readiness,
-            draining: false,
-            background_until: None,
             outbox: Outbox::default(),
             pusher: Pusher::new(start.is_subscribed),
             focus: Focus::default(),
@@ -145,6 +134,7 @@ impl Core {
             delays: Delays::default(),
             receiving: Receiving::default(),
             certificate,
+            background_until: None,
             date: (UnixS(u64::MAX), String::new()),
         }
     }
@@ -174,7 +164,7 @@ impl Core {
 
     /// How long a peer may take to close after our side has ended.
     pub fn linger_until(&self) -> Instant {
-        self.now.instant + if self.draining { DRAIN_LINGER } else { LINGER_DEADLINE }
+        self.now.instant + if self.is_draining() { DRAIN_LINGER } else { LINGER_DEADLINE }
     }
 
     /// Asks storage; the outcome comes back as an input.
@@ -199,8 +189,22 @@ impl Core {
 
     /// From now on no token of this session is accepted; `until` is the `exp` of the last one.
     pub fn session_ended(&mut self, session: SessionId, until: UnixS) {
-        let kept_until = self.now.instant + Duration::from_secs(self.settings.limits.access_ttl);
-        self.ended.insert(session, Ended { until, kept_until });
+        let access_ttl = Duration::from_secs(self.settings.limits.access_ttl);
+        self.ended.add(session, until, access_ttl, self.now.instant);
+    }
+
+    /// The server stops: it finishes what was begun, refuses what is new, and waits so long for its own work in progress.
+    pub fn begin_drain(&mut self, background: Duration) {
+        self.background_until.get_or_insert(self.now.instant + background);
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.background_until.is_some()
+    }
+
+    /// While the server drains: until when it waits for its own work in progress.
+    pub fn background_until(&self) -> Option<Instant> {
+        self.background_until
     }
 
     /// Records how much memory a connection's send queue holds now.

@@ -122,7 +122,7 @@ pub fn advance(core: &mut Core, conn: &mut Conn) {
     }
     if conn.ended && matches!(conn.phase, Phase::ReadHead { .. }) {
         http::close_when_sent(core, conn, CloseReason::PeerLeft);
-    } else if core.draining {
+    } else if core.is_draining() {
         http::drain_idle(core, conn);
     }
 }

@@ -11,7 +11,7 @@
 //! | [`dispatch`] | the only code that matches on all phases of a connection |
 //! | [`streams`], [`uploads`], [`background`] | what a request becomes; work that belongs to no connection |
 //! | [`request`] | one HTTP request, from its head to its response |
-//! | [`conn`], [`core`], [`turn`], [`crowd`], [`calls`], [`contract`], [`clock`] | a connection, what all share, what one input leaves, which connections may be open, the calls in flight |
+//! | [`conn`], [`core`], [`ended`], [`turn`], [`crowd`], [`calls`], [`contract`], [`clock`] | a connection, what all share, which sessions are over, what one input leaves, which connections may be open, the calls in flight |
 //!
 //! Invariants: `handle` is total and never panics; every effect of an input is there when `handle` returns.
 //!
@@ -86,6 +86,7 @@ pub mod contract;
 pub(crate) mod core;
 pub(crate) mod crowd;
 pub(crate) mod dispatch;
+pub(crate) mod ended;
 pub(crate) mod publish;
 pub(crate) mod reactions;
 pub mod request;
@@ -261,7 +262,7 @@ impl Server {
 
     /// Whether new connections are accepted: always, until the server drains. One for which there is no room gets a refusal.
     pub fn is_accepting(&self) -> bool {
-        !self.core.draining
+        !self.core.is_draining()
     }
 
     /// Whether it is the address of a trusted proxy.
@@ -271,13 +272,13 @@ impl Server {
 
     /// Whether a drain is complete: no connection is open, and no call is in flight except those that may be given up.
     pub fn is_drained(&self) -> bool {
-        self.core.draining && self.conns.is_empty() && self.calls_are_over()
+        self.core.is_draining() && self.conns.is_empty() && self.calls_are_over()
     }
 
     /// Calls that may be given up are not waited for longer than [`DRAIN_BACKGROUND`]: a mail server may take longer to answer
     /// than a restart may last, and a mail that is not sent stays in the outbox.
     fn calls_are_over(&self) -> bool {
-        let may_give_up = self.core.background_until.is_some_and(|until| until <= self.core.now.instant);
+        let may_give_up = self.core.background_until().is_some_and(|until| until <= self.core.now.instant);
         self.core.calls.is_empty() || may_give_up && self.core.calls.values().all(Call::may_be_given_up)
     }
 
@@ -472,11 +473,10 @@ impl Server {
 
     /// Stops accepting connections, lets calls finish, asks streams to come back later.
     fn drain(&mut self) {
-        if self.core.draining {
+        if self.core.is_draining() {
             return;
         }
-        self.core.draining = true;
-        self.core.background_until = Some(self.core.now.instant + DRAIN_BACKGROUND);
+        self.core.begin_drain(DRAIN_BACKGROUND);
         tasks::wake(&mut self.core, Periodic::LastSeen);
         for id in self.conns.ids() {
             self.with_conn(id, dispatch::drain);
@@ -486,13 +486,13 @@ impl Server {
 
 /// The first of all deadlines, in own time.
 fn first_deadline(core: &Core, timers: &Timers<ConnId>) -> Option<Instant> {
-    let giving_up = core.background_until.filter(|until| *until > core.now.instant);
+    let giving_up = core.background_until().filter(|until| *until > core.now.instant);
     soonest([
         core.tasks.next_deadline(),
         giving_up,
         timers.next(),
         core.presence.next_deadline(),
-        core.pusher.next_deadline().filter(|_| !core.draining),
+        core.pusher.next_deadline().filter(|_| !core.is_draining()),
         core.backlog.next_deadline(),
     ])
 }

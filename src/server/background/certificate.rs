@@ -94,7 +94,7 @@ pub fn reload(core: &mut Core) {
 }
 
 pub fn run(core: &mut Core) -> bool {
-    if !core.certificate.wanted || core.draining {
+    if !core.certificate.wanted || core.is_draining() {
         return false;
     }
     let always = std::mem::take(&mut core.certificate.always);

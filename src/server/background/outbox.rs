@@ -56,7 +56,7 @@ pub fn run(core: &mut Core) -> bool {
     for (id, delivery) in unrecorded {
         record(core, id, delivery);
     }
-    if core.outbox.under_way.len() >= MAILS_UNDER_WAY_MAX || core.draining {
+    if core.outbox.under_way.len() >= MAILS_UNDER_WAY_MAX || core.is_draining() {
         return false;
     }
     // Rows that were fetched before are still due, and come first: the page has room for all of them and at least one more.

@@ -164,7 +164,7 @@ impl Pusher {
 pub fn run(core: &mut Core) -> bool {
     store_cursor(core);
     let pusher = &core.pusher;
-    if core.draining || core.settings.push.is_none() || !pusher.is_subscribed {
+    if core.is_draining() || core.settings.push.is_none() || !pusher.is_subscribed {
         return false;
     }
     let has_new = pusher.read_to.is_none_or(|read_to| read_to < core.head);
@@ -237,7 +237,7 @@ pub fn stored(core: &mut Core, through: u64, result: &Result<Answer, Refusal>) {
 
 /// Looks up the subjects whose time has come. What a device of the person shows is not pushed.
 pub fn tick(core: &mut Core) {
-    while !core.draining && core.pusher.has_room() {
+    while !core.is_draining() && core.pusher.has_room() {
         let Some((subject, owed)) = core.pusher.take_due(core.now.instant) else { return };
         let Subject { profile, conversation, .. } = subject;
         if core.focus.is_shown(profile, conversation) {
@@ -258,7 +258,7 @@ pub fn found(core: &mut Core, number: u64, result: Result<Answer, Refusal>) {
         Ok(Some(Some(push))) => {
             for device in &push.devices {
                 // A session may have ended since storage looked.
-                let is_over = core.ended.contains_key(&device.session);
+                let is_over = core.ended.has(device.session);
                 if is_over || subject.device.is_some_and(|only| only != device.session) {
                     continue;
                 }

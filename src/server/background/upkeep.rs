@@ -18,7 +18,7 @@ use crate::server::request::steps;
 /// Erases messages of deleted accounts. The request that deletes an account erases them itself and waits for it; this task does
 /// what a crash or a closed connection left. If nothing is left, it costs one read of an empty table.
 pub fn erase(core: &mut Core) -> bool {
-    if core.draining {
+    if core.is_draining() {
         return false;
     }
     let erase = EraseMessages { at: core.now.unix_ms };
@@ -33,7 +33,7 @@ pub fn erased(core: &mut Core, result: Result<Answer, Refusal>) {
 
 /// Removes old events, if the operator has set EVENTS_KEPT.
 pub fn prune(core: &mut Core) -> bool {
-    let Some(kept) = core.settings.events_kept.filter(|_| !core.draining) else { return false };
+    let Some(kept) = core.settings.events_kept.filter(|_| !core.is_draining()) else { return false };
     let before = UnixMs(core.now.unix_ms.0.saturating_sub(kept.as_millis() as u64));
     let next = Next::Task(Task::Run(Periodic::PruneLog));
     core.ask_store(Caller::Server, PruneLog { before }.into_command(), next);
@@ -48,7 +48,7 @@ pub fn pruned(core: &mut Core, result: Result<Answer, Refusal>) {
 /// Removes files that no row refers to. It is a chain of handler steps, which ends with the step that asks nothing more.
 pub fn remove_files(core: &mut Core) -> bool {
     // A row whose deletion a power cut may undo needs its file.
-    if core.draining || core.storage.unproven {
+    if core.is_draining() || core.storage.unproven {
         return false;
     }
     steps::ask(core, Caller::Task(Periodic::RemoveFiles), crate::uploads::sweep()).is_some()
@@ -56,9 +56,8 @@ pub fn remove_files(core: &mut Core) -> bool {
 
 /// Removes expired state from memory; it asks neither storage nor a worker.
 pub fn expire(core: &mut Core) -> bool {
-    let (unix_s, now) = (core.now.unix_s(), core.now.instant);
-    core.rates.expire(now);
-    core.ended.retain(|_, ended| ended.until >= unix_s || ended.kept_until > now);
+    core.rates.expire(core.now.instant);
+    core.ended.prune(core.now);
     core.tickets.expire(core.now);
     let hub = &core.hub;
     core.values.forget_idle(|profile| !hub.of(profile).is_empty());

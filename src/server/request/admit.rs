@@ -51,7 +51,7 @@ pub fn exchange(core: &mut Core, conn: &Conn, head: Head, started: Instant) -> B
     // After a request for an upgrade, frames may follow even if its answer is a plain one; they are not requests.
     let upgrade = websocket::is_wanted(head.headers.get_all("upgrade"));
     let crowded = core.crowd.closes_after_answer(conn, core.settings.limits.connections_max);
-    let close = !head.keep_alive || core.draining || upgrade || crowded;
+    let close = !head.keep_alive || core.is_draining() || upgrade || crowded;
     Box::new(Exchange {
         head,
         route: None,
@@ -67,7 +67,7 @@ pub fn exchange(core: &mut Core, conn: &Conn, head: Head, started: Instant) -> B
         unread: None,
         body_unasked: false,
         close,
-        close_reason: if core.draining { CloseReason::Draining } else { CloseReason::Answered },
+        close_reason: if core.is_draining() { CloseReason::Draining } else { CloseReason::Answered },
         upgrade: None,
     })
 }
@@ -101,7 +101,7 @@ pub fn admit(core: &mut Core, conn: &Conn, exchange: &mut Exchange) -> Result<()
     }
     let Some(route) = find_route(exchange, conn.listener_kind)? else { return admit_options(core, exchange) };
     // Health, readiness and metrics are answered until the end: they show that the server stops.
-    if core.draining && matches!(route.action, Action::Handle(_)) {
+    if core.is_draining() && matches!(route.action, Action::Handle(_)) {
         return Err(Code::Unavailable.into());
     }
     match exchange.head.target.query_pairs() {
@@ -291,14 +291,14 @@ fn actor_of(core: &mut Core, exchange: &Exchange, route: &Route) -> Option<Actor
         }
         (Access::Public | Access::Bearer | Access::Events | Access::Control | Access::Signed, _) => None,
     };
-    by_ticket.filter(|actor| !core.ended.contains_key(&actor.session))
+    by_ticket.filter(|actor| !core.ended.has(actor.session))
 }
 
 /// The actor of an access token, if the token is valid, of this epoch, of a session that has not ended, and presented by the
 /// device that it is bound to.
 pub fn actor(core: &Core, token: &str, device: Option<&str>) -> Option<Actor> {
     let claims = token::verify_access(&core.settings, &core.epoch, core.now.unix_s(), token).ok()?;
-    let alive = !core.ended.contains_key(&claims.actor.session);
+    let alive = !core.ended.has(claims.actor.session);
     (alive && token::device_matches(claims.device, device)).then_some(claims.actor)
 }
 
@@ -306,7 +306,7 @@ pub fn actor(core: &Core, token: &str, device: Option<&str>) -> Option<Actor> {
 /// ticket, whose clients can't set headers.
 pub fn actor_again(core: &Core, token: &str, session: SessionId) -> Option<Actor> {
     let claims = token::verify_access(&core.settings, &core.epoch, core.now.unix_s(), token).ok()?;
-    (claims.actor.session == session && !core.ended.contains_key(&session)).then_some(claims.actor)
+    (claims.actor.session == session && !core.ended.has(session)).then_some(claims.actor)
 }
 
 /// The credentials of exactly one `Authorization: Bearer` (RFC 6750 §2.1; the scheme in any case).

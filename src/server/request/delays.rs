@@ -51,7 +51,10 @@ pub fn is_prompt(core: &mut Core, address: IpAddr) -> bool {
 fn waits(core: &mut Core, conn: &mut Conn, exchange: &mut Exchange) -> bool {
     let is_by_rate = exchange.rate.is_some_and(|rate| rate.retry_after.is_some());
     let address = exchange.client.address;
-    if !is_by_rate || core.draining || conn.listener_kind == ListenerKind::Control || is_prompt(core, address)
+    if !is_by_rate
+        || core.is_draining()
+        || conn.listener_kind == ListenerKind::Control
+        || is_prompt(core, address)
     {
         return false;
     }

@@ -163,7 +163,7 @@ struct Readiness {
 
 /// 200 when the database takes writes, else 503 with the reason.
 pub fn ready(core: &Core, language: Language) -> Reply {
-    let reason = if core.draining { Some("shutting down") } else { core.storage.unready };
+    let reason = if core.is_draining() { Some("shutting down") } else { core.storage.unready };
     let readiness = Readiness {
         status: if reason.is_none() { "ready" } else { "unavailable" },
         reason,

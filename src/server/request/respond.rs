@@ -207,9 +207,9 @@ fn finish(
     head: ResponseHead,
     body: Option<Segment>,
 ) {
-    let keep_alive = !exchange.close && !core.draining;
+    let keep_alive = !exchange.close && !core.is_draining();
     exchange.close = !keep_alive;
-    if core.draining {
+    if core.is_draining() {
         exchange.close_reason = CloseReason::Draining;
     }
     let framing = match &body {

@@ -78,7 +78,7 @@ pub fn call_row(
 
 /// Whether a request is still good after its body came; also does the checks of its head that come after those of the body.
 pub fn still_good(core: &Core, exchange: &Exchange) -> Result<(), Problem> {
-    if exchange.actor.is_some_and(|actor| core.ended.contains_key(&actor.session)) {
+    if exchange.actor.is_some_and(|actor| core.ended.has(actor.session)) {
         return Err(Problem::new(Code::UnauthorizedAccess));
     }
     if exchange.bad_query {

@@ -141,7 +141,7 @@ pub fn advance(core: &mut Core, conn: &mut Conn) {
     let low = conn.send.memory() < REPLAY_LOW_BYTES;
     let Phase::Stream(StreamKind::Export(export)) = &mut conn.phase else { return };
     let State::Sending(cursor) = &export.state else { return };
-    if core.ended.contains_key(&export.actor.session) {
+    if core.ended.has(export.actor.session) {
         // The session ended, so it gets no more.
         conn.phase = Phase::Closed(CloseReason::SessionOver);
         return;

@@ -117,7 +117,7 @@ pub fn answered(core: &mut Core, conn: &mut Conn, ticket: Ticket, result: Result
         }
         LogPage::Events { events, through, .. } => {
             poll.after = Some(through);
-            if events.is_empty() && core.now.instant < poll.until && !core.draining {
+            if events.is_empty() && core.now.instant < poll.until && !core.is_draining() {
                 return advance(core, conn);
             }
             let reply = page_reply(core, events, through);

@@ -208,7 +208,7 @@ fn topic(core: &Core, subject: Subject) -> String {
 
 /// Gives notifications to the workers that are free.
 pub fn start(core: &mut Core) {
-    while !core.draining {
+    while !core.is_draining() {
         let devices = &mut core.pusher.devices;
         let Some((profile, class)) = devices.next() else { return };
         let Some(queued) = devices.take(profile, None) else { continue };
