@@ -94,7 +94,7 @@ impl Server {
 
     /// Refuses the largest incomplete requests and messages while all of them together hold too much memory.
     pub(super) fn relieve(&mut self) {
-        while let Some(id) = self.core.receiving.victim(&self.core.settings.limits) {
+        while let Some(id) = self.core.requests.receiving.victim(&self.core.settings.limits) {
             self.with_conn(id, dispatch::crowded_out);
             // What is left of it holds nothing, or it is closed.
             if self.conns.get(id).is_some_and(|conn| conn.held.is_some()) {
@@ -108,7 +108,7 @@ impl Server {
     pub(super) fn close_largest(&mut self) {
         let held = |conn: &Conn| Held { conn: conn.id, address: conn.address, bytes: conn.charged };
         let all = self.conns.iter().filter(|conn| conn.charged > 0).map(held).collect();
-        for id in self.core.backlog.beyond(all) {
+        for id in self.core.streams.backlog.beyond(all) {
             self.with_conn(id, |core, conn| {
                 core.metrics.streams_cut += 1;
                 hub::unsubscribe(core, conn);

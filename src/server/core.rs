@@ -13,36 +13,20 @@ use crate::base::network::Prefix;
 use crate::base::slab::Slab;
 use crate::base::time::{Now, UnixS, imf_fixdate};
 use crate::limits::LINGER_DEADLINE;
-use crate::model::attempts::Attempts;
 use crate::model::handler::Ctx;
 use crate::model::id::SessionId;
 use crate::model::operation::{Command, Flow, Read, Start};
 use crate::model::readiness::Readiness;
 use crate::model::settings::Settings;
-use crate::model::tickets::Tickets;
-use crate::server::background::certificate::Certificate;
-use crate::server::background::last_seen::LastSeen;
-use crate::server::background::outbox::Outbox;
-use crate::server::background::push::Pusher;
-use crate::server::background::tasks::Tasks;
+use crate::server::background::Background;
 use crate::server::calls::{Call, Caller, Next};
 use crate::server::conn::Conn;
 use crate::server::contract::{Effect, ListenerKind, Ticket};
 use crate::server::crowd::Crowd;
 use crate::server::ended::EndedSessions;
-use crate::server::request::delays::Delays;
-use crate::server::request::hashing::Hashing;
-use crate::server::request::rate_limit::RateLimiter;
-use crate::server::request::reads::Reads;
-use crate::server::request::receiving::Receiving;
+use crate::server::request::Requests;
 use crate::server::request::report::Metrics;
-use crate::server::request::verified::Verified;
-use crate::server::streams::backlog::Backlog;
-use crate::server::streams::export::Exports;
-use crate::server::streams::focus::Focus;
-use crate::server::streams::hub::Hub;
-use crate::server::streams::presence::Presence;
-use crate::server::streams::values::Values;
+use crate::server::streams::Streams;
 use crate::server::turn::Turn;
 use crate::server::uploads::receive::Uploads;
 
@@ -57,34 +41,18 @@ pub struct Core {
     pub epoch: Arc<str>,
     /// The greatest seq that storage has answered.
     pub head: u64,
-    pub effects: VecDeque<Effect>,
-    pub calls: Slab<Call>,
-    pub hub: Hub,
-    pub rates: RateLimiter,
-    pub reads: Reads,
-    pub attempts: Attempts,
-    pub tickets: Tickets,
-    pub last_seen: LastSeen,
-    pub presence: Presence,
-    pub turn: Turn,
-    pub metrics: Metrics,
-    pub backlog: Backlog,
-    pub ended: EndedSessions,
     /// What the database can do.
     pub storage: Readiness,
-    pub outbox: Outbox,
-    pub pusher: Pusher,
-    pub focus: Focus,
-    pub verified: Verified,
-    pub tasks: Tasks,
-    pub uploads: Uploads,
-    pub values: Values,
-    pub exports: Exports,
+    pub effects: VecDeque<Effect>,
+    pub calls: Slab<Call>,
+    pub turn: Turn,
+    pub metrics: Metrics,
+    pub ended: EndedSessions,
     pub crowd: Crowd,
-    pub hashing: Hashing,
-    pub delays: Delays,
-    pub receiving: Receiving,
-    pub certificate: Certificate,
+    pub requests: Requests,
+    pub streams: Streams,
+    pub uploads: Uploads,
+    pub background: Background,
     /// While the server drains: until when mails and look-ups in progress are waited for.
     background_until: Option<Instant>,
     /// `Date` is the same within a second.
@@ -100,40 +68,24 @@ impl Core {
     }
 
     fn empty(settings: Settings, start: Start, entropy: Box<dyn Entropy>, now: Now) -> Core {
-        let certificate = Certificate::new(settings.https.as_ref());
+        let background = Background::new(settings.https.as_ref(), start.is_subscribed, now.instant);
         Core {
             settings,
             entropy,
             now,
             epoch: start.epoch.into(),
             head: start.head,
+            storage: start.readiness,
             effects: VecDeque::new(),
             calls: Slab::new(),
-            hub: Hub::default(),
-            rates: RateLimiter::default(),
-            reads: Reads::default(),
-            attempts: Attempts::default(),
-            tickets: Tickets::default(),
-            last_seen: LastSeen::default(),
-            presence: Presence::default(),
             turn: Turn::default(),
             metrics: Metrics::default(),
-            backlog: Backlog::default(),
             ended: EndedSessions::default(),
-            storage: start.readiness,
-            outbox: Outbox::default(),
-            pusher: Pusher::new(start.is_subscribed),
-            focus: Focus::default(),
-            verified: Verified::default(),
-            tasks: Tasks::new(now.instant),
-            uploads: Uploads::default(),
-            values: Values::default(),
-            exports: Exports::default(),
             crowd: Crowd::default(),
-            hashing: Hashing::default(),
-            delays: Delays::default(),
-            receiving: Receiving::default(),
-            certificate,
+            requests: Requests::default(),
+            streams: Streams::default(),
+            uploads: Uploads::default(),
+            background,
             background_until: None,
             date: (UnixS(u64::MAX), String::new()),
         }
@@ -144,8 +96,8 @@ impl Core {
             now: self.now,
             entropy: &mut *self.entropy,
             settings: &self.settings,
-            attempts: &mut self.attempts,
-            tickets: &mut self.tickets,
+            attempts: &mut self.requests.attempts,
+            tickets: &mut self.requests.tickets,
             epoch: &self.epoch,
             head: self.head,
             proven: !self.storage.unproven,
@@ -174,7 +126,7 @@ impl Core {
         self.effects.push_back(match command {
             Command::Write(write) => Effect::Write { ticket, lane: conn.lane(), write },
             Command::Read(read) => {
-                Effect::Read { ticket, flow: self.reads.asked(conn, ticket), read: Box::new(read) }
+                Effect::Read { ticket, flow: self.requests.reads.asked(conn, ticket), read: Box::new(read) }
             }
             Command::BackUp(wanted) => Effect::BackUp { ticket, wanted },
         });
@@ -211,7 +163,7 @@ impl Core {
     pub fn charge(&mut self, conn: &mut Conn, held: usize) {
         let before = std::mem::replace(&mut conn.charged, held);
         if before != held {
-            self.backlog.change(conn.address, before, held, self.now.instant);
+            self.streams.backlog.change(conn.address, before, held, self.now.instant);
         }
     }
 
@@ -231,7 +183,7 @@ impl Core {
     /// A connection's export, or the request for one, has ended.
     pub fn end_export(&mut self, conn: &mut Conn) {
         if let Some(member) = conn.exports.take() {
-            self.exports.ended(member);
+            self.streams.exports.ended(member);
         }
     }
 

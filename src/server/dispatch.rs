@@ -140,7 +140,7 @@ fn hand_over(core: &mut Core, conn: &mut Conn, exchange: Box<Exchange>, to: Hand
 fn open(core: &mut Core, conn: &mut Conn, exchange: Box<Exchange>, stream: Stream) {
     let too_many = stream.listener().is_some_and(|actor| {
         core.settings.limits.rate_limit
-            && core.hub.of(actor.profile).len() >= core.settings.limits.streams_per_account
+            && core.streams.hub.of(actor.profile).len() >= core.settings.limits.streams_per_account
     });
     let refusal = match steps::still_good(core, &exchange) {
         Err(problem) => Some(problem),
@@ -215,14 +215,14 @@ pub fn drain(core: &mut Core, conn: &mut Conn) {
 pub fn forget(core: &mut Core, conn: &mut Conn) {
     core.charge(conn, 0);
     core.crowd.leave(conn);
-    core.receiving.forget(conn);
+    core.requests.receiving.forget(conn);
     delays::forget(core, conn);
     if let Phase::Await { ticket, .. } = &conn.phase
-        && core.hashing.forget(*ticket)
+        && core.requests.hashing.forget(*ticket)
     {
         core.calls.remove(*ticket);
     }
-    let reads = core.reads.closed(conn.id);
+    let reads = core.requests.reads.closed(conn.id);
     core.effects.extend(reads.into_iter().map(Effect::Cancel));
     hub::unsubscribe(core, conn);
     core.end_export(conn);

@@ -210,10 +210,10 @@ impl Server {
 
     /// Answers `busy` to the passwords that found the queue full, and gives the next ones to workers.
     fn hash(&mut self) {
-        while let Some(ticket) = self.core.hashing.take_refused() {
+        while let Some(ticket) = self.core.requests.hashing.take_refused() {
             self.go_on_with(ticket, Done::Busy);
         }
-        while let Some((ticket, job)) = self.core.hashing.start_next() {
+        while let Some((ticket, job)) = self.core.requests.hashing.start_next() {
             self.core.effects.push_back(Effect::Work { ticket, job });
         }
     }
@@ -222,7 +222,7 @@ impl Server {
     fn broadcast(&mut self) {
         while let Some(Broadcast { profiles, frame }) = self.core.turn.broadcasts.pop_front() {
             for profile in profiles.iter() {
-                for id in self.core.hub.of(*profile).to_vec() {
+                for id in self.core.streams.hub.of(*profile).to_vec() {
                     self.with_conn(id, |core, conn| ephemeral::send_ephemeral(core, conn, &frame));
                 }
             }
@@ -284,7 +284,7 @@ impl Server {
 
     /// How many connections, calls in flight and profiles with a stream there are. All are zero when the server is idle.
     pub fn load(&self) -> (usize, usize, usize) {
-        (self.conns.len(), self.core.calls.len(), self.core.hub.profiles())
+        (self.conns.len(), self.core.calls.len(), self.core.streams.hub.profiles())
     }
 
     /// Runs `work` on a connection, then updates what follows from its state.
@@ -303,7 +303,7 @@ impl Server {
             return;
         }
         self.core.crowd.update(conn);
-        self.core.receiving.update(conn);
+        self.core.requests.receiving.update(conn);
         let wants_read = dispatch::wants_read(&self.core, conn);
         let resumed = wants_read && !conn.reading;
         conn.reading = wants_read;
@@ -357,7 +357,7 @@ impl Server {
 
     fn finished(&mut self, ticket: Ticket, done: Done) {
         if self.core.calls.get(ticket).is_some_and(|call| matches!(call.next, Next::Hash(_))) {
-            self.core.hashing.done();
+            self.core.requests.hashing.done();
         }
         self.go_on_with(ticket, done);
     }
@@ -392,7 +392,7 @@ impl Server {
     fn answered(&mut self, ticket: Ticket, outcome: Outcome) {
         let Some(call) = self.core.calls.remove(ticket) else { return };
         let origin = call.caller.conn();
-        self.core.reads.answered(origin, ticket);
+        self.core.requests.reads.answered(origin, ticket);
         // The writer refuses the rest of this lane until it learns that the connection is closed.
         if outcome.result.as_ref().is_err_and(|refusal| refusal.is_fault()) {
             match self.conns.get_mut(origin) {
@@ -420,7 +420,7 @@ impl Server {
             }
             Next::Chats(profile) => {
                 let Some(found) = values::answered(&mut self.core, profile, outcome.result) else { return };
-                for id in self.core.hub.of(profile).to_vec() {
+                for id in self.core.streams.hub.of(profile).to_vec() {
                     self.with_conn(id, |core, conn| sse::found(core, conn, &found));
                 }
             }
@@ -458,7 +458,7 @@ impl Server {
         }
         presence::tick(&mut self.core);
         push::tick(&mut self.core);
-        if self.core.backlog.is_due(now) {
+        if self.core.streams.backlog.is_due(now) {
             self.close_largest();
         }
         tasks::tick(&mut self.core);
@@ -488,11 +488,11 @@ impl Server {
 fn first_deadline(core: &Core, timers: &Timers<ConnId>) -> Option<Instant> {
     let giving_up = core.background_until().filter(|until| *until > core.now.instant);
     soonest([
-        core.tasks.next_deadline(),
+        core.background.tasks.next_deadline(),
         giving_up,
         timers.next(),
-        core.presence.next_deadline(),
-        core.pusher.next_deadline().filter(|_| !core.is_draining()),
-        core.backlog.next_deadline(),
+        core.streams.presence.next_deadline(),
+        core.background.pusher.next_deadline().filter(|_| !core.is_draining()),
+        core.streams.backlog.next_deadline(),
     ])
 }

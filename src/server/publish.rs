@@ -18,13 +18,13 @@ use crate::server::streams::publication::Publication;
 pub fn publish(core: &mut Core, conns: &mut Conns, origin: ConnId, event: Event) -> (Fact, Audience) {
     core.head = core.head.max(event.seq);
     core.metrics.events += 1;
-    let streams = event.audience.profiles.iter().map(|profile| core.hub.of(*profile).len()).sum();
+    let streams = event.audience.profiles.iter().map(|profile| core.streams.hub.of(*profile).len()).sum();
     let text = core.turn.last_published.take_buffer();
     let is_answered = !matches!(&event.fact, Fact::MessagePosted(message) if message.system.is_some());
     let mut publication = Publication::new(event, text, Arc::clone(&core.epoch), streams);
     publication.sign_urls(&core.settings.urls, core.now.unix_s());
     for index in 0..publication.event.audience.profiles.len() {
-        for &id in core.hub.of(publication.event.audience.profiles[index]) {
+        for &id in core.streams.hub.of(publication.event.audience.profiles[index]) {
             let Some(conn) = conns.get_mut(id) else { continue };
             if kinds::deliver(conn, id == origin && is_answered, &mut publication) {
                 core.metrics.deliveries += 1;

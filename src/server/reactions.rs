@@ -16,7 +16,7 @@ pub fn on_fact(core: &mut Core, conns: &mut Conns, fact: &Fact, audience: &Audie
     match fact {
         Fact::SessionEnded(ended) => end_session(core, conns, ended, audience),
         // A profile that hides itself now may have been announced before.
-        Fact::ProfileUpdated(profile) if !core.hub.of(profile.id).is_empty() => {
+        Fact::ProfileUpdated(profile) if !core.streams.hub.of(profile.id).is_empty() => {
             presence::changed(core, profile.id);
         }
         // The first message makes two people peers: until now neither could know whether the other is online.
@@ -42,7 +42,7 @@ fn end_session(core: &mut Core, conns: &mut Conns, ended: &EndedSession, audienc
     core.session_ended(session, until);
     for profile in audience.profiles.iter() {
         devices::session_ended(core, *profile, session);
-        for id in core.hub.of(*profile).to_vec() {
+        for id in core.streams.hub.of(*profile).to_vec() {
             if let Some(conn) = conns.get_mut(id)
                 && kinds::session_ended(core, conn, session)
             {

@@ -87,17 +87,17 @@ impl Certificate {
 
 /// An operator asks for it to be read again, or ordered now.
 pub fn reload(core: &mut Core) {
-    if core.certificate.wanted {
-        core.certificate.always = true;
+    if core.background.certificate.wanted {
+        core.background.certificate.always = true;
         tasks::wake(core, Periodic::Certificate);
     }
 }
 
 pub fn run(core: &mut Core) -> bool {
-    if !core.certificate.wanted || core.is_draining() {
+    if !core.background.certificate.wanted || core.is_draining() {
         return false;
     }
-    let always = std::mem::take(&mut core.certificate.always);
+    let always = std::mem::take(&mut core.background.certificate.always);
     let next = Next::Task(Task::Run(Periodic::Certificate));
     let ticket = core.calls.insert(Call { caller: Caller::Server, next });
     core.effects.push_back(Effect::Work { ticket, job: Job::RenewCertificate { always, at: core.now } });
@@ -109,16 +109,16 @@ pub fn renewed(core: &mut Core, done: Done) {
     let mut wait = None;
     if let Done::Certificate(report) = done {
         let CertificateReport { acceptor, challenges, problem, failed, issued, next_in } = *report;
-        core.certificate.challenges = challenges;
-        core.certificate.problem = problem;
+        core.background.certificate.challenges = challenges;
+        core.background.certificate.problem = problem;
         if failed {
             core.metrics.trouble(ErrorKind::Certificate);
         }
-        for (count, happened) in core.certificate.orders.iter_mut().zip([failed, issued]) {
+        for (count, happened) in core.background.certificate.orders.iter_mut().zip([failed, issued]) {
             *count += u64::from(happened);
         }
         if let Some(acceptor) = acceptor {
-            core.certificate.validity = validity(&acceptor);
+            core.background.certificate.validity = validity(&acceptor);
             core.effects.push_back(Effect::UseCertificate(Box::new(acceptor)));
         }
         wait = next_in;

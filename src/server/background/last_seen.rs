@@ -37,7 +37,7 @@ impl LastSeen {
 
 /// Writes a batch of last-seen times; those left from the last minute first.
 pub fn run(core: &mut Core) -> bool {
-    let LastSeen { pending, in_flight } = &mut core.last_seen;
+    let LastSeen { pending, in_flight } = &mut core.background.last_seen;
     if in_flight.is_empty() {
         *in_flight = std::mem::take(pending);
     }
@@ -56,6 +56,6 @@ pub fn run(core: &mut Core) -> bool {
 
 /// A batch is written, or a fault lost it: then the next minute records the same sessions again.
 pub fn written(core: &mut Core) {
-    let is_more = !core.last_seen.in_flight.is_empty();
+    let is_more = !core.background.last_seen.in_flight.is_empty();
     tasks::ended(core, Periodic::LastSeen, is_more.then_some(Duration::ZERO));
 }

@@ -8,3 +8,31 @@ pub(crate) mod outbox;
 pub(crate) mod push;
 pub(crate) mod tasks;
 pub(crate) mod upkeep;
+
+use std::time::Instant;
+
+use crate::model::settings::Https;
+
+/// What the server does by itself, and what it waits for.
+///
+/// Invariant: what must survive a crash is in rows or files; this is only what is in progress.
+pub(crate) struct Background {
+    pub tasks: tasks::Tasks,
+    pub outbox: outbox::Outbox,
+    pub pusher: push::Pusher,
+    pub last_seen: last_seen::LastSeen,
+    pub certificate: certificate::Certificate,
+}
+
+impl Background {
+    /// `is_subscribed`: whether anyone has a subscription to notifications.
+    pub fn new(https: Option<&Https>, is_subscribed: bool, now: Instant) -> Background {
+        Background {
+            tasks: tasks::Tasks::new(now),
+            outbox: outbox::Outbox::default(),
+            pusher: push::Pusher::new(is_subscribed),
+            last_seen: last_seen::LastSeen::default(),
+            certificate: certificate::Certificate::new(https),
+        }
+    }
+}

@@ -48,7 +48,7 @@ enum State {
 
 /// Looks at the outbox: writes again what could not be written, and fetches what is due.
 pub fn run(core: &mut Core) -> bool {
-    let unrecorded = core.outbox.under_way.iter().filter_map(|(id, state)| match state {
+    let unrecorded = core.background.outbox.under_way.iter().filter_map(|(id, state)| match state {
         State::Unrecorded(delivery) => Some((*id, *delivery)),
         _ => None,
     });
@@ -56,7 +56,7 @@ pub fn run(core: &mut Core) -> bool {
     for (id, delivery) in unrecorded {
         record(core, id, delivery);
     }
-    if core.outbox.under_way.len() >= MAILS_UNDER_WAY_MAX || core.is_draining() {
+    if core.background.outbox.under_way.len() >= MAILS_UNDER_WAY_MAX || core.is_draining() {
         return false;
     }
     // Rows that were fetched before are still due, and come first: the page has room for all of them and at least one more.
@@ -72,7 +72,7 @@ pub fn fetched(core: &mut Core, result: Result<Answer, Refusal>) {
     };
     let MailPage { mails, next_due_at } = page;
     for mail in mails {
-        let outbox = &mut core.outbox;
+        let outbox = &mut core.background.outbox;
         if outbox.under_way.contains_key(&mail.id) {
             continue;
         }
@@ -89,11 +89,11 @@ pub fn fetched(core: &mut Core, result: Result<Answer, Refusal>) {
 }
 
 fn forget_recorded(core: &mut Core) {
-    core.outbox.under_way.retain(|_, state| *state != State::Recorded);
+    core.background.outbox.under_way.retain(|_, state| *state != State::Recorded);
 }
 
 fn retry(core: &mut Core) {
-    core.tasks.run_by(Periodic::Mail, core.now.instant + OUTBOX_RETRY);
+    core.background.tasks.run_by(Periodic::Mail, core.now.instant + OUTBOX_RETRY);
 }
 
 fn send(core: &mut Core, mail: DueMail) {
@@ -111,7 +111,7 @@ fn send(core: &mut Core, mail: DueMail) {
         subject: Secret::new(subject),
         body: Secret::new(body),
     };
-    core.outbox.under_way.insert(mail.id, State::Sending);
+    core.background.outbox.under_way.insert(mail.id, State::Sending);
     let call = Call { caller: Caller::Server, next: Next::Task(Task::SendMail(mail.id)) };
     let ticket = core.calls.insert(call);
     core.effects.push_back(Effect::Work { ticket, job: Job::SendMail(Box::new(letter)) });
@@ -128,7 +128,7 @@ pub fn delivered(core: &mut Core, id: MailId, done: Done) {
             record(core, id, delivery);
         }
         Done::Busy => {
-            core.outbox.under_way.remove(&id);
+            core.background.outbox.under_way.remove(&id);
             retry(core);
         }
         // The worker panicked; the pool has logged it.
@@ -137,7 +137,7 @@ pub fn delivered(core: &mut Core, id: MailId, done: Done) {
 }
 
 fn record(core: &mut Core, id: MailId, delivery: Delivery) {
-    core.outbox.under_way.insert(id, State::Recording(delivery));
+    core.background.outbox.under_way.insert(id, State::Recording(delivery));
     let at = core.now.unix_ms;
     let command = match delivery {
         Delivery::Sent => MailSent { id }.into_command(),
@@ -149,17 +149,17 @@ fn record(core: &mut Core, id: MailId, delivery: Delivery) {
 
 /// The outcome of a mail is written, or could not be.
 pub fn recorded(core: &mut Core, id: MailId, result: Result<Answer, Refusal>) {
-    let Some(State::Recording(delivery)) = core.outbox.under_way.get(&id).copied() else { return };
+    let Some(State::Recording(delivery)) = core.background.outbox.under_way.get(&id).copied() else { return };
     match result {
         Err(_) => {
-            core.outbox.under_way.insert(id, State::Unrecorded(delivery));
+            core.background.outbox.under_way.insert(id, State::Unrecorded(delivery));
             retry(core);
         }
         Ok(answer) => {
-            if core.tasks.is_in_flight(Periodic::Mail) {
-                core.outbox.under_way.insert(id, State::Recorded);
+            if core.background.tasks.is_in_flight(Periodic::Mail) {
+                core.background.outbox.under_way.insert(id, State::Recorded);
             } else {
-                core.outbox.under_way.remove(&id);
+                core.background.outbox.under_way.remove(&id);
             }
             if let Some(MailFate::GivenUp) = MailFailed::from_answer(answer) {
                 log::error!(target: "natter::mail", mail:% = id; "a mail was given up");

@@ -163,7 +163,7 @@ impl Pusher {
 /// Reads the log on, if anyone has a subscription.
 pub fn run(core: &mut Core) -> bool {
     store_cursor(core);
-    let pusher = &core.pusher;
+    let pusher = &core.background.pusher;
     if core.is_draining() || core.settings.push.is_none() || !pusher.is_subscribed {
         return false;
     }
@@ -173,21 +173,21 @@ pub fn run(core: &mut Core) -> bool {
         return false;
     }
     let read = ReadPosted { after: pusher.read_to };
-    core.pusher.is_new = false;
+    core.background.pusher.is_new = false;
     core.ask_store(Caller::Server, read.into_command(), Next::Task(Task::Run(Periodic::Push)));
     true
 }
 
 /// Someone subscribed, or changed what a device shows.
 pub fn subscribed(core: &mut Core) {
-    core.pusher.is_subscribed = true;
-    core.pusher.is_new = true;
+    core.background.pusher.is_subscribed = true;
+    core.background.pusher.is_new = true;
     tasks::wake(core, Periodic::Push);
 }
 
 /// While anyone has a subscription the log is read each second. The first subscription wakes the task.
 fn again(core: &mut Core) {
-    core.tasks.run_by(Periodic::Push, core.now.instant + READ_EVERY);
+    core.background.tasks.run_by(Periodic::Push, core.now.instant + READ_EVERY);
 }
 
 /// Storage has answered which conversations have new messages.
@@ -196,7 +196,7 @@ pub fn read(core: &mut Core, result: Result<Answer, Refusal>) {
         return tasks::ended(core, Periodic::Push, Some(PUSH_RETRY));
     };
     let at = core.now.instant + PUSH_DELAY;
-    let pusher = &mut core.pusher;
+    let pusher = &mut core.background.pusher;
     if pusher.read_to.is_none() {
         pusher.stored = pusher.stored.max(page.after);
     }
@@ -215,7 +215,7 @@ pub fn read(core: &mut Core, result: Result<Answer, Refusal>) {
 /// Writes the cursor, if it has moved.
 fn store_cursor(core: &mut Core) {
     let now = core.now.instant;
-    let pusher = &mut core.pusher;
+    let pusher = &mut core.background.pusher;
     if pusher.storing || pusher.store_after.is_some_and(|after| after > now) {
         return;
     }
@@ -228,23 +228,23 @@ fn store_cursor(core: &mut Core) {
 }
 
 pub fn stored(core: &mut Core, through: u64, result: &Result<Answer, Refusal>) {
-    core.pusher.storing = false;
+    core.background.pusher.storing = false;
     // After a fault the next run writes it again.
     if result.is_ok() {
-        core.pusher.stored = core.pusher.stored.max(through);
+        core.background.pusher.stored = core.background.pusher.stored.max(through);
     }
 }
 
 /// Looks up the subjects whose time has come. What a device of the person shows is not pushed.
 pub fn tick(core: &mut Core) {
-    while !core.is_draining() && core.pusher.has_room() {
-        let Some((subject, owed)) = core.pusher.take_due(core.now.instant) else { return };
+    while !core.is_draining() && core.background.pusher.has_room() {
+        let Some((subject, owed)) = core.background.pusher.take_due(core.now.instant) else { return };
         let Subject { profile, conversation, .. } = subject;
-        if core.focus.is_shown(profile, conversation) {
+        if core.streams.focus.is_shown(profile, conversation) {
             continue;
         }
-        let number = core.pusher.number();
-        core.pusher.finding.insert(number, (subject, owed));
+        let number = core.background.pusher.number();
+        core.background.pusher.finding.insert(number, (subject, owed));
         let find = FindPush { at: core.now.unix_ms, profile, conversation };
         core.ask_store(Caller::Server, find.into_command(), Next::Task(Task::FindPush(number)));
     }
@@ -252,7 +252,7 @@ pub fn tick(core: &mut Core) {
 
 /// Storage has answered what is to be pushed.
 pub fn found(core: &mut Core, number: u64, result: Result<Answer, Refusal>) {
-    let Some((subject, owed)) = core.pusher.finding.remove(&number) else { return };
+    let Some((subject, owed)) = core.background.pusher.finding.remove(&number) else { return };
     let now = core.now.instant;
     match result.map(FindPush::from_answer) {
         Ok(Some(Some(push))) => {
@@ -263,7 +263,7 @@ pub fn found(core: &mut Core, number: u64, result: Result<Answer, Refusal>) {
                     continue;
                 }
                 let one = Subject { device: Some(device.session), ..subject };
-                match core.pusher.devices.waits(subject.profile, device.session, now) {
+                match core.background.pusher.devices.waits(subject.profile, device.session, now) {
                     Waits::Until(at) => try_again(core, one, owed, at),
                     Waits::No => devices::queue(core, &push, device, one, owed),
                 }
@@ -278,7 +278,7 @@ pub fn found(core: &mut Core, number: u64, result: Result<Answer, Refusal>) {
 
 /// A subject is looked up again after a while.
 fn try_again(core: &mut Core, subject: Subject, owed: Owed, at: Instant) {
-    if !core.pusher.wait(subject, owed, at) {
+    if !core.background.pusher.wait(subject, owed, at) {
         core.metrics.trouble(ErrorKind::Push);
     }
 }

@@ -102,7 +102,7 @@ pub fn tick(core: &mut Core) {
 }
 
 fn start_if_due(core: &mut Core, task: Periodic) {
-    let state = core.tasks.0[index(task)];
+    let state = core.background.tasks.0[index(task)];
     if !state.in_flight && (state.again || state.next_at <= core.now.instant) {
         start(core, task);
     }
@@ -111,21 +111,21 @@ fn start_if_due(core: &mut Core, task: Periodic) {
 fn start(core: &mut Core, task: Periodic) {
     let row = &TABLE[index(task)];
     let next_at = core.now.instant + row.every;
-    core.tasks.0[index(task)] = State { next_at, in_flight: true, again: false };
-    core.tasks.0[index(task)].in_flight = (row.run)(core);
+    core.background.tasks.0[index(task)] = State { next_at, in_flight: true, again: false };
+    core.background.tasks.0[index(task)].in_flight = (row.run)(core);
 }
 
 /// There is work for a task: runs it now, or once more after the run in flight.
 pub fn wake(core: &mut Core, task: Periodic) {
-    core.tasks.0[index(task)].again = true;
+    core.background.tasks.0[index(task)].again = true;
     start_if_due(core, task);
 }
 
 /// The run in flight has ended. `wait` is the time to the next run that the task found, zero if work is left.
 pub fn ended(core: &mut Core, task: Periodic, wait: Option<Duration>) {
-    core.tasks.0[index(task)].in_flight = false;
+    core.background.tasks.0[index(task)].in_flight = false;
     if let Some(wait) = wait {
-        core.tasks.run_by(task, core.now.instant + wait);
+        core.background.tasks.run_by(task, core.now.instant + wait);
     }
     start_if_due(core, task);
 }
@@ -136,7 +136,7 @@ pub fn follow_up(core: &mut Core) {
         match follow_up {
             FollowUp::Mail => wake(core, Periodic::Mail),
             FollowUp::Push => push::subscribed(core),
-            FollowUp::Verified(member) => core.verified.insert(member),
+            FollowUp::Verified(member) => core.requests.verified.insert(member),
             FollowUp::FindPlace { session, address } => {
                 let call = Call { caller: Caller::Server, next: Next::Task(Task::FindPlace(session)) };
                 let ticket = core.calls.insert(call);

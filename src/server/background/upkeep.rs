@@ -56,10 +56,10 @@ pub fn remove_files(core: &mut Core) -> bool {
 
 /// Removes expired state from memory; it asks neither storage nor a worker.
 pub fn expire(core: &mut Core) -> bool {
-    core.rates.expire(core.now.instant);
+    core.requests.rates.expire(core.now.instant);
     core.ended.prune(core.now);
-    core.tickets.expire(core.now);
-    let hub = &core.hub;
-    core.values.forget_idle(|profile| !hub.of(profile).is_empty());
+    core.requests.tickets.expire(core.now);
+    let hub = &core.streams.hub;
+    core.streams.values.forget_idle(|profile| !hub.of(profile).is_empty());
     false
 }

@@ -43,7 +43,7 @@ const MEMBERS_PER_HOUR: u32 = 5_000;
 /// What is known of a request before anything is decided.
 pub fn exchange(core: &mut Core, conn: &Conn, head: Head, started: Instant) -> Box<Exchange> {
     let client = client::of(&core.settings, conn.peer, &head);
-    core.reads.set(conn.id, reads::anonymous(client.address));
+    core.requests.reads.set(conn.id, reads::anonymous(client.address));
     let request_id = match head.headers.get("x-request-id").filter(|id| is_request_id(id)) {
         Some(id) => id.to_owned(),
         None => new_request_id(core),
@@ -161,7 +161,7 @@ fn authorize(
     route: &'static Route,
 ) -> Result<(), Problem> {
     if route.access == Access::Control {
-        core.reads.set(conn.id, Flow::SERVER);
+        core.requests.reads.set(conn.id, Flow::SERVER);
         return Ok(());
     }
     if route.access == Access::Public || route.access == Access::Signed && is_signed(exchange) {
@@ -174,8 +174,8 @@ fn authorize(
         return Err(Problem::new(Code::UnauthorizedAccess));
     };
     exchange.actor = Some(actor);
-    core.reads.set(conn.id, Flow::of_account(actor.member));
-    core.last_seen.record(actor.session, core.now);
+    core.requests.reads.set(conn.id, Flow::of_account(actor.member));
+    core.background.last_seen.record(actor.session, core.now);
     spend(core, exchange, Bucket::Account(actor.member))?;
     match route.rate {
         RateClass::Write => spend(core, exchange, Bucket::Writes(actor.member)),
@@ -226,7 +226,7 @@ pub fn take(core: &mut Core, bucket: Bucket) -> Option<Verdict> {
         // These have rates of their own.
         Bucket::Groups(_) | Bucket::Members(_) | Bucket::Refusals(_) => return None,
     };
-    Some(core.rates.take(bucket, rate, core.now.instant))
+    Some(core.requests.rates.take(bucket, rate, core.now.instant))
 }
 
 /// Runs after the handler and before storage: charges what a write costs in addition to one request, and refuses a member that
@@ -250,14 +250,14 @@ pub fn charge(core: &mut Core, actor: Option<Actor>, step: &Step) -> Result<(), 
         (Bucket::Members(member), MEMBERS_PER_HOUR, members),
     ] {
         if count > 0
-            && let Err(after) = core.rates.take_hourly(bucket, an_hour, count, now)
+            && let Err(after) = core.requests.rates.take_hourly(bucket, an_hour, count, now)
         {
             return Err(Problem::rate_limited(u64::try_from(after.as_millis()).unwrap_or(u64::MAX).max(1)));
         }
     }
     let more = write.weight() - 1;
     if more > 0 {
-        core.rates.charge(Bucket::Writes(member), limits.rate_writes, more, now);
+        core.requests.rates.charge(Bucket::Writes(member), limits.rate_writes, more, now);
     }
     Ok(())
 }
@@ -269,7 +269,7 @@ pub fn take_address(core: &mut Core, address: IpAddr, class: RateClass) -> Optio
         RateClass::Credential => (Bucket::Credentials, limits.rate_credentials),
         RateClass::Read | RateClass::Write => (Bucket::Address, limits.rate_address),
     };
-    limits.rate_limit.then(|| core.rates.take_nested(address, bucket, rate, core.now.instant))
+    limits.rate_limit.then(|| core.requests.rates.take_nested(address, bucket, rate, core.now.instant))
 }
 
 /// The actor by a bearer token, or by what the row admits instead of one. A presented ticket is used up even if the request is
@@ -282,7 +282,7 @@ fn actor_of(core: &mut Core, exchange: &Exchange, route: &Route) -> Option<Actor
     let query =
         |name: &str| exchange.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
     let by_ticket = match (route.access, query("ticket")) {
-        (Access::Socket, Some(ticket)) => core.tickets.take(ticket, core.now),
+        (Access::Socket, Some(ticket)) => core.requests.tickets.take(ticket, core.now),
         (Access::Events, Some(ticket)) => {
             token::verify_events_ticket(&core.settings, &core.epoch, core.now.unix_s(), ticket).ok()
         }

@@ -35,7 +35,7 @@ pub fn refuse(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>, pro
     if !waits(core, conn, &mut exchange) {
         return respond::refuse(core, conn, exchange, &problem);
     }
-    core.delays.waiting += 1;
+    core.requests.delays.waiting += 1;
     conn.is_delayed = true;
     conn.deadline = Some(core.now.instant + PAUSE);
     conn.phase = Phase::Delay { exchange, problem };
@@ -45,7 +45,7 @@ pub fn refuse(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>, pro
 pub fn is_prompt(core: &mut Core, address: IpAddr) -> bool {
     let now = core.now.instant;
     !core.settings.limits.rate_limit
-        || core.rates.take_nested(address, Bucket::Refusals, PROMPT, now).retry_after.is_none()
+        || core.requests.rates.take_nested(address, Bucket::Refusals, PROMPT, now).retry_after.is_none()
 }
 
 fn waits(core: &mut Core, conn: &mut Conn, exchange: &mut Exchange) -> bool {
@@ -59,7 +59,7 @@ fn waits(core: &mut Core, conn: &mut Conn, exchange: &mut Exchange) -> bool {
         return false;
     }
     let limits = &core.settings.limits;
-    if core.delays.waiting >= limits.connections_max / WAITING_PART {
+    if core.requests.delays.waiting >= limits.connections_max / WAITING_PART {
         return false;
     }
     // Through a proxy it counts as a request in progress: the proxy's connections never give way to others.
@@ -82,5 +82,5 @@ pub fn answer(core: &mut Core, conn: &mut Conn) {
 
 /// The connection does not wait any more.
 pub fn forget(core: &mut Core, conn: &mut Conn) {
-    core.delays.waiting -= usize::from(std::mem::take(&mut conn.is_delayed));
+    core.requests.delays.waiting -= usize::from(std::mem::take(&mut conn.is_delayed));
 }

@@ -186,12 +186,12 @@ fn begin(core: &mut Core, conn: &mut Conn, head: Head, started: std::time::Insta
 /// the method (RFC 9110 §15.4.9). The connection closes, since nothing more is said on it.
 fn redirect(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>) {
     exchange.close = true;
-    if let Some(challenge) = core.certificate.challenge(exchange.head.target.path()) {
+    if let Some(challenge) = core.background.certificate.challenge(exchange.head.target.path()) {
         let content = Segment::Owned(challenge.content.clone().into_bytes());
         let reply = Reply::raw(200, "application/octet-stream", content).header("Cache-Control", "no-store");
         return respond::reply(core, conn, exchange, reply);
     }
-    if let Some(reason) = core.certificate.missing() {
+    if let Some(reason) = core.background.certificate.missing() {
         let text = format!("This server speaks https, and it has no certificate yet: {reason}.\n");
         let reply = Reply::raw(503, "text/plain; charset=utf-8", Segment::Owned(text.into_bytes()))
             .header("Retry-After", "30")

@@ -21,3 +21,21 @@ pub mod routes;
 pub(crate) mod steps;
 pub(crate) mod upload_head;
 pub(crate) mod verified;
+
+use crate::model::attempts::Attempts;
+use crate::model::tickets::Tickets;
+
+/// What the requests of all connections share: what each client may still do, and what waits or is held for it.
+///
+/// Invariant: each part is bounded by itself, and counts by account or address prefix, not by connection.
+#[derive(Default)]
+pub(crate) struct Requests {
+    pub rates: rate_limit::RateLimiter,
+    pub attempts: Attempts,
+    pub tickets: Tickets,
+    pub verified: verified::Verified,
+    pub reads: reads::Reads,
+    pub hashing: hashing::Hashing,
+    pub delays: delays::Delays,
+    pub receiving: receiving::Receiving,
+}

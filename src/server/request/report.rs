@@ -60,7 +60,12 @@ impl Metrics {
             let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
         };
         one("natter_connections", "gauge", "Open connections.", self.connections);
-        one("natter_profiles_online", "gauge", "Profiles with an open stream.", core.hub.profiles() as u64);
+        one(
+            "natter_profiles_online",
+            "gauge",
+            "Profiles with an open stream.",
+            core.streams.hub.profiles() as u64,
+        );
         one(
             "natter_calls",
             "gauge",
@@ -76,7 +81,7 @@ impl Metrics {
             "Streams closed for reading too slowly.",
             self.streams_cut,
         );
-        let held = core.backlog.total() as u64;
+        let held = core.streams.backlog.total() as u64;
         one("natter_send_queues_bytes", "gauge", "Memory that bytes waiting to be sent hold.", held);
         one("natter_received_bytes_total", "counter", "Bytes received.", self.bytes_in);
         one("natter_sent_bytes_total", "counter", "Bytes sent.", self.bytes_out);
@@ -93,9 +98,9 @@ impl Metrics {
             "Tries to push a notification that failed.",
             self.push_failures,
         );
-        let queue = (core.pusher.waiting() + core.pusher.devices.count()) as u64;
+        let queue = (core.background.pusher.waiting() + core.background.pusher.devices.count()) as u64;
         one("natter_push_queue", "gauge", "Notifications that wait.", queue);
-        let lag = core.pusher.lag(core.head);
+        let lag = core.background.pusher.lag(core.head);
         one("natter_push_lag", "gauge", "Events between the log's head and the notifications sent.", lag);
         let ready = u64::from(core.storage.is_ready());
         one("natter_storage_ready", "gauge", "Whether the database takes writes.", ready);
@@ -104,10 +109,10 @@ impl Metrics {
                 "natter_tls_certificate_expires_seconds",
                 "gauge",
                 "The end of the certificate, in Unix seconds.",
-                core.certificate.not_after().0,
+                core.background.certificate.not_after().0,
             );
             if core.settings.https.as_ref().is_some_and(|https| !https.domains.is_empty()) {
-                let [failed, issued] = core.certificate.orders();
+                let [failed, issued] = core.background.certificate.orders();
                 out.push_str(
                     "# HELP natter_acme_orders_total Orders of a certificate that ended, by result.\n",
                 );
@@ -172,7 +177,7 @@ pub fn ready(core: &Core, language: Language) -> Reply {
         } else {
             "normal: a power loss may take the last messages"
         },
-        warnings: [core.storage.warnings(), core.certificate.warnings(core.now.unix_s())].concat(),
+        warnings: [core.storage.warnings(), core.background.certificate.warnings(core.now.unix_s())].concat(),
         errors: core.metrics.troubled().into_iter().collect(),
     };
     if reason.is_none() {

@@ -122,7 +122,7 @@ pub fn dispatch(core: &mut Core, conn: &mut Conn, exchange: Box<Exchange>, body:
 /// An export counts before its first page is read.
 fn begin_export(core: &mut Core, conn: &mut Conn, step: &Step) -> Result<(), Problem> {
     if let Step::Store(Command::Read(Read::ExportAccount(export)), _) = step {
-        core.exports.begin(export.member)?;
+        core.streams.exports.begin(export.member)?;
         conn.exports = Some(export.member);
     }
     Ok(())
@@ -173,7 +173,7 @@ fn wait_for_hash(core: &mut Core, conn: &Conn, exchange: &Exchange, job: Job, th
         None => Asker::Address(exchange.client.address),
     };
     let ticket = core.calls.insert(Call { caller: Caller::Request(conn.id), next: Next::Hash(then) });
-    core.hashing.ask(asker, ticket, job);
+    core.requests.hashing.ask(asker, ticket, job);
     ticket
 }
 

@@ -47,7 +47,7 @@ pub fn gate(
     let step = step?;
     let Some(actor) = actor else { return Ok(step) };
     let exempt = !core.settings.require_verified || route.path.starts_with("/api/v1/user/");
-    if exempt || core.verified.contains(actor.member) {
+    if exempt || core.requests.verified.contains(actor.member) {
         return Ok(step);
     }
     Ok(Step::store_or(FindAccount { member: actor.member }, move |ctx, account| match account {

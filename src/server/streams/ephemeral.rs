@@ -53,7 +53,7 @@ pub fn typed(
         return;
     };
     let actor = socket.actor;
-    if result.is_ok() && blocks != core.presence.blocks() {
+    if result.is_ok() && blocks != core.streams.presence.blocks() {
         return presence::ask_listeners(core, caller, actor.profile, conversation, active);
     }
     let step = match result {

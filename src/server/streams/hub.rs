@@ -68,22 +68,22 @@ impl Hub {
 pub fn subscribe(core: &mut Core, conn: &mut Conn, subscription: Subscription) {
     unsubscribe(core, conn);
     conn.subscription = Some(subscription);
-    if subscription.device && !core.hub.has_device(subscription.profile) {
+    if subscription.device && !core.streams.hub.has_device(subscription.profile) {
         presence::changed(core, subscription.profile);
     }
-    core.hub.subscribe(conn.id, subscription);
+    core.streams.hub.subscribe(conn.id, subscription);
 }
 
 /// Ends its subscription, what it showed and what it was typing.
 pub fn unsubscribe(core: &mut Core, conn: &mut Conn) {
     let Some(subscription) = conn.subscription.take() else { return };
     let Subscription { profile, device } = subscription;
-    core.hub.unsubscribe(conn.id, subscription);
-    if device && !core.hub.has_device(profile) {
+    core.streams.hub.unsubscribe(conn.id, subscription);
+    if device && !core.streams.hub.has_device(profile) {
         presence::changed(core, profile);
     }
     if let Phase::Stream(StreamKind::WebSocket(stream)) = &mut conn.phase {
-        core.focus.change(profile, stream.focus.take(), None);
+        core.streams.focus.change(profile, stream.focus.take(), None);
         if let Some(typing_state) = stream.typing_state.take() {
             presence::stopped(core, profile, *typing_state);
         }

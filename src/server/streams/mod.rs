@@ -18,3 +18,16 @@ pub(crate) mod replay;
 pub(crate) mod sse;
 pub(crate) mod values;
 pub(crate) mod websocket;
+
+/// Who is connected and what is on its way to them.
+///
+/// Invariant: nothing here is stored; a client that connects again gets all of it anew.
+#[derive(Default)]
+pub(crate) struct Streams {
+    pub hub: hub::Hub,
+    pub presence: presence::Presence,
+    pub focus: focus::Focus,
+    pub values: values::Values,
+    pub exports: export::Exports,
+    pub backlog: backlog::Backlog,
+}

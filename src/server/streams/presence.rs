@@ -81,17 +81,17 @@ impl Presence {
 
 /// A device came or left, or a profile may have hidden itself: its presence is checked after a pause.
 pub fn changed(core: &mut Core, profile: ProfileId) {
-    core.presence.due.set(profile, Some(core.now.instant + PRESENCE_DELAY));
+    core.streams.presence.due.set(profile, Some(core.now.instant + PRESENCE_DELAY));
 }
 
 /// Checks the profiles whose time has come.
 pub fn tick(core: &mut Core) {
-    while let Some(profile) = core.presence.due.pop(core.now.instant) {
-        let online = core.hub.has_device(profile);
+    while let Some(profile) = core.streams.presence.due.pop(core.now.instant) {
+        let online = core.streams.hub.has_device(profile);
         let next = Next::Presence { profile, online };
         if online {
             core.ask_store(Caller::Server, FindPeers { profile }.into_command(), next);
-        } else if core.presence.is_announced(profile) {
+        } else if core.streams.presence.is_announced(profile) {
             let mark = MarkOffline { profile, at: core.now.unix_ms };
             core.ask_store(Caller::Server, mark.into_command(), next);
         }
@@ -104,15 +104,15 @@ pub fn answered(core: &mut Core, profile: ProfileId, online: bool, result: Resul
         Ok(Answer::FindPeers(peers) | Answer::MarkOffline(peers)) => peers,
         // A deleted member has no peers; after a fault the next change is checked again.
         Ok(_) | Err(_) => {
-            core.presence.announced.remove(&profile);
+            core.streams.presence.announced.remove(&profile);
             return;
         }
     };
     let shown = online && !peers.hidden;
     let told = if shown {
-        core.presence.announced.insert(profile)
+        core.streams.presence.announced.insert(profile)
     } else {
-        core.presence.announced.remove(&profile)
+        core.streams.presence.announced.remove(&profile)
     };
     if told && !peers.peers.is_empty() {
         let last_seen_at = if shown { None } else { peers.last_seen_at.filter(|_| !peers.hidden) };
@@ -133,7 +133,7 @@ pub fn send_snapshot(core: &mut Core, conn: ConnId, profile: ProfileId) {
 /// These profiles became peers, or are peers again: each of their live streams gets a new snapshot.
 pub fn on_new_peers(core: &mut Core, conns: &mut Conns, profiles: &[ProfileId]) {
     for profile in profiles {
-        for id in core.hub.of(*profile).to_vec() {
+        for id in core.streams.hub.of(*profile).to_vec() {
             if conns.get_mut(id).is_some_and(|conn| ephemeral::is_live(conn)) {
                 send_snapshot(core, id, *profile);
             }
@@ -151,9 +151,9 @@ pub fn on_block_changed(core: &mut Core, conns: &mut Conns, changed: ChangedBloc
         }
         return;
     }
-    core.presence.blocks = core.presence.blocks.wrapping_add(1);
+    core.streams.presence.blocks = core.streams.presence.blocks.wrapping_add(1);
     for (hearer, gone) in [(blocker, other), (other, blocker)] {
-        for &id in core.hub.of(gone) {
+        for &id in core.streams.hub.of(gone) {
             if let Some(Phase::Stream(StreamKind::WebSocket(stream))) =
                 conns.get_mut(id).map(|conn| &mut conn.phase)
                 && let Some(typing_state) = &mut stream.typing_state
@@ -162,7 +162,7 @@ pub fn on_block_changed(core: &mut Core, conns: &mut Conns, changed: ChangedBloc
                     typing_state.listeners.iter().copied().filter(|id| *id != hearer).collect();
             }
         }
-        if peers && core.presence.is_announced(gone) {
+        if peers && core.streams.presence.is_announced(gone) {
             let frame = websocket::text_frame(&online_event(gone, false, None));
             core.turn.broadcasts.push_back(Broadcast { profiles: [hearer].into(), frame });
         }
@@ -173,7 +173,7 @@ pub fn on_snapshot(core: &Core, send: &mut SendQueue, result: Result<Answer, Ref
     let Some(Peers { hidden: false, peers, .. }) = result.ok().and_then(FindPeers::from_answer) else {
         return;
     };
-    for peer in peers.into_iter().filter(|peer| core.presence.is_announced(*peer)) {
+    for peer in peers.into_iter().filter(|peer| core.streams.presence.is_announced(*peer)) {
         push_text(send, &online_event(peer, true, None));
     }
 }
@@ -220,7 +220,7 @@ pub fn ask_listeners(
     conversation: ConversationId,
     active: bool,
 ) {
-    let asked = AskedTyping { conversation, active, blocks: core.presence.blocks };
+    let asked = AskedTyping { conversation, active, blocks: core.streams.presence.blocks };
     let find = FindListeners { viewer, conversation };
     core.ask_store(caller, find.into_command(), Next::Typing(asked));
 }

@@ -154,7 +154,7 @@ pub fn advance(core: &mut Core, conn: &mut Conn) {
         Kind::Log(replay) => replay.go_on(core, &conn.send, id, actor),
         Kind::Value(value) => {
             if std::mem::take(&mut value.stale) {
-                value.awaited = Some(core.values.next_read(actor.profile));
+                value.awaited = Some(core.streams.values.next_read(actor.profile));
             }
             // A peer that does not read causes no read.
             if value.awaited.is_some() && conn.send.is_empty() {

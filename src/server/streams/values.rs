@@ -87,8 +87,11 @@ impl Found {
 /// nothing yet.
 pub fn want(core: &mut Core, actor: Actor, at_once: bool) -> Option<Instant> {
     let now = core.now.instant;
-    let reading =
-        core.values.of.entry(actor.profile).or_insert(Reading { begun: 0, under_way: false, next_at: now });
+    let reading = core.streams.values.of.entry(actor.profile).or_insert(Reading {
+        begun: 0,
+        under_way: false,
+        next_at: now,
+    });
     if reading.under_way {
         return None;
     }
@@ -108,7 +111,7 @@ pub fn answered(
     profile: ProfileId,
     result: Result<Answer, Refusal>,
 ) -> Option<Result<Found, Refusal>> {
-    let reading = core.values.of.get_mut(&profile)?;
+    let reading = core.streams.values.of.get_mut(&profile)?;
     reading.under_way = false;
     reading.next_at = core.now.instant + READ_EVERY;
     let number = reading.begun;

@@ -403,7 +403,7 @@ pub fn timed_out(core: &mut Core, conn: &mut Conn) {
     ephemeral::expire_typing(core, stream);
     if now >= stream.next_ping {
         stream.next_ping = now + heartbeat;
-        core.last_seen.record(stream.actor.session, core.now);
+        core.background.last_seen.record(stream.actor.session, core.now);
         websocket::ping(&mut conn.send);
         if let Protocol::Native(replay) = &stream.protocol
             && replay.is_live()

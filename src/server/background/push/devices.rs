@@ -182,7 +182,7 @@ pub fn queue(core: &mut Core, push: &Push, device: &PushDevice, subject: Subject
         salt,
         unix_s: core.now.unix_s(),
     });
-    let devices = &mut core.pusher.devices;
+    let devices = &mut core.background.pusher.devices;
     devices.len += 1;
     let class = devices.class(device.session);
     devices.queued_unproven += usize::from(class == Class::Unproven);
@@ -209,7 +209,7 @@ fn topic(core: &Core, subject: Subject) -> String {
 /// Gives notifications to the workers that are free.
 pub fn start(core: &mut Core) {
     while !core.is_draining() {
-        let devices = &mut core.pusher.devices;
+        let devices = &mut core.background.pusher.devices;
         let Some((profile, class)) = devices.next() else { return };
         let Some(queued) = devices.take(profile, None) else { continue };
         devices.next_number += 1;
@@ -225,7 +225,7 @@ pub fn start(core: &mut Core) {
 
 /// A session has ended: what is queued for its device is not sent.
 pub fn session_ended(core: &mut Core, profile: ProfileId, session: SessionId) {
-    let devices = &mut core.pusher.devices;
+    let devices = &mut core.background.pusher.devices;
     devices.known.remove(&session);
     let before = devices.len;
     while devices.take(profile, Some(session)).is_some() {
@@ -243,7 +243,7 @@ pub fn session_ended(core: &mut Core, profile: ProfileId, session: SessionId) {
 
 /// A worker is done with a notification.
 pub fn pushed(core: &mut Core, number: u64, done: Done) {
-    let devices = &mut core.pusher.devices;
+    let devices = &mut core.background.pusher.devices;
     let Some(UnderWay { subject, owed, session, endpoint, .. }) = devices.under_way.remove(&number) else {
         return;
     };
@@ -251,10 +251,10 @@ pub fn pushed(core: &mut Core, number: u64, done: Done) {
     match done {
         Done::Pushed(Pushed::Accepted) => {
             core.metrics.pushes += 1;
-            core.pusher.devices.learn(session, Known::Proven);
+            core.background.pusher.devices.learn(session, Known::Proven);
         }
         Done::Pushed(Pushed::Gone) => {
-            core.pusher.devices.known.remove(&session);
+            core.background.pusher.devices.known.remove(&session);
             super::forget(core, ForgetSubscription { session, endpoint });
         }
         Done::Pushed(Pushed::Later(after)) => {
@@ -279,14 +279,14 @@ pub fn pushed(core: &mut Core, number: u64, done: Done) {
             failed(core, subject.profile, session, None);
         }
     }
-    core.pusher.devices.line_up(subject.profile);
+    core.background.pusher.devices.line_up(subject.profile);
     start(core);
     super::tick(core);
 }
 
 /// Nothing is sent to this device for a while, also not what is queued for it. Returns until when.
 fn failed(core: &mut Core, profile: ProfileId, session: SessionId, after: Option<Duration>) -> Instant {
-    let devices = &mut core.pusher.devices;
+    let devices = &mut core.background.pusher.devices;
     let count = match devices.known.get(&session) {
         Some(Known::Failed { count, .. }) => count.saturating_add(1),
         _ => 1,
@@ -295,8 +295,8 @@ fn failed(core: &mut Core, profile: ProfileId, session: SessionId, after: Option
     let wait = doubled.max(after.unwrap_or_default()).min(BACKOFF_MAX);
     let until = core.now.instant + wait;
     devices.learn(session, Known::Failed { count, until });
-    while let Some(queued) = core.pusher.devices.take(profile, Some(session)) {
-        core.pusher.devices.len -= 1;
+    while let Some(queued) = core.background.pusher.devices.take(profile, Some(session)) {
+        core.background.pusher.devices.len -= 1;
         super::try_again(core, queued.subject, queued.owed, until);
     }
     until
