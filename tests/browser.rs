@@ -14,6 +14,8 @@ mod chromium;
 mod drafts;
 #[path = "browser/example.rs"]
 mod example;
+#[path = "browser/forward.rs"]
+mod forward;
 #[path = "browser/frictions.rs"]
 mod frictions;
 #[path = "browser/groups.rs"]

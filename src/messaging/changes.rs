@@ -1,12 +1,14 @@
-//! The handlers of one message: get, edit, delete, react and unreact.
+//! The handlers of one message: get, edit, delete, react and unreact, pin and unpin.
 //!
 //! Owns what a request may contain. Storage decides in its transaction who may change or react to a message.
+
+use std::sync::Arc;
 
 use super::messages::good_body;
 use crate::base::emoji;
 use crate::model::handler::{Actor, Ctx, Reply, Request, Step};
 use crate::model::id::MessageId;
-use crate::model::message::{DeleteMessage, EditMessage, GetMessage, React};
+use crate::model::message::{DeleteMessage, EditMessage, GetMessage, Message, PinMessage, React};
 use crate::model::problem::Problem;
 use crate::model::settings::SignUrls;
 
@@ -34,10 +36,13 @@ pub fn edit(ctx: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<St
         return Err(Problem::invalid("body"));
     }
     let edit = EditMessage { at: ctx.now.unix_ms, actor: actor.profile, message, body: body.to_owned() };
-    Ok(Step::store(edit, |ctx, mut message| {
-        message.sign_urls(&ctx.settings.urls, ctx.now.unix_s());
-        Reply::ok(&*message).step()
-    }))
+    Ok(Step::store(edit, changed))
+}
+
+/// The message as it is now.
+fn changed(ctx: &mut Ctx<'_>, mut message: Arc<Message>) -> Result<Step, Problem> {
+    message.sign_urls(&ctx.settings.urls, ctx.now.unix_s());
+    Reply::ok(&*message).step()
 }
 
 /// DELETE /messages/{message}, op `message.delete`.
@@ -68,8 +73,17 @@ fn reaction(ctx: &mut Ctx<'_>, actor: Actor, request: &Request<'_>, on: bool) ->
         })
         .ok_or(Problem::invalid("emoji"))?;
     let react = React { at: ctx.now.unix_ms, actor: actor.profile, message, emoji, on };
-    Ok(Step::store(react, |ctx, mut message| {
-        message.sign_urls(&ctx.settings.urls, ctx.now.unix_s());
-        Reply::ok(&*message).step()
-    }))
+    Ok(Step::store(react, changed))
+}
+
+/// PUT /messages/{message}/pin, op `message.pin`.
+pub fn pin(ctx: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step, Problem> {
+    let pin = PinMessage { at: ctx.now.unix_ms, actor: actor.profile, message: message(request)?, on: true };
+    Ok(Step::store(pin, changed))
+}
+
+/// DELETE /messages/{message}/pin, op `message.unpin`.
+pub fn unpin(ctx: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step, Problem> {
+    let pin = PinMessage { at: ctx.now.unix_ms, actor: actor.profile, message: message(request)?, on: false };
+    Ok(Step::store(pin, changed))
 }

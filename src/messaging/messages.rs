@@ -9,11 +9,12 @@ use std::sync::Arc;
 use crate::limits::ATTACHMENTS_MAX;
 use crate::model::handler::{Actor, Ctx, Reply, Request, Step};
 use crate::model::message::{
-    Destination, ListMessages, Message, PagePoint, PostMessage, Posted, PostedMessage,
+    Destination, ForwardMessage, ListMessages, Message, PagePoint, PostMessage, Posted, PostedMessage,
 };
 use crate::model::params::written_text;
 use crate::model::problem::Problem;
 use crate::model::settings::SignUrls;
+use crate::model::upload::Quota;
 
 /// POST /messages, op `message.post`.
 pub fn post(ctx: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step, Problem> {
@@ -25,6 +26,16 @@ pub fn post(ctx: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<St
         // No receiver, two receivers, or the sender itself.
         _ => return Err(Problem::invalid("to")),
     };
+    if let Some(message) = params.id("forward")? {
+        if ["body", "attachments", "reply_to"].iter().any(|name| params.has(name)) {
+            return Err(Problem::invalid("forward"));
+        }
+        let post = post_of(ctx, actor, destination, Message { client_id, ..Message::default() });
+        let uploads = std::array::from_fn(|_| ctx.id());
+        let limits = &ctx.settings.limits;
+        let quota = Quota { bytes: limits.upload_quota, files: limits.upload_files_max };
+        return Ok(Step::store(ForwardMessage { post, message, uploads, quota }, posted));
+    }
     let attachments = params.ids("attachments", ATTACHMENTS_MAX)?;
     if (1..attachments.len()).any(|i| attachments[..i].contains(&attachments[i])) {
         return Err(Problem::invalid("attachments"));
@@ -107,7 +118,8 @@ pub fn list(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step
     let limit = params.limit()?;
     // `next` holds the position and the direction; the point at which the client began is returned unchanged.
     let at = params.next(read_next)?.unwrap_or(asked);
-    let question = ListMessages { viewer: actor.profile, conversation, at, limit };
+    let pinned = params.flag("pinned")?.unwrap_or_default();
+    let question = ListMessages { viewer: actor.profile, conversation, at, pinned, limit };
     Ok(Step::store(question, |ctx, mut page| {
         page.messages.sign_urls(&ctx.settings.urls, ctx.now.unix_s());
         Reply::list(&page.messages, page.next.and_then(write_next)).step()
@@ -161,6 +173,8 @@ mod tests {
             reply_to: None,
             reactions: Vec::new(),
             mentions: Vec::new(),
+            forwarded: false,
+            pinned: false,
             system: None,
             created_at: UNIX_MS,
             edited_at: None,

@@ -141,6 +141,8 @@ mod tests {
             reply_to: None,
             reactions: Vec::new(),
             mentions: Vec::new(),
+            forwarded: false,
+            pinned: false,
             system: None,
             created_at: UNIX_MS,
             edited_at: None,

@@ -117,6 +117,8 @@ pub enum Fact {
     MessageDeleted(Arc<Message>),
     /// A reaction was added or removed.
     MessageReacted(Arc<Message>),
+    /// A message was pinned, or is no longer pinned.
+    MessagePinned(Arc<Message>),
     /// A profile has read up to a message.
     ConversationRead(Box<ReadMark>),
     /// A new group.
@@ -195,11 +197,12 @@ pub struct ConversationBrief {
 }
 
 /// The names of all facts, as the log and the wire have them.
-pub const NAMES: [&str; 11] = [
+pub const NAMES: [&str; 12] = [
     "message.posted",
     "message.edited",
     "message.deleted",
     "message.reacted",
+    "message.pinned",
     "conversation.read",
     "conversation.created",
     "conversation.updated",
@@ -216,7 +219,8 @@ impl Fact {
             Fact::MessagePosted(message)
             | Fact::MessageEdited(message)
             | Fact::MessageDeleted(message)
-            | Fact::MessageReacted(message) => Some(message),
+            | Fact::MessageReacted(message)
+            | Fact::MessagePinned(message) => Some(message),
             _ => None,
         }
     }
@@ -228,13 +232,14 @@ impl Fact {
             Fact::MessageEdited(_) => NAMES[1],
             Fact::MessageDeleted(_) => NAMES[2],
             Fact::MessageReacted(_) => NAMES[3],
-            Fact::ConversationRead(_) => NAMES[4],
-            Fact::ConversationCreated(_) => NAMES[5],
-            Fact::ConversationUpdated(_) => NAMES[6],
-            Fact::MemberAdded(_) => NAMES[7],
-            Fact::MemberRemoved(_) => NAMES[8],
-            Fact::ProfileUpdated(_) => NAMES[9],
-            Fact::SessionEnded(_) => NAMES[10],
+            Fact::MessagePinned(_) => NAMES[4],
+            Fact::ConversationRead(_) => NAMES[5],
+            Fact::ConversationCreated(_) => NAMES[6],
+            Fact::ConversationUpdated(_) => NAMES[7],
+            Fact::MemberAdded(_) => NAMES[8],
+            Fact::MemberRemoved(_) => NAMES[9],
+            Fact::ProfileUpdated(_) => NAMES[10],
+            Fact::SessionEnded(_) => NAMES[11],
         }
     }
 }
@@ -270,7 +275,8 @@ pub fn write_event(out: &mut Vec<u8>, seq: u64, fact: &Fact) -> Option<usize> {
         Fact::MessagePosted(ref message)
         | Fact::MessageEdited(ref message)
         | Fact::MessageDeleted(ref message)
-        | Fact::MessageReacted(ref message) => {
+        | Fact::MessageReacted(ref message)
+        | Fact::MessagePinned(ref message) => {
             out.extend_from_slice(b"{\"event\":");
             push_plain(out, fact.name().as_bytes());
             push_key!(out, "seq");
@@ -364,6 +370,8 @@ mod tests {
             reply_to: None,
             reactions: Vec::new(),
             mentions: Vec::new(),
+            forwarded: false,
+            pinned: false,
             system: None,
             created_at: UnixMs(0),
             edited_at: None,

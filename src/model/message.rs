@@ -9,11 +9,12 @@ use serde::Serialize;
 
 use super::id::{ClientId, ConversationId, MessageId, ProfileId, UploadId};
 use super::system_message::SystemMessage;
-use super::upload::Attachment;
+use super::upload::{Attachment, Quota};
 use crate::base::id::ID_LEN;
 use crate::base::json::{self, push_key, push_plain, push_plain_or_null, push_text};
 use crate::base::secret::Secret;
 use crate::base::time::{UnixMs, rfc3339_digits};
+use crate::limits::ATTACHMENTS_MAX;
 
 /// A message, as every member of its conversation sees it.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -43,6 +44,12 @@ pub struct Message {
     /// Whom its text addresses with `@`, in a group.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub mentions: Vec<Mention>,
+    /// Whether its content is that of another message. Whose it was is told to nobody.
+    #[serde(skip_serializing_if = "is_false")]
+    pub forwarded: bool,
+    /// Whether it is pinned in its conversation.
+    #[serde(skip_serializing_if = "is_false")]
+    pub pinned: bool,
     /// The change that a system message tells; its fields are next to the others.
     #[serde(flatten)]
     pub system: Option<Box<SystemMessage>>,
@@ -94,6 +101,13 @@ impl Message {
         if !self.mentions.is_empty() {
             push_key!(out, "mentions");
             json::write(out, &self.mentions);
+        }
+        for (flag, member) in
+            [(self.forwarded, &b",\"forwarded\":true"[..]), (self.pinned, b",\"pinned\":true")]
+        {
+            if flag {
+                out.extend_from_slice(member);
+            }
         }
         if let Some(system) = &self.system {
             // Its braces are left out: its fields are those of the message.
@@ -186,7 +200,21 @@ impl PostMessage {
     }
 }
 
-/// The answer to [`PostMessage`].
+/// Stores a message with the content of another one. As [`PostMessage`], whose `body` and `attachments` are empty. `Invalid` unless the
+/// sender sees the other message, it is not deleted and no system message; `QuotaExceeded` if its files do not fit.
+#[derive(Clone, Debug)]
+pub struct ForwardMessage {
+    /// The new message.
+    pub post: PostMessage,
+    /// The message whose content it gets.
+    pub message: MessageId,
+    /// The ids of the uploads that its files become, and after them those of the files of their previews.
+    pub uploads: [UploadId; 2 * ATTACHMENTS_MAX],
+    /// How much the sender may keep.
+    pub quota: Quota,
+}
+
+/// The answer to [`PostMessage`] and [`ForwardMessage`].
 #[derive(Clone, Debug)]
 pub struct Posted {
     /// The message.
@@ -267,6 +295,24 @@ pub struct React {
     pub on: bool,
 }
 
+/// Pins a message in its conversation, or takes that back. `NotAllowed` unless `actor` is one of the two of a direct conversation
+/// without a block, or an admin of the group; and for a deleted message. `Invalid("pinned")` above [`PINNED_MAX`]. A second one
+/// changes nothing.
+#[derive(Clone, Debug)]
+pub struct PinMessage {
+    /// When it was asked, Unix ms.
+    pub at: UnixMs,
+    /// The profile that asks.
+    pub actor: ProfileId,
+    /// The message.
+    pub message: MessageId,
+    /// Whether it is pinned from now on.
+    pub on: bool,
+}
+
+/// Pinned messages of a conversation. Above: 422 `invalid_pinned`.
+pub const PINNED_MAX: u64 = 100;
+
 /// Searches one conversation, or all of the viewer's.
 #[derive(Clone, Debug)]
 pub struct SearchMessages {
@@ -302,6 +348,8 @@ pub struct ListMessages {
     pub conversation: ConversationId,
     /// Where the page begins.
     pub at: PagePoint,
+    /// Only the pinned ones.
+    pub pinned: bool,
     /// The most items of the page.
     pub limit: u32,
 }
@@ -386,6 +434,7 @@ mod tests {
             with_file in any::<bool>(),
             mentions in prop::collection::vec(prop::option::of(id()), 0..3),
             title in prop::option::of(prop::option::of("\\PC*")),
+            (forwarded, pinned) in any::<(bool, bool)>(),
         ) {
             let file = Attachment {
                 id: Id::from_u128(n.into()),
@@ -403,6 +452,7 @@ mod tests {
                 id, client_id, conversation, n, seq, rev, sender, body,
                 attachments: with_file.then_some(file).into_iter().collect(),
                 reply_to, reactions, mentions: mentions.into_iter().map(|who| who.map_or(Mention::All, Mention::Profile)).collect(),
+                forwarded, pinned,
                 system: title.map(|title| {
                     Box::new(SystemMessage { kind: SystemKind::Renamed, profiles: vec![Id::from_u128(n.into())], count: n, title })
                 }),

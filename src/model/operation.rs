@@ -27,8 +27,8 @@ use super::member::{
     FindCredential, FindMember, FindSecret, ListAccounts, Member, SetActive, SetAdmin, SignUp, StoredSecret,
 };
 use super::message::{
-    DeleteMessage, EditMessage, FoundMessages, GetMessage, LegacyHistory, ListMessages, Message, MessagePage,
-    OpenLegacySocket, PostMessage, Posted, React, SearchMessages,
+    DeleteMessage, EditMessage, ForwardMessage, FoundMessages, GetMessage, LegacyHistory, ListMessages,
+    Message, MessagePage, OpenLegacySocket, PinMessage, PostMessage, Posted, React, SearchMessages,
 };
 use super::presence::{FindListeners, FindPeers, MarkOffline, Peers};
 use super::profile::{
@@ -256,9 +256,11 @@ operations! {
         PlaceSession -> ();
         // Conversations and messages.
         PostMessage -> Posted;
+        ForwardMessage >> Posted;
         EditMessage -> Arc<Message>;
         DeleteMessage -> ();
         React >> Arc<Message>;
+        PinMessage -> Arc<Message>;
         MarkRead -> Box<Marked>;
         CreateConversation => CreatedConversation;
         UpdateConversation => Conversation;

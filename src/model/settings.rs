@@ -288,7 +288,8 @@ impl SignUrls for Fact {
             Fact::MessagePosted(message)
             | Fact::MessageEdited(message)
             | Fact::MessageDeleted(message)
-            | Fact::MessageReacted(message) => message.sign_urls(urls, unix_s),
+            | Fact::MessageReacted(message)
+            | Fact::MessagePinned(message) => message.sign_urls(urls, unix_s),
             Fact::ConversationCreated(brief) | Fact::ConversationUpdated(brief) => {
                 brief.image.sign_urls(urls, unix_s);
             }

@@ -1,6 +1,7 @@
 //! Uploads: their form in JSON (an id in, a signed URL out), and what storage may be asked about them.
 //!
-//! Invariant: equal bytes of one owner are one file with several uploads, and each counts in the quota.
+//! Invariant: equal bytes of one owner are one file with several uploads, and each counts in the quota. Files of several owners may
+//! share the bytes on disk.
 
 use serde::{Serialize, Serializer};
 
@@ -220,6 +221,15 @@ pub struct UnderWay {
     pub bytes: u64,
 }
 
+/// How much a member may keep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// Bytes of all its uploads.
+    pub bytes: u64,
+    /// How many uploads.
+    pub files: u64,
+}
+
 /// Asks how many bytes of the quota are left: `QuotaExceeded` if these uploads do not fit. It is asked before a body is read;
 /// [`PublishUpload`] decides finally.
 #[derive(Clone, Copy, Debug)]
@@ -230,10 +240,8 @@ pub struct AdmitUpload {
     pub bytes: u64,
     /// How many uploads are in progress.
     pub files: u64,
-    /// The most bytes that the owner may keep.
-    pub quota: u64,
-    /// The most files that the owner may keep.
-    pub files_max: u64,
+    /// How much the owner may keep.
+    pub quota: Quota,
 }
 
 /// Makes an upload of a file that is on disk, or the preview of an upload; a former preview is erased. `QuotaExceeded` if its

@@ -141,6 +141,8 @@ export type Message = {
   profiles?: Array<Id>;
   profiles_count?: number;
   title?: string;
+  forwarded?: true;
+  pinned?: true;
   mentions?: Array<Id | 'all'>;
   created_at: Time;
   edited_at: Time | null;
@@ -627,6 +629,7 @@ export interface Routes {
       body?: string;
       attachments?: Array<Id>;
       reply_to?: Id;
+      forward?: Id;
     };
     answer: {
       data: Message;
@@ -676,6 +679,22 @@ export interface Routes {
       data: Message;
     };
   };
+  'PUT /messages/{message}/pin': {
+    params: {
+      message: Id;
+    };
+    answer: {
+      data: Message;
+    };
+  };
+  'DELETE /messages/{message}/pin': {
+    params: {
+      message: Id;
+    };
+    answer: {
+      data: Message;
+    };
+  };
   'GET /search': {
     params: {
       q: string;
@@ -694,6 +713,7 @@ export interface Routes {
       conversation: Id;
       before?: number;
       after?: number;
+      pinned?: boolean;
       limit?: number;
       next?: string;
     };
@@ -896,6 +916,8 @@ export interface RouteOf {
   'message.delete': 'DELETE /messages/{message}';
   'message.react': 'PUT /messages/{message}/reactions/{emoji}';
   'message.unreact': 'DELETE /messages/{message}/reactions/{emoji}';
+  'message.pin': 'PUT /messages/{message}/pin';
+  'message.unpin': 'DELETE /messages/{message}/pin';
   'message.search': 'GET /search';
   'message.list': 'GET /conversations/{conversation}/messages';
   'conversation.list': 'GET /conversations';
@@ -927,6 +949,7 @@ export interface Ops {
     body?: string;
     attachments?: Array<Id>;
     reply_to?: Id;
+    forward?: Id;
   };
   'message.get': {
     id?: string | number;
@@ -956,6 +979,16 @@ export interface Ops {
     message: Id;
     emoji: string;
   };
+  'message.pin': {
+    id?: string | number;
+    op: 'message.pin';
+    message: Id;
+  };
+  'message.unpin': {
+    id?: string | number;
+    op: 'message.unpin';
+    message: Id;
+  };
   'message.search': {
     id?: string | number;
     op: 'message.search';
@@ -970,6 +1003,7 @@ export interface Ops {
     conversation: Id;
     before?: number;
     after?: number;
+    pinned?: boolean;
     limit?: number;
     next?: string;
   };
@@ -1062,6 +1096,11 @@ export interface Events {
   };
   'message.reacted': {
     event: 'message.reacted';
+    seq: number;
+    data: Message;
+  };
+  'message.pinned': {
+    event: 'message.pinned';
     seq: number;
     data: Message;
   };

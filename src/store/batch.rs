@@ -8,8 +8,8 @@ use super::cache::Cache;
 use super::fault::{Fault, Stop};
 use super::uploads;
 use super::{
-    accounts, blocks, changes, codes, conversations, deletion, event_log, groups, invites, outbox, posting,
-    presence, profiles, push, sessions,
+    accounts, blocks, changes, codes, conversations, deletion, event_log, groups, invites, outbox, pins,
+    posting, presence, profiles, push, sessions,
 };
 use crate::model::event::Events;
 use crate::model::operation::{Answer, Refusal, Write};
@@ -87,10 +87,12 @@ impl Batch<'_> {
     fn dispatch(&mut self, write: Write) -> Result<Written, Stop> {
         match write {
             Write::PostMessage(post) => posting::post(self, post),
+            Write::ForwardMessage(forward) => posting::forward(self, *forward),
             Write::MarkRead(mark) => conversations::mark_read(self, mark),
             Write::EditMessage(edit) => self.in_savepoint(|batch| changes::edit(batch, edit)),
             Write::DeleteMessage(delete) => self.in_savepoint(|batch| changes::delete(batch, delete)),
             Write::React(react) => self.in_savepoint(|batch| changes::react(batch, *react)),
+            Write::PinMessage(pin) => self.in_savepoint(|batch| pins::pin(batch, pin)),
             Write::CreateConversation(create) => self.in_savepoint(|batch| groups::create(batch, *create)),
             Write::UpdateConversation(update) => self.in_savepoint(|batch| groups::update(batch, *update)),
             Write::PutMember(put) => self.in_savepoint(|batch| groups::put_member(batch, *put)),

@@ -13,7 +13,7 @@ use super::event_log::{self, Change};
 use super::fault::Stop;
 use super::profiles::Names;
 use super::value::{int, number, text};
-use super::{conversations, groups, mentions, messages, search_changes, system_messages, uploads};
+use super::{conversations, groups, mentions, messages, pins, search_changes, system_messages, uploads};
 use crate::base::emoji;
 use crate::base::time::UnixMs;
 use crate::limits::{REACTION_PROFILES_SHOWN, REACTIONS_MAX};
@@ -23,19 +23,20 @@ use crate::model::message::{DeleteMessage, EditMessage, Message, React, Reaction
 use crate::model::operation::{Answer, Refusal};
 
 /// A message that is about to be changed, and its position.
-struct Target {
-    slot: Slot,
-    conversation: ConversationId,
-    conversation_key: i64,
-    actor_key: i64,
-    seq: u64,
+pub struct Target {
+    pub slot: Slot,
+    pub conversation: ConversationId,
+    pub conversation_key: i64,
+    pub actor_key: i64,
+    pub seq: u64,
     n: u64,
     is_sender: bool,
-    is_deleted: bool,
+    pub is_deleted: bool,
+    is_forwarded: bool,
 }
 
 /// `NotFound` unless the actor is a member of its conversation who sees it. `NotAllowed` for a system message: nobody changes one.
-fn find(batch: &mut Batch<'_>, actor: ProfileId, message: MessageId) -> Result<Target, Stop> {
+pub fn find(batch: &mut Batch<'_>, actor: ProfileId, message: MessageId) -> Result<Target, Stop> {
     let conversation = messages::conversation_of(batch.conn, message)?.ok_or(Refusal::NotFound)?;
     let slot = conversations::load(batch, conversation)?.ok_or(Refusal::NotFound)?;
     let cached = batch.cache.get(slot);
@@ -43,26 +44,36 @@ fn find(batch: &mut Batch<'_>, actor: ProfileId, message: MessageId) -> Result<T
     let (actor_key, conversation_key) = (cached.members[member].profile_key, cached.key);
     let first_n = cached.members[member].first_n;
     let seq = message.seq();
-    let (n, sender, is_deleted, is_system) = batch
+    let (n, sender, is_deleted, flags) = batch
         .conn
         .prepare_cached(
-            "SELECT n, sender, deleted_at IS NOT NULL, has_files IS 2 FROM messages WHERE seq = ?1",
+            "SELECT n, sender, deleted_at IS NOT NULL, ifnull(has_files, 0) FROM messages WHERE seq = ?1",
         )?
         .query_row([int(seq)], |row| {
-            Ok((number(row, 0)?, row.get::<_, i64>(1)?, row.get(2)?, row.get::<_, bool>(3)?))
+            Ok((number(row, 0)?, row.get::<_, i64>(1)?, row.get(2)?, row.get::<_, i64>(3)?))
         })?;
     if n < first_n {
         return Err(Refusal::NotFound.into());
     }
-    if is_system {
+    if flags == system_messages::IS_SYSTEM {
         return Err(Refusal::NotAllowed.into());
     }
-    let is_sender = sender == actor_key;
-    Ok(Target { slot, conversation, conversation_key, actor_key, seq, n, is_sender, is_deleted })
+    let (is_sender, is_forwarded) = (sender == actor_key, flags & messages::IS_FORWARDED != 0);
+    Ok(Target {
+        slot,
+        conversation,
+        conversation_key,
+        actor_key,
+        seq,
+        n,
+        is_sender,
+        is_deleted,
+        is_forwarded,
+    })
 }
 
 /// Refuses a change in a conversation where one of the two blocked the other.
-fn must_be_open(batch: &Batch<'_>, target: &Target) -> Result<(), Stop> {
+pub fn must_be_open(batch: &Batch<'_>, target: &Target) -> Result<(), Stop> {
     match batch.cache.get(target.slot).pair_status {
         PairStatus::Blocked => Err(Refusal::NotAllowed.into()),
         PairStatus::Open | PairStatus::PeerGone => Ok(()),
@@ -70,7 +81,7 @@ fn must_be_open(batch: &Batch<'_>, target: &Target) -> Result<(), Stop> {
 }
 
 /// Appends the change, sets the message's `rev` and returns the message as it is now.
-fn changed(
+pub fn changed(
     batch: &mut Batch<'_>,
     target: &Target,
     change: Change,
@@ -91,14 +102,15 @@ fn changed(
     Ok((seq, Arc::new(message.ok_or(Refusal::Internal)?)))
 }
 
-fn written(batch: &Batch<'_>, target: &Target, seq: u64, answer: Answer, fact: Fact) -> Written {
+pub fn written(batch: &Batch<'_>, target: &Target, seq: u64, answer: Answer, fact: Fact) -> Written {
     let audience = batch.cache.get(target.slot).who_see(target.n);
     Written { result: Ok(answer), events: Event { seq, audience, fact }.into() }
 }
 
 pub fn edit(batch: &mut Batch<'_>, edit: EditMessage) -> Result<Written, Stop> {
     let target = find(batch, edit.actor, edit.message)?;
-    if !target.is_sender || target.is_deleted {
+    // A forwarded text is not its sender's to change.
+    if !target.is_sender || target.is_deleted || target.is_forwarded {
         return Err(Refusal::NotAllowed.into());
     }
     must_be_open(batch, &target)?;
@@ -138,6 +150,7 @@ pub fn erase(conn: &Connection, conversation: i64, seq: u64, n: u64, at: UnixMs)
     uploads::detach(conn, seq)?;
     mentions::erase(conn, seq)?;
     system_messages::erase(conn, seq)?;
+    pins::erase(conn, seq)?;
     conn.prepare_cached("DELETE FROM reactions WHERE message = ?1")?.execute([int(seq)])?;
     count_as_read(conn, conversation, n)
 }
@@ -175,6 +188,7 @@ pub fn tombstone(batch: &mut Batch<'_>, message: MessageId, at: UnixMs) -> Resul
         n,
         is_sender: true,
         is_deleted: false,
+        is_forwarded: false,
     };
     erase(batch.conn, conversation_key, seq, n, at)?;
     let (seq, message) = changed(batch, &target, Change::MessageDeleted(message), at)?;

@@ -40,6 +40,7 @@ const MEMBER_REMOVED: i64 = 8;
 const PROFILE_UPDATED: i64 = 9;
 /// As `PROFILE_UPDATED`, for the profile itself only: no other profile may see what changed.
 const PROFILE_UPDATED_FOR_ONESELF: i64 = 10;
+const MESSAGE_PINNED: i64 = 11;
 
 /// An event of a conversation, as a row: the kind and ids, never content.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +48,7 @@ pub enum Change {
     MessageEdited(MessageId),
     MessageDeleted(MessageId),
     MessageReacted(MessageId),
+    MessagePinned(MessageId),
     ConversationCreated,
     ConversationUpdated,
     MemberAdded(ProfileId, Role),
@@ -65,6 +67,7 @@ pub fn append_change(
         Change::MessageEdited(message) => (MESSAGE_EDITED, None, message.to_bytes().to_vec()),
         Change::MessageDeleted(message) => (MESSAGE_DELETED, None, message.to_bytes().to_vec()),
         Change::MessageReacted(message) => (MESSAGE_REACTED, None, message.to_bytes().to_vec()),
+        Change::MessagePinned(message) => (MESSAGE_PINNED, None, message.to_bytes().to_vec()),
         Change::ConversationCreated => (CONVERSATION_CREATED, None, Vec::new()),
         Change::ConversationUpdated => (CONVERSATION_UPDATED, None, Vec::new()),
         Change::MemberAdded(profile, role) => (MEMBER_ADDED, None, member_subject(profile, role)),

@@ -119,7 +119,9 @@ pub struct Survey {
 pub fn survey(options: &StoreOptions) -> Result<Survey, OpenFault> {
     let wrap = |error: rusqlite::Error| OpenFault::new(&options.path, error);
     let conn = open(&options.path, Access::Exclusive)?;
-    let files = conn.query_row("SELECT count(*) FROM files", [], |row| number(row, 0)).map_err(wrap)?;
+    let files = conn
+        .query_row("SELECT count(DISTINCT ifnull(bytes_of, id)) FROM files", [], |row| number(row, 0))
+        .map_err(wrap)?;
     Ok(Survey { files, strange: schema_check::difference(&conn).map_err(wrap)? })
 }
 

@@ -9,7 +9,7 @@ use super::fault::Stop;
 use super::page::{Budget, message_bytes};
 use super::profiles::{self, Names};
 use super::value::{id, int, joined, number, number_or_null, or_damaged};
-use super::{changes, conversations, mentions, metadata, system_messages, uploads};
+use super::{changes, conversations, mentions, metadata, pins, system_messages, uploads};
 use crate::base::time::UnixMs;
 use crate::model::id::{ConversationId, MessageId};
 use crate::model::message::{
@@ -19,6 +19,11 @@ use crate::model::operation::Refusal;
 
 /// Messages searched for the newest one with a text. If none of them has one, the conversation counts as without text.
 const TEXT_SEARCH_MAX: u32 = 1_000;
+
+/// The bits of `messages.has_files`, which is NULL for nearly all messages. The third one is
+/// [`IS_SYSTEM`](system_messages::IS_SYSTEM), alone.
+pub const HAS_FILES: i64 = 1;
+pub const IS_FORWARDED: i64 = 4;
 
 /// The columns [`from_row`] reads, and the rest of the statement.
 macro_rules! select {
@@ -55,10 +60,12 @@ fn from_row(
         Some(system_messages::IS_SYSTEM) => system_messages::of(conn, names, seq)?,
         _ => None,
     };
-    let has_files = shows.is_some() && system.is_none();
+    let flags = shows.unwrap_or_default();
+    let has_files = flags & HAS_FILES != 0;
     let body: Option<String> = or_damaged(row.get(10), damage)?;
     // Every message was posted with a text or with files, or tells of a change.
-    *damage |= body.is_none() && deleted_at.is_none() && shows.is_none();
+    *damage |=
+        body.is_none() && deleted_at.is_none() && flags & (HAS_FILES | system_messages::IS_SYSTEM) == 0;
     *damage |= shows == Some(system_messages::IS_SYSTEM) && system.is_none();
     let mentions = mentions::of(conn, names, seq, body.as_deref())?;
     Ok(Message {
@@ -78,6 +85,8 @@ fn from_row(
         // A message without a change has no reactions: no lookup for nearly all messages.
         reactions: if rev.is_some() { changes::reactions(conn, names, seq)? } else { Vec::new() },
         mentions,
+        forwarded: flags & IS_FORWARDED != 0,
+        pinned: rev.is_some() && pins::is_pinned(conn, seq)?,
         system,
         created_at: id.unix_ms(),
         edited_at: or_damaged(number_or_null(row, 8), damage)?.map(UnixMs),
@@ -116,14 +125,22 @@ pub fn list(conn: &Connection, list: ListMessages) -> Result<MessagePage, Stop> 
     let ids = (conversation.key, list.conversation);
     Ok(match list.at {
         PagePoint::After(n) => {
-            let sql = select!("WHERE m.conversation = ?1 AND m.n > ?2 AND m.n >= ?4 ORDER BY m.n LIMIT ?3");
+            let sql = match list.pinned {
+                false => {
+                    select!("WHERE m.conversation = ?1 AND m.n > ?2 AND m.n >= ?4 ORDER BY m.n LIMIT ?3")
+                }
+                true => select!(
+                    "JOIN pins p ON p.message = m.seq WHERE p.conversation = ?1 AND m.n > ?2 AND m.n >= ?4 \
+                     ORDER BY m.n LIMIT ?3"
+                ),
+            };
             let messages = page(conn, sql, ids, (n, conversation.first_n), list.limit)?;
             let last = messages.last().map_or(u64::MAX, |message| message.n);
             let next = (last < conversation.last_n).then_some(PagePoint::After(last));
             MessagePage { messages, next }
         }
-        PagePoint::Newest => before(conn, ids, (conversation.last_n + 1, conversation.first_n), list.limit)?,
-        PagePoint::Before(n) => before(conn, ids, (n, conversation.first_n), list.limit)?,
+        PagePoint::Newest => before(conn, ids, (conversation.last_n + 1, conversation.first_n), &list)?,
+        PagePoint::Before(n) => before(conn, ids, (n, conversation.first_n), &list)?,
     })
 }
 
@@ -131,10 +148,16 @@ fn before(
     conn: &Connection,
     ids: (i64, ConversationId),
     (n, first_n): (u64, u64),
-    limit: u32,
+    list: &ListMessages,
 ) -> rusqlite::Result<MessagePage> {
-    let sql = select!("WHERE m.conversation = ?1 AND m.n < ?2 AND m.n >= ?4 ORDER BY m.n DESC LIMIT ?3");
-    let mut messages = page(conn, sql, ids, (n, first_n), limit)?;
+    let sql = match list.pinned {
+        false => select!("WHERE m.conversation = ?1 AND m.n < ?2 AND m.n >= ?4 ORDER BY m.n DESC LIMIT ?3"),
+        true => select!(
+            "JOIN pins p ON p.message = m.seq WHERE p.conversation = ?1 AND m.n < ?2 AND m.n >= ?4 \
+             ORDER BY m.n DESC LIMIT ?3"
+        ),
+    };
+    let mut messages = page(conn, sql, ids, (n, first_n), list.limit)?;
     messages.reverse();
     let first = messages.first().map_or(0, |message| message.n);
     Ok(MessagePage { messages, next: (first > first_n.max(1)).then_some(PagePoint::Before(first)) })

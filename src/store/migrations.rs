@@ -47,6 +47,8 @@ const MIGRATIONS: &[Migration] = &[
         sql: include_str!("migrations/019_history_for_newcomers.sql"),
     },
     Migration { name: "previews", sql: include_str!("migrations/020_previews.sql") },
+    Migration { name: "forwarding", sql: include_str!("migrations/021_forwarding.sql") },
+    Migration { name: "pins", sql: include_str!("migrations/022_pins.sql") },
 ];
 
 /// From this version on there is a tag of the password secret.

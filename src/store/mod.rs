@@ -41,6 +41,7 @@ mod migrations;
 mod offline;
 mod outbox;
 mod page;
+mod pins;
 mod posting;
 mod presence;
 mod profiles;

@@ -98,7 +98,8 @@ pub fn fact_bytes(fact: &Fact) -> usize {
             Fact::MessagePosted(message)
             | Fact::MessageEdited(message)
             | Fact::MessageDeleted(message)
-            | Fact::MessageReacted(message) => message_bytes(message),
+            | Fact::MessageReacted(message)
+            | Fact::MessagePinned(message) => message_bytes(message),
             Fact::ConversationCreated(brief) | Fact::ConversationUpdated(brief) => {
                 CONVERSATION_BYTES + brief.title.as_deref().map_or(0, text_bytes)
             }

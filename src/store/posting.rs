@@ -20,7 +20,9 @@ use crate::base::id::Id;
 use crate::base::time::UnixMs;
 use crate::model::event::{Event, Events, Fact};
 use crate::model::id::{ClientId, MessageId, ProfileId};
-use crate::model::message::{Destination, PostMessage, Posted, PostedMessage, PostedStub};
+use crate::model::message::{
+    Destination, ForwardMessage, GetMessage, PostMessage, Posted, PostedMessage, PostedStub,
+};
 use crate::model::operation::{Answer, Refusal};
 use crate::model::upload::Attachment;
 
@@ -58,24 +60,74 @@ pub fn post(batch: &mut Batch<'_>, post: PostMessage) -> Result<Written, Stop> {
     let shown = Shown { files, mentions };
     let written = match found {
         Found::Conversation(slot, member) if shown.is_empty() => insert(batch, slot, member, post, shown)?,
-        found => batch.in_savepoint(|batch| {
-            let (slot, member) = match found {
-                Found::Conversation(slot, member) => (slot, member),
-                Found::NoConversationYet(new) => {
-                    let slot = conversations::make_direct(batch, new)?;
-                    (slot, batch.cache.get(slot).member(sender).ok_or(Refusal::Internal)?)
-                }
-            };
-            // Before the insert of the message, which changes the cache: the savepoint does not restore the cache.
-            let (seq, conversation) = (batch.log.head + 1, batch.cache.get(slot));
-            uploads::attach(batch.conn, seq, &shown.files)?;
-            let place = (seq, conversation.key, conversation.last_n + 1);
-            mentions::insert(batch.conn, place, &shown.mentions)?;
-            Ok(insert(batch, slot, member, post, shown)?)
-        })?,
+        found => batch.in_savepoint(|batch| store(batch, found, post, shown))?,
     };
     // The `client_id` was looked up in this transaction, and only this thread writes.
     Ok(written.ok_or(rusqlite::Error::QueryReturnedNoRows)?)
+}
+
+/// A post with the content of another message. Its text mentions nobody: who wrote it did not address these members.
+pub fn forward(batch: &mut Batch<'_>, forward: ForwardMessage) -> Result<Written, Stop> {
+    let ForwardMessage { mut post, message, uploads, quota } = forward;
+    let sender = post.draft.sender.ok_or(Refusal::Unauthorized)?;
+    let sender_key = profiles::key(batch.conn, sender)?.ok_or(Refusal::Unauthorized)?;
+    if let Some(written) = original(batch.conn, sender_key, post.draft.client_id)? {
+        return Ok(as_forwarded(written));
+    }
+    let (found, _) = find_destination(batch, (sender_key, sender), &post)?;
+    let refused = || Stop::from(Refusal::Invalid("forward"));
+    let source = match messages::get(batch.conn, GetMessage { viewer: sender, message }) {
+        Err(Stop::Refused(Refusal::NotFound)) => return Err(refused()),
+        source => source?,
+    };
+    // Its files may be gone, with the account that uploaded them.
+    let is_empty = source.body.is_none() && source.attachments.is_empty();
+    if source.system.is_some() || source.damaged || is_empty {
+        return Err(refused());
+    }
+    let draft = post.draft_mut();
+    (draft.body, draft.forwarded) = (source.body, true);
+    let written = batch.in_savepoint(|batch| {
+        let at = post.draft.created_at;
+        let files = match source.attachments.is_empty() {
+            true => Files::new(),
+            false => uploads::share(batch.conn, source.seq, (sender_key, &uploads), quota, at)?,
+        };
+        store(batch, found, post, Shown { files, mentions: Mentions::new() })
+    })?;
+    Ok(as_forwarded(written.ok_or(rusqlite::Error::QueryReturnedNoRows)?))
+}
+
+/// The same answer, of the row that asked.
+fn as_forwarded(mut written: Written) -> Written {
+    written.result = written.result.map(|answer| match answer {
+        Answer::PostMessage(posted) => Answer::ForwardMessage(posted),
+        answer => answer,
+    });
+    written
+}
+
+/// Stores a message and what it shows, in a conversation that is made for it if there is none.
+fn store(
+    batch: &mut Batch<'_>,
+    found: Found,
+    post: PostMessage,
+    shown: Shown,
+) -> Result<Option<Written>, Stop> {
+    let (slot, member) = match found {
+        Found::Conversation(slot, member) => (slot, member),
+        Found::NoConversationYet(new) => {
+            let sender = new.sides[0].1;
+            let slot = conversations::make_direct(batch, new)?;
+            (slot, batch.cache.get(slot).member(sender).ok_or(Refusal::Internal)?)
+        }
+    };
+    // Before the insert of the message, which changes the cache: the savepoint does not restore the cache.
+    let (seq, conversation) = (batch.log.head + 1, batch.cache.get(slot));
+    uploads::attach(batch.conn, seq, &shown.files)?;
+    let place = (seq, conversation.key, conversation.last_n + 1);
+    mentions::insert(batch.conn, place, &shown.mentions)?;
+    Ok(insert(batch, slot, member, post, shown)?)
 }
 
 /// The destination of a post, if the cache has it and the post is allowed.
@@ -208,15 +260,16 @@ fn insert(
     let draft = &post.draft;
     let (key, sender) = (conversation.key, conversation.members[member].profile_key);
     let (row, (id_high, _), position, (high, low)) = (int(seq), halves(id), int(n), halves(draft.client_id));
-    let stored = if draft.reply_to.is_none() && shown.files.is_empty() {
+    let flags = (i64::from(!shown.files.is_empty()) * messages::HAS_FILES)
+        | (i64::from(draft.forwarded) * messages::IS_FORWARDED);
+    let stored = if draft.reply_to.is_none() && flags == 0 {
         let statement = match &mut batch.insert {
             Some(statement) => statement,
             none => none.insert(batch.conn.prepare_cached(insert!("", ""))?),
         };
         statement.execute((row, id_high, key, position, sender, high, low, &draft.body))?
     } else {
-        let (reply_to, has_files) =
-            (draft.reply_to.map(|id| int(id.seq())), (!shown.files.is_empty()).then_some(1));
+        let (reply_to, has_files) = (draft.reply_to.map(|id| int(id.seq())), (flags != 0).then_some(flags));
         batch.conn.prepare_cached(insert!(", reply_to, has_files", ", ?9, ?10"))?.execute((
             row,
             id_high,

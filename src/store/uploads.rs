@@ -1,8 +1,9 @@
 //! Uploads: their rows, who may read them, what shows them, and which files are no longer needed.
 //!
-//! Owns the count of each owner's stored bytes. Touches no file: a file without a row is listed in `erased_files`, and a
+//! Owns the counts of each owner's stored bytes and files. Touches no file: a file without a row is listed in `erased_files`, and a
 //! worker removes it.
-//! Invariant: an upload that is shown exists, and a file's id is in `files` or in `erased_files`, never in both.
+//! Invariant: an upload that is shown exists, and the bytes of a file are in `files` (as its id, or as the `bytes_of` of a forwarded one)
+//! or in `erased_files`, never in both.
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
@@ -16,40 +17,36 @@ use crate::model::id::UploadId;
 use crate::model::operation::{Answer, Refusal};
 use crate::model::upload::{
     AdmitUpload, Attachment, DeleteUpload, FindOrphans, FindUpload, ForgetFiles, Image, ListErasedFiles,
-    PREVIEW, PublishUpload, PublishedUpload, StoredFile, UpdateUpload, Upload, is_image, is_played,
+    PREVIEW, PublishUpload, PublishedUpload, Quota, StoredFile, UpdateUpload, Upload, is_image, is_played,
 };
 
 // ---- making --------------------------------------------------------------------------------------
 
 pub fn admit(conn: &Connection, admit: AdmitUpload) -> Result<u64, Stop> {
     let owner = profiles::key(conn, admit.owner)?.ok_or(Refusal::Unauthorized)?;
-    // Counted in a reader, not when an upload is published: the writer would read up to `files_max` rows for each.
-    let kept: u64 = conn
-        .prepare_cached(
-            "SELECT count(*) FROM (SELECT 1 FROM files f JOIN uploads u ON u.file = f.key WHERE f.owner = ?1 LIMIT ?2)",
-        )?
-        .query_row((owner, int(admit.files_max)), |row| number(row, 0))?;
-    if kept.saturating_add(admit.files) > admit.files_max {
-        return Err(Refusal::QuotaExceeded.into());
-    }
-    has_room(conn, owner, admit.bytes, admit.quota)
+    has_room(conn, owner, (admit.bytes, admit.files), admit.quota)
 }
 
-/// The bytes that the owner has left, if they are at least `bytes`.
-fn has_room(conn: &Connection, owner: i64, bytes: u64, quota: u64) -> Result<u64, Stop> {
-    let used = conn
-        .prepare_cached("SELECT bytes FROM upload_usage WHERE owner = ?1")?
-        .query_row([owner], |row| number(row, 0))
+/// The bytes that the owner has left, if these bytes and files fit.
+fn has_room(conn: &Connection, owner: i64, (bytes, files): (u64, u64), quota: Quota) -> Result<u64, Stop> {
+    let (used, kept) = conn
+        .prepare_cached("SELECT bytes, files FROM upload_usage WHERE owner = ?1")?
+        .query_row([owner], |row| Ok((number(row, 0)?, number(row, 1)?)))
         .optional()?
         .unwrap_or_default();
-    let room = quota.saturating_sub(used);
-    if bytes <= room { Ok(room) } else { Err(Refusal::QuotaExceeded.into()) }
+    let room = quota.bytes.saturating_sub(used);
+    if bytes <= room && kept.saturating_add(files) <= quota.files {
+        Ok(room)
+    } else {
+        Err(Refusal::QuotaExceeded.into())
+    }
 }
 
 pub fn publish(batch: &mut Batch<'_>, publish: PublishUpload) -> Result<Written, Stop> {
     let (conn, new) = (batch.conn, publish.file);
     let owner = profiles::key(conn, publish.owner)?.ok_or(Refusal::Unauthorized)?;
-    has_room(conn, owner, new.size, publish.quota)?;
+    // How many files there are was checked before the body came. Those in progress since then are few.
+    has_room(conn, owner, (new.size, 0), Quota { bytes: publish.quota, files: u64::MAX })?;
     let known = conn
         .prepare_cached("SELECT key FROM files WHERE owner = ?1 AND sha256 = ?2")?
         .query_row((owner, new.sha256), |row| row.get::<_, i64>(0))
@@ -66,14 +63,14 @@ pub fn publish(batch: &mut Batch<'_>, publish: PublishUpload) -> Result<Written,
     let id = match publish.preview_of {
         Some(upload) => {
             let key = own_unshown(conn, owner, upload)?;
-            count_more(conn, file)?;
+            count_more(conn, file, 0)?;
             set_preview(conn, key, file)?;
             upload
         }
         None => {
             conn.prepare_cached("INSERT INTO uploads (id, file, name, created_at) VALUES (?1, ?2, ?3, ?4)")?
                 .execute((new.id.to_bytes(), file, &new.name, int(publish.at)))?;
-            count_more(conn, file)?;
+            count_more(conn, file, 1)?;
             new.id
         }
     };
@@ -81,13 +78,13 @@ pub fn publish(batch: &mut Batch<'_>, publish: PublishUpload) -> Result<Written,
     Written::quietly(Answer::PublishUpload(Box::new(PublishedUpload { upload, is_copy: known.is_some() })))
 }
 
-/// Counts the bytes of a file in the quota of its owner once more.
-fn count_more(conn: &Connection, file: i64) -> rusqlite::Result<()> {
+/// Counts the bytes of a file in the quota of its owner once more, and an upload unless it is a preview.
+fn count_more(conn: &Connection, file: i64, uploads: u64) -> rusqlite::Result<()> {
     conn.prepare_cached(
-        "INSERT INTO upload_usage (owner, bytes) SELECT owner, size FROM files WHERE key = ?1 \
-         ON CONFLICT (owner) DO UPDATE SET bytes = bytes + excluded.bytes",
+        "INSERT INTO upload_usage (owner, bytes, files) SELECT owner, size, ?2 FROM files WHERE key = ?1 \
+         ON CONFLICT (owner) DO UPDATE SET bytes = bytes + excluded.bytes, files = files + excluded.files",
     )?
-    .execute([file])?;
+    .execute((file, int(uploads)))?;
     Ok(())
 }
 
@@ -96,7 +93,7 @@ fn set_preview(conn: &Connection, upload: i64, preview: i64) -> rusqlite::Result
         .prepare_cached("SELECT preview FROM uploads WHERE key = ?1")?
         .query_row([upload], |row| row.get(0))?;
     conn.prepare_cached("UPDATE uploads SET preview = ?2 WHERE key = ?1")?.execute((upload, preview))?;
-    before.map_or(Ok(()), |before| drop_file(conn, before))
+    before.map_or(Ok(()), |before| drop_file(conn, before, 0))
 }
 
 pub fn update(batch: &mut Batch<'_>, update: UpdateUpload) -> Result<Written, Stop> {
@@ -137,7 +134,7 @@ pub fn find(conn: &Connection, find: FindUpload) -> Result<StoredFile, Stop> {
     let is_preview = find.name == PREVIEW;
     let found = conn
         .prepare_cached(
-            "SELECT u.key, f.owner, f.id, f.mime, f.size, f.sha256, u.created_at, u.name \
+            "SELECT u.key, f.owner, ifnull(f.bytes_of, f.id), f.mime, f.size, f.sha256, u.created_at, u.name \
              FROM uploads u JOIN files f ON f.key = iif(?2, u.preview, u.file) WHERE u.id = ?1",
         )?
         .query_row((find.upload.to_bytes(), is_preview), |row| {
@@ -276,6 +273,60 @@ pub fn of_owner(
     Ok(Some(found))
 }
 
+/// Makes uploads of `owner` of the files that a message shows: each a row of its own on the same bytes, counted as any other upload.
+/// Their ids are the first of `ids`.
+pub fn share(
+    conn: &Connection,
+    message: u64,
+    (owner, ids): (i64, &[UploadId]),
+    quota: Quota,
+    at: UnixMs,
+) -> Result<Vec<(i64, Attachment)>, Stop> {
+    let shown = conn
+        .prepare_cached(
+            "SELECT u.key, u.file, u.preview, f.size + ifnull(p.size, 0) FROM attachments a \
+             JOIN uploads u ON u.key = a.upload JOIN files f ON f.key = u.file LEFT JOIN files p ON p.key = u.preview \
+             WHERE a.message = ?1 ORDER BY a.place",
+        )?
+        .query_map([int(message)], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, Option<i64>>(2)?, number(row, 3)?))
+        })?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    let own = ids.get(..shown.len()).ok_or(Refusal::Internal)?;
+    // The rows of previews have ids too, which nothing names.
+    let mut others = ids.iter().rev();
+    for ((upload, file, preview, size), id) in shown.into_iter().zip(own) {
+        has_room(conn, owner, (size, 1), quota)?;
+        let file = share_file(conn, file, owner, *id)?;
+        let preview = match (preview, others.next()) {
+            (Some(preview), Some(id)) => Some(share_file(conn, preview, owner, *id)?),
+            _ => None,
+        };
+        conn.prepare_cached(
+            "INSERT INTO uploads (id, file, preview, name, alt, duration_ms, created_at) \
+             SELECT ?1, ?2, ?3, name, alt, duration_ms, ?4 FROM uploads WHERE key = ?5",
+        )?
+        .execute((id.to_bytes(), file, preview, int(at), upload))?;
+        count_more(conn, file, 1)?;
+        preview.map_or(Ok(()), |preview| count_more(conn, preview, 0))?;
+    }
+    Ok(of_owner(conn, owner, own)?.ok_or(Refusal::Internal)?)
+}
+
+/// The file of `owner` with the bytes of another file: the one with these bytes that it has already, or a new row on them.
+fn share_file(conn: &Connection, file: i64, owner: i64, id: UploadId) -> rusqlite::Result<i64> {
+    conn.prepare_cached(
+        "INSERT INTO files (id, owner, sha256, size, mime, width, height, bytes_of) \
+         SELECT ?1, ?2, sha256, size, mime, width, height, ifnull(bytes_of, id) FROM files WHERE key = ?3 \
+         ON CONFLICT (owner, sha256) DO NOTHING",
+    )?
+    .execute((id.to_bytes(), owner, file))?;
+    conn.prepare_cached(
+        "SELECT key FROM files WHERE owner = ?1 AND sha256 = (SELECT sha256 FROM files WHERE key = ?2)",
+    )?
+    .query_row([owner, file], |row| row.get(0))
+}
+
 /// Attaches these uploads to a message that is about to be stored.
 pub fn attach(conn: &Connection, message: u64, uploads: &[(i64, Attachment)]) -> rusqlite::Result<()> {
     let mut insert =
@@ -340,17 +391,17 @@ fn erase(conn: &Connection, upload: i64) -> rusqlite::Result<()> {
     let (file, preview) = conn
         .prepare_cached("DELETE FROM uploads WHERE key = ?1 RETURNING file, preview")?
         .query_row([upload], |row| Ok((row.get(0)?, row.get::<_, Option<i64>>(1)?)))?;
-    drop_file(conn, file)?;
-    preview.map_or(Ok(()), |preview| drop_file(conn, preview))
+    drop_file(conn, file, 1)?;
+    preview.map_or(Ok(()), |preview| drop_file(conn, preview, 0))
 }
 
 /// An upload has a file no more: the quota is given back, and the file is erased if no other upload has it.
-fn drop_file(conn: &Connection, file: i64) -> rusqlite::Result<()> {
+fn drop_file(conn: &Connection, file: i64, uploads: u64) -> rusqlite::Result<()> {
     conn.prepare_cached(
-        "UPDATE upload_usage SET bytes = bytes - (SELECT size FROM files WHERE key = ?1) \
+        "UPDATE upload_usage SET files = files - ?2, bytes = bytes - (SELECT size FROM files WHERE key = ?1) \
          WHERE owner = (SELECT owner FROM files WHERE key = ?1)",
     )?
-    .execute([file])?;
+    .execute((file, int(uploads)))?;
     let is_needed = conn
         .prepare_cached(
             "SELECT 1 FROM uploads WHERE file = ?1 UNION ALL SELECT 1 FROM uploads WHERE preview = ?1",
@@ -359,8 +410,14 @@ fn drop_file(conn: &Connection, file: i64) -> rusqlite::Result<()> {
     if is_needed {
         return Ok(());
     }
-    conn.prepare_cached("INSERT INTO erased_files SELECT id FROM files WHERE key = ?1")?.execute([file])?;
-    conn.prepare_cached("DELETE FROM files WHERE key = ?1")?.execute([file])?;
+    let bytes: [u8; 16] = conn
+        .prepare_cached("DELETE FROM files WHERE key = ?1 RETURNING ifnull(bytes_of, id)")?
+        .query_row([file], |row| row.get(0))?;
+    // The files of others that were forwarded share the bytes.
+    conn.prepare_cached(
+        "INSERT INTO erased_files SELECT ?1 WHERE NOT EXISTS (SELECT 1 FROM files WHERE id = ?1 OR bytes_of = ?1)",
+    )?
+    .execute([bytes])?;
     Ok(())
 }
 
@@ -374,7 +431,9 @@ pub fn erase_all(conn: &Connection, owner: i64) -> rusqlite::Result<()> {
         "UPDATE conversations SET image = NULL WHERE image IN \
          (SELECT u.key FROM files f JOIN uploads u ON u.file = f.key WHERE f.owner = ?1)",
         "DELETE FROM uploads WHERE file IN (SELECT key FROM files WHERE owner = ?1)",
-        "INSERT INTO erased_files SELECT id FROM files WHERE owner = ?1",
+        "INSERT INTO erased_files SELECT ifnull(bytes_of, id) AS bytes FROM files WHERE owner = ?1 AND NOT EXISTS \
+         (SELECT 1 FROM files o WHERE o.owner <> ?1 AND (o.id = ifnull(files.bytes_of, files.id) \
+         OR o.bytes_of = ifnull(files.bytes_of, files.id)))",
         "DELETE FROM files WHERE owner = ?1",
         "DELETE FROM upload_usage WHERE owner = ?1",
     ] {
@@ -407,7 +466,7 @@ pub fn orphans(conn: &Connection, find: FindOrphans) -> Result<Option<Vec<Upload
     if !knows_any {
         return Ok(None);
     }
-    let mut known = conn.prepare_cached("SELECT 1 FROM files WHERE id = ?1")?;
+    let mut known = conn.prepare_cached("SELECT 1 FROM files WHERE id = ?1 OR bytes_of = ?1")?;
     let mut orphans = Vec::new();
     for file in find.files {
         if !known.exists([file.to_bytes()])? {

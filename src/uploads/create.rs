@@ -2,15 +2,15 @@
 
 use crate::model::handler::{Actor, Ctx, Reply, Request, Step};
 use crate::model::problem::Problem;
-use crate::model::upload::{AdmitUpload, UnderWay};
+use crate::model::upload::{AdmitUpload, Quota, UnderWay};
 
 /// Checks, before the body is read, that the member's quota has room for all bodies in progress. The quota is checked
 /// again when an upload is published; the number of files is checked only here, with all uploads in progress.
 pub fn admit(ctx: &mut Ctx<'_>, actor: Actor, under_way: UnderWay) -> Result<Step, Problem> {
     let limits = &ctx.settings.limits;
-    let (quota, files_max) = (limits.upload_quota, limits.upload_files_max);
+    let quota = Quota { bytes: limits.upload_quota, files: limits.upload_files_max };
     let UnderWay { files, bytes } = under_way;
-    let admit = AdmitUpload { owner: actor.profile, bytes, files, quota, files_max };
+    let admit = AdmitUpload { owner: actor.profile, bytes, files, quota };
     Ok(Step::store(admit, |_, room| Ok(Step::Receive { room })))
 }
 

@@ -173,3 +173,12 @@ test('files are uploaded before the post that names them', async () => {
   const { attachments, reply_to, body, to } = stored[0];
   assert.deepEqual([attachments, reply_to, body, to], [['upload of notes.txt'], 'original', undefined, 'peer']);
 });
+
+test('a forwarded message is named, and its text is only shown', async () => {
+  const { stored, tab, settle } = world();
+  const { outbox } = tab();
+  await outbox.start('ann');
+  const row = await say(outbox, 'the text of others', { forward: 'original' });
+  await settle();
+  assert.deepEqual(stored, [{ to: 'peer', client_id: row.client_id, forward: 'original' }]);
+});

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { atTail, laneOf, merge, note, recount, sorted } from '../../src/site/client/state/conversation.js';
+import { atTail, laneOf, merge, note, recount, setPinned, sorted } from '../../src/site/client/state/conversation.js';
 import { Window } from '../../src/site/client/state/window.js';
 import { random, seeds } from './random.mjs';
 
@@ -150,6 +150,28 @@ test('an unread message that is deleted is counted again, by the window or by th
   assert.equal(conversation.unread, 1);
   assert.equal(note(conversation, tombstone, ME), false, 'seen before');
   assert.equal(atTail(conversation), true);
+});
+
+test('the pinned messages follow each change, once they were asked for', () => {
+  const conversation = merge(undefined, listed({ last_n: 3 }));
+  note(conversation, message(1, 1, { pinned: true }), ME);
+  assert.equal(conversation.pinned, undefined);
+  // What comes before the answer may be newer than it.
+  conversation.noted = [];
+  note(conversation, message(2, 9), ME);
+  setPinned(conversation, [message(2, 8, { pinned: true })]);
+  const pinned = () => conversation.pinned.map(({ n, rev }) => [n, rev]);
+  for (const n of [3, 1]) note(conversation, message(n, 10 + n, { pinned: true }), ME);
+  assert.deepEqual(pinned(), [
+    [1, 11],
+    [3, 13],
+  ]);
+  // An older version comes late; a deleted message is not pinned.
+  note(conversation, message(1, 1), ME);
+  note(conversation, message(3, 20, { body: null, deleted_at: new Date().toISOString() }), ME);
+  assert.deepEqual(pinned(), [[1, 11]]);
+  note(conversation, message(1, 21), ME);
+  assert.deepEqual(pinned(), []);
 });
 
 test('the list is ordered by the last messages, and a lane by the peer', () => {

@@ -8,8 +8,11 @@ use natter::base::id::Id;
 use natter::base::time::UnixMs;
 use natter::model::conversation::{CreateConversation, History, PutMember, RemoveMember, UpdateConversation};
 use natter::model::event::{Event, Fact, Role};
-use natter::model::id::{ClientId, ConversationId, MessageId, ProfileId, SessionId};
-use natter::model::message::{DeleteMessage, Destination, EditMessage, PostMessage, PostedMessage, React};
+use natter::model::id::{ClientId, ConversationId, MessageId, ProfileId, SessionId, UploadId};
+use natter::model::message::{
+    DeleteMessage, Destination, EditMessage, ForwardMessage, PinMessage, PostMessage, Posted, PostedMessage,
+    React,
+};
 use natter::model::operation::{Answer, Lane, Outcome, Refusal, Write};
 use natter::model::profile::{Profile, UpdateProfile};
 use natter::model::session::{NewSession, RefreshSession};
@@ -21,6 +24,8 @@ use super::sabotage;
 
 /// Maximum of different emoji on one message (`protocol.md`, message.react).
 const EMOJI_MAX: usize = 20;
+/// Pinned messages of a conversation (`protocol.md`, message.pin).
+const PINNED_MAX: usize = 100;
 
 /// The sender of a post. The clients write no draft without one.
 fn sender(post: &PostMessage) -> ProfileId {
@@ -73,8 +78,10 @@ impl Model {
             self.head = event.seq;
         }
         if self.is_of_nobody(write, outcome) {
-            if let Write::PostMessage(post) = write {
-                self.refused.insert(key_of(post));
+            match write {
+                Write::PostMessage(post) => drop(self.refused.insert(key_of(post))),
+                Write::ForwardMessage(forward) => drop(self.refused.insert(key_of(&forward.post))),
+                _ => {}
             }
             return;
         }
@@ -82,6 +89,8 @@ impl Model {
             Write::DeleteAccount(delete) => self.account_deleted(lane, delete, outcome),
             Write::EraseMessages(_) => self.messages_erased(lane, outcome),
             Write::PostMessage(post) => self.post(lane, post, outcome, sabotaged),
+            Write::ForwardMessage(forward) => self.forward(lane, forward, outcome, sabotaged),
+            Write::PinMessage(pin) => self.pin(lane, pin, outcome),
             Write::EditMessage(edit) => self.edit(lane, edit, outcome),
             Write::DeleteMessage(delete) => self.delete(lane, delete, outcome),
             Write::React(react) => self.react(lane, react, outcome),
@@ -243,13 +252,59 @@ impl Model {
     // ---- messages -----------------------------------------------------------------------------------
 
     fn post(&mut self, lane: Lane, post: &PostMessage, outcome: &Outcome, sabotaged: bool) {
-        let body = post.draft.body.clone().expect("the clients write texts");
+        let may = self.may_post(post);
+        let version = Version {
+            body: Some(post.draft.body.clone().expect("the clients write texts")),
+            reply_to: post.draft.reply_to,
+            attachments: post.attachments.to_vec(),
+            ..Version::default()
+        };
+        self.post_of(lane, post, (may, version), outcome, sabotaged);
+    }
+
+    fn forward(&mut self, lane: Lane, forward: &ForwardMessage, outcome: &Outcome, sabotaged: bool) {
+        let ForwardMessage { post, message, uploads, .. } = forward;
+        let me = sender(post);
+        let may = self.may_post(post).and_then(|()| {
+            let source = self.target(me, *message).ok();
+            let good = source.is_some_and(|source| !source.is_deleted() && !source.is_system());
+            if good { Ok(()) } else { Err(Refusal::Invalid("forward")) }
+        });
+        let mut version = Version { forwarded: true, ..Version::default() };
+        if let (Ok(()), None) = (may, self.posts.get(&key_of(post))) {
+            let source = self.message(message.seq()).expect("it is there").now().clone();
+            // Of a deleted account the files are gone.
+            let exists = |upload: &UploadId| self.upload_exists(*upload);
+            let sources: Vec<UploadId> = source.attachments.into_iter().filter(exists).collect();
+            (version.body, version.attachments) = (source.body, uploads[..sources.len()].to_vec());
+            if outcome.result.is_ok() {
+                self.uploads_shared(me, &sources, uploads);
+            }
+        }
+        self.post_of(lane, post, (may, version), outcome, sabotaged);
+    }
+
+    /// Checks a post, with whether it may be stored, and what its message then is.
+    fn post_of(
+        &mut self,
+        lane: Lane,
+        post: &PostMessage,
+        (may, version): (Result<(), Refusal>, Version),
+        outcome: &Outcome,
+        sabotaged: bool,
+    ) {
+        let body = version.body.clone().unwrap_or_default();
         let expect: Result<Option<u64>, Refusal> = match self.posts.get(&key_of(post)) {
             Some(seq) => Ok(Some(*seq)),
-            None => self.may_post(post).map(|()| None),
+            None => may.map(|()| None),
         };
-        match (&outcome.result, expect) {
-            (Ok(Answer::PostMessage(posted)), Ok(Some(seq))) => {
+        let result: Result<&Posted, Refusal> = match &outcome.result {
+            Ok(Answer::PostMessage(posted) | Answer::ForwardMessage(posted)) => Ok(posted),
+            Ok(other) => panic!("message.post: {other:?}"),
+            Err(refusal) => Err(*refusal),
+        };
+        match (result, expect) {
+            (Ok(posted), Ok(Some(seq))) => {
                 assert!(posted.duplicate, "{} was stored twice", post.draft.client_id);
                 assert!(outcome.events.is_empty(), "an event of a repeated post");
                 let known = self.message(seq).expect("it is there");
@@ -267,7 +322,7 @@ impl Model {
                     }
                 }
             }
-            (Ok(Answer::PostMessage(posted)), Ok(None)) => {
+            (Ok(posted), Ok(None)) => {
                 let PostedMessage::Complete(message) = &posted.message else {
                     panic!("a stub of a fresh post")
                 };
@@ -280,13 +335,13 @@ impl Model {
                     (posted_message.id, posted_message.seq, posted_message.n),
                     (message.id, event.seq, message.n)
                 );
-                self.stored(lane, post, event, message.id, message.conversation, body);
+                self.stored(lane, post, event, (message.id, message.conversation), version);
                 let stored = self.message(event.seq).expect("it is there");
                 assert_eq!((message.n, message.seq, message.id.seq()), (stored.n, event.seq, event.seq));
                 let created_at = (message.created_at, message.id.unix_ms());
                 assert_eq!(created_at, (stored.created_at, stored.created_at), "created_at");
             }
-            (Err(refusal), Err(expected)) if *refusal == expected => {
+            (Err(refusal), Err(expected)) if refusal == expected => {
                 self.refused.insert(key_of(post));
             }
             (Err(Refusal::Internal), Ok(None)) if sabotaged && body.starts_with(sabotage::STATEMENT) => {}
@@ -301,27 +356,20 @@ impl Model {
         lane: Lane,
         post: &PostMessage,
         event: &Event,
-        id: MessageId,
-        found: ConversationId,
-        body: String,
+        (id, found): (MessageId, ConversationId),
+        version: Version,
     ) {
         let conversation_id = self.conversation_of_post(post, found, event.seq);
         let created_at = post.draft.created_at.max(self.newest_id.unix_ms());
         assert!(id > self.newest_id, "an id decreases while seq increases");
         self.newest_id = id;
-        let mentions = self.mentions(conversation_id, sender(post), &body);
+        let mentions = match &version.body {
+            Some(body) if !version.forwarded => self.mentions(conversation_id, sender(post), body),
+            _ => BTreeSet::new(),
+        };
         let conversation = self.conversation(conversation_id);
         let n = conversation.messages.len() as u64 + 1;
-        let reply_to = post.draft.reply_to;
-        let attachments = post.attachments.to_vec();
-        let version = Version {
-            rev: event.seq,
-            body: Some(body),
-            reply_to,
-            attachments,
-            mentions,
-            ..Version::default()
-        };
+        let version = Version { rev: event.seq, mentions, ..version };
         conversation.messages.push(Message {
             id,
             client_id: post.draft.client_id,
@@ -431,7 +479,8 @@ impl Model {
     fn edit(&mut self, lane: Lane, edit: &EditMessage, outcome: &Outcome) {
         let seq = edit.message.seq();
         let expect = self.target(edit.actor, edit.message).and_then(|message| {
-            if message.sender != edit.actor || message.is_deleted() || message.is_system() {
+            let is_own = message.sender == edit.actor && !message.now().forwarded;
+            if !is_own || message.is_deleted() || message.is_system() {
                 return Err(Refusal::NotAllowed);
             }
             self.open_to(edit.actor, message.conversation)
@@ -466,12 +515,39 @@ impl Model {
         let mut detached = Vec::new();
         self.changed(lane, event, seq, What::Deleted { message: seq }, |version| {
             (version.body, version.system) = (None, None);
+            (version.forwarded, version.pinned) = (false, false);
             version.reply_to = None;
             version.mentions.clear();
             version.reactions.clear();
             detached = std::mem::take(&mut version.attachments);
         });
         detached.into_iter().for_each(|upload| self.erase_unless_shown(upload));
+    }
+
+    fn pin(&mut self, lane: Lane, pin: &PinMessage, outcome: &Outcome) {
+        let seq = pin.message.seq();
+        // Whether it changes anything.
+        let expect = self.target(pin.actor, pin.message).and_then(|message| {
+            let conversation = &self.conversations[&message.conversation];
+            let may = !conversation.is_group || conversation.admins.contains(&pin.actor);
+            if !may || message.is_deleted() || message.is_system() {
+                return Err(Refusal::NotAllowed);
+            }
+            self.open_to(pin.actor, message.conversation)?;
+            let is_fresh = message.now().pinned != pin.on;
+            let pinned = conversation.messages.iter().filter(|message| message.now().pinned).count();
+            if is_fresh && pin.on && pinned >= PINNED_MAX {
+                return Err(Refusal::Invalid("pinned"));
+            }
+            Ok(is_fresh)
+        });
+        let fresh = expect == Ok(true);
+        check(outcome, expect.map(|_| ()), usize::from(fresh), "message.pin");
+        if fresh {
+            self.changed(lane, &outcome.events[0], seq, What::Pinned { message: seq }, |version| {
+                version.pinned = pin.on;
+            });
+        }
     }
 
     fn react(&mut self, lane: Lane, react: &React, outcome: &Outcome) {

@@ -33,7 +33,8 @@ impl Model {
     }
 
     fn check_copied(&self, viewer: ProfileId, conversation: ConversationId, reader: &mut Reader) {
-        let list = ListMessages { viewer, conversation, at: PagePoint::After(0), limit: LIMIT };
+        let list =
+            ListMessages { viewer, conversation, at: PagePoint::After(0), pinned: false, limit: LIMIT };
         let Ok(Answer::ListMessages(page)) = reader.read(Read::from(list)) else { panic!("no page") };
         let found: Vec<(MessageId, u64, Option<String>)> =
             page.messages.into_iter().map(|message| (message.id, message.rev, message.body)).collect();

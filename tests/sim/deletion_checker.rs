@@ -25,6 +25,8 @@ pub struct Deletions {
 fn actor(write: &Write) -> Option<ProfileId> {
     match write {
         Write::PostMessage(post) => post.draft.sender,
+        Write::ForwardMessage(forward) => forward.post.draft.sender,
+        Write::PinMessage(pin) => Some(pin.actor),
         Write::EditMessage(edit) => Some(edit.actor),
         Write::DeleteMessage(delete) => Some(delete.actor),
         Write::React(react) => Some(react.actor),

@@ -43,6 +43,8 @@ pub struct Draft {
     pub body: String,
     pub reply_to: Option<MessageId>,
     pub attachments: Vec<UploadId>,
+    /// The message that is posted in place of the text.
+    pub forward: Option<MessageId>,
     pub answered: bool,
     /// It was permanently refused: the sender left its conversation, or is blocked.
     pub given_up: bool,

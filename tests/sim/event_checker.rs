@@ -285,7 +285,7 @@ impl Run {
             ("unauthorized_access", Ask::Auth { proof }) => self.unauthorized(d, conn, proof),
             ("unauthorized_access", _) => self.unauthorized(d, conn, &proof.expect("a token")),
             (
-                "not_found" | "not_allowed" | "invalid_reply_to" | "invalid_attachments",
+                "not_found" | "not_allowed" | "invalid_reply_to" | "invalid_attachments" | "invalid_forward",
                 Ask::Post { client_id, .. },
             ) => {
                 // Refused by the rules at the time of its transaction. A post that was stored before stays stored.

@@ -21,6 +21,8 @@ pub struct Version {
     pub reactions: Vec<(String, Vec<ProfileId>)>,
     /// `all`, and the ids of profiles.
     pub mentions: BTreeSet<String>,
+    pub forwarded: bool,
+    pub pinned: bool,
     /// Of a system message.
     pub system: Option<System>,
 }

@@ -45,6 +45,9 @@ pub enum What {
     Reacted {
         message: u64,
     },
+    Pinned {
+        message: u64,
+    },
     Created {
         conversation: ConversationId,
     },
@@ -274,9 +277,10 @@ impl Model {
             | What::Updated { conversation }
             | What::Added { conversation, .. }
             | What::Removed { conversation, .. } => Some(*conversation),
-            What::Edited { message } | What::Deleted { message } | What::Reacted { message } => {
-                self.message(*message).map(|message| message.conversation)
-            }
+            What::Edited { message }
+            | What::Deleted { message }
+            | What::Reacted { message }
+            | What::Pinned { message } => self.message(*message).map(|message| message.conversation),
             What::Ended { .. } | What::Renamed { .. } | What::Other { .. } => None,
         }
     }
@@ -431,6 +435,8 @@ impl Model {
             "mentions of seq {seq} at rev {rev}: {mentions:?}"
         );
         let is_set = |name: &str| at(shown, name).is_some_and(|value| *value != Value::Null);
+        let flags = (is_set("forwarded"), is_set("pinned"));
+        assert_eq!(flags, (version.forwarded, version.pinned), "flags of seq {seq} at rev {rev}");
         assert_eq!(is_set("edited_at"), version.edited, "edited_at of seq {seq} at rev {rev}");
         let is_deleted = version.body.is_none() && version.system.is_none();
         assert_eq!(is_set("deleted_at"), is_deleted, "deleted_at of seq {seq} at rev {rev}");
@@ -507,7 +513,8 @@ impl Model {
             (What::Posted { .. }, "message.posted") => message(seq),
             (What::Edited { message: of }, "message.edited")
             | (What::Deleted { message: of }, "message.deleted")
-            | (What::Reacted { message: of }, "message.reacted") => message(*of),
+            | (What::Reacted { message: of }, "message.reacted")
+            | (What::Pinned { message: of }, "message.pinned") => message(*of),
             (What::Created { conversation }, "conversation.created")
             | (What::Updated { conversation }, "conversation.updated") => brief(conversation),
             (What::Added { conversation, profile, admin }, "member.added")

@@ -121,6 +121,26 @@ impl Model {
         }
     }
 
+    /// The files of a forwarded message become uploads of who forwards it, on the same bytes.
+    pub(super) fn uploads_shared(&mut self, owner: ProfileId, sources: &[UploadId], made: &[UploadId]) {
+        for (source, made) in sources.iter().zip(made) {
+            let mut known = self.uploads.ever[source].clone();
+            known.alts.drain(..known.alts.len() - 1);
+            let shared = &self.uploads.rows[source];
+            // The bytes that the owner has already are its file of them.
+            let file = |(file, hash): (UploadId, [u8; 32])| {
+                let own = self.uploads.rows.values().filter(|row| row.owner == owner);
+                let own = own.flat_map(Row::files).find(|(_, other)| *other == hash);
+                own.unwrap_or((file, hash))
+            };
+            let (preview, (file, _)) = (shared.preview.map(file), file((shared.file, known.sha256)));
+            known.previews = preview.iter().map(|(_, hash)| *hash).collect();
+            self.uploads.ever.insert(*made, known.clone());
+            let row = Row { owner, known, file, preview };
+            assert!(self.uploads.rows.insert(*made, row).is_none(), "an upload twice");
+        }
+    }
+
     /// An upload that no message shows any more is erased, and its file if no other upload shares it.
     pub(super) fn erase_unless_shown(&mut self, upload: UploadId) {
         if self.is_attached(upload) {
@@ -142,7 +162,7 @@ impl Model {
     pub(super) fn uploads_erased(&mut self, owner: ProfileId) {
         for upload in self.uploads_of(owner) {
             let row = self.uploads.rows.remove(&upload);
-            self.uploads.erased.extend(row.iter().flat_map(Row::files).map(|(file, _)| file));
+            row.iter().flat_map(Row::files).for_each(|(file, _)| self.file_dropped(file));
         }
     }
 

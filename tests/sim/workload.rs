@@ -5,7 +5,7 @@
 use natter::base::crypto::base64url;
 use natter::base::id::Id;
 use natter::base::json;
-use natter::model::id::{ConversationId, ProfileId, SessionId, UploadId};
+use natter::model::id::{ConversationId, MessageId, ProfileId, SessionId, UploadId};
 use natter::server::contract::ConnId;
 
 use super::Run;
@@ -360,9 +360,18 @@ impl Run {
             let fresh = self.rng.pick(&uploads).copied().filter(|upload| !attachments.contains(upload));
             attachments.extend(fresh);
         }
+        let forward = if self.rng.chance(80) { self.some_message(d) } else { None };
         let (answered, given_up, carrier) = (false, false, None);
-        let draft = Draft { client_id, to, body, reply_to, attachments, answered, given_up, carrier };
+        let draft =
+            Draft { client_id, to, body, reply_to, attachments, forward, answered, given_up, carrier };
         self.devices[d].drafts.push(draft);
+    }
+
+    /// Of a conversation of the device: one that it sees or not, a tombstone, a system message.
+    fn some_message(&mut self, d: usize) -> Option<MessageId> {
+        let (conversation, _) = self.some_conversation(d)?;
+        let messages = &self.model.conversations[&conversation].messages;
+        self.rng.pick(messages).map(|message| message.id)
     }
 
     /// Names of people after an `@`, mostly of some that exist, and what is no name.
@@ -412,6 +421,7 @@ impl Run {
             // A legacy socket has one peer only.
             Some(Form::Legacy(peer))
                 if draft.to == To::Profile(peer)
+                    && draft.forward.is_none()
                     && draft.reply_to.is_none()
                     && draft.attachments.is_empty() =>
             {
@@ -447,7 +457,7 @@ impl Run {
         Some(self.request_on(d, index, ask, "POST", "/api/v1/messages", Some(&text)))
     }
 
-    /// Edits, deletes or reacts to a message of one of the device's conversations, of any sender.
+    /// Edits, deletes, pins or reacts to a message of one of the device's conversations, of any sender.
     fn change_message(&mut self, d: usize) {
         let Some((conversation, last_n)) = self.some_conversation(d).filter(|(_, last_n)| *last_n > 0) else {
             return;
@@ -461,7 +471,7 @@ impl Run {
         let path = format!("/api/v1/messages/{message}");
         let encoded = natter::base::percent::encode(emoji);
         let reactions = format!("{path}/reactions/{encoded}");
-        let (op, members, method, path, body) = match self.rng.below(10) {
+        let (op, members, method, path, body) = match self.rng.below(12) {
             0..4 => {
                 self.bodies += 1;
                 let names = self.some_names();
@@ -473,6 +483,10 @@ impl Run {
             6..9 => {
                 let members = format!(r#""message":"{message}","emoji":"{emoji}""#);
                 ("message.react", members, "PUT", reactions, None)
+            }
+            9 => ("message.pin", format!(r#""message":"{message}""#), "PUT", format!("{path}/pin"), None),
+            11 => {
+                ("message.unpin", format!(r#""message":"{message}""#), "DELETE", format!("{path}/pin"), None)
             }
             _ => {
                 let members = format!(r#""message":"{message}","emoji":"{emoji}""#);
@@ -876,6 +890,9 @@ fn post_members(draft: &Draft, body: &str) -> String {
         To::Profile(id) => format!(r#""to":"{id}""#),
         To::Conversation(id) => format!(r#""conversation":"{id}""#),
     };
+    if let Some(message) = draft.forward {
+        return format!(r#"{to},"client_id":"{}","forward":"{message}""#, draft.client_id);
+    }
     let reply_to = draft.reply_to.map_or(String::new(), |id| format!(r#","reply_to":"{id}""#));
     let files = match &draft.attachments[..] {
         [] => String::new(),

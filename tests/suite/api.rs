@@ -8,10 +8,12 @@ mod sessions;
 
 mod documents;
 mod export;
+mod forwarding;
 mod groups;
 mod invites;
 mod mentions;
 mod opening;
+mod pins;
 mod presence;
 mod previews;
 mod search;

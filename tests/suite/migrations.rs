@@ -32,6 +32,8 @@ const RELEASED: &[&str] = &[
     include_str!("../../src/store/migrations/018_system_messages.sql"),
     include_str!("../../src/store/migrations/019_history_for_newcomers.sql"),
     include_str!("../../src/store/migrations/020_previews.sql"),
+    include_str!("../../src/store/migrations/021_forwarding.sql"),
+    include_str!("../../src/store/migrations/022_pins.sql"),
 ];
 
 /// What each version could hold, written by its own statements.
@@ -112,6 +114,14 @@ const CONTENT: &[&str] = &[
     "",
     "UPDATE uploads SET alt = 'a cup', duration_ms = NULL, preview = file WHERE key = 1;
     UPDATE upload_usage SET bytes = 2 * bytes WHERE owner = (SELECT owner FROM files WHERE key = 1);",
+    "
+    INSERT INTO files (id, owner, sha256, size, mime, bytes_of) VALUES
+        (x'00000000000000000000000000000034', 4, zeroblob(32), 3, 'text/plain', x'00000000000000000000000000000031');
+    INSERT INTO uploads (id, file, name, created_at) VALUES
+        (x'00000000000000000000000000000034', last_insert_rowid(), 'notes.txt', 1000);
+    INSERT INTO upload_usage (owner, bytes, files) VALUES (4, 3, 1);
+    ",
+    "INSERT INTO pins (message, conversation) VALUES (5, 2);",
 ];
 
 /// A file as natter of this version would have left it.
@@ -143,7 +153,13 @@ fn every_released_version_opens_today() {
         let find = FindCredential { email: "ann@example.org".to_owned(), device: None };
         let ann = kit.read(find).expect("a look-up").expect("ann");
         let conversation = Id::from_u128(0x21);
-        let list = ListMessages { viewer: ann.profile, conversation, at: PagePoint::Newest, limit: 9 };
+        let list = ListMessages {
+            pinned: false,
+            viewer: ann.profile,
+            conversation,
+            at: PagePoint::Newest,
+            limit: 9,
+        };
         let page = kit.read(list).expect("a page");
         let texts: Vec<_> = page.messages.iter().map(|message| message.body.as_deref()).collect();
         assert_eq!(texts, [Some("first"), Some("second")], "from version {version}");
@@ -234,6 +250,7 @@ fn client_ids_became_integers_without_changing() {
     let destination = Destination::Conversation(Id::from_u128(0x21));
     for _ in 0..2 {
         let list = ListMessages {
+            pinned: false,
             viewer: Id::from_u128(0x11),
             conversation: Id::from_u128(0x21),
             at: PagePoint::After(0),
@@ -267,8 +284,13 @@ fn client_ids_became_integers_without_changing() {
 }
 
 fn the_group_is_as_it_was(kit: &mut Kit, ann: ProfileId, version: usize) {
-    let list =
-        ListMessages { viewer: ann, conversation: Id::from_u128(0x22), at: PagePoint::Newest, limit: 9 };
+    let list = ListMessages {
+        pinned: false,
+        viewer: ann,
+        conversation: Id::from_u128(0x22),
+        at: PagePoint::Newest,
+        limit: 9,
+    };
     let messages = kit.read(list).expect("a page").messages;
     let texts: Vec<_> = messages.iter().map(|message| message.body.as_deref()).collect();
     let expect = ["of cat", "an answer", "edited", "", "to be erased", "kept, of nobody"];
@@ -283,8 +305,13 @@ fn the_group_is_as_it_was(kit: &mut Kit, ann: ProfileId, version: usize) {
     assert_eq!(shown, if version >= 6 { vec!["notes.txt"] } else { vec![] });
     assert_eq!((messages[2].edited_at, messages[2].rev), (Some(UnixMs(7)), 10));
     assert_eq!((messages[3].deleted_at, messages[3].rev), (Some(UnixMs(8)), 11));
-    let list =
-        ListMessages { viewer: ann, conversation: Id::from_u128(0x21), at: PagePoint::After(0), limit: 1 };
+    let list = ListMessages {
+        pinned: false,
+        viewer: ann,
+        conversation: Id::from_u128(0x21),
+        at: PagePoint::After(0),
+        limit: 1,
+    };
     let first = kit.read(list).expect("a page").messages.remove(0);
     let reactions: Vec<_> = first.reactions.iter().map(|of| (of.emoji.as_str(), of.count)).collect();
     assert_eq!((first.rev, reactions), (3, vec![("+1", 1)]));
@@ -296,8 +323,13 @@ fn the_group_is_as_it_was(kit: &mut Kit, ann: ProfileId, version: usize) {
 fn an_unfinished_erasure_is_continued(kit: &mut Kit, ann: ProfileId) {
     let (erased, events) = kit.write(EraseMessages { at: UnixMs(9) });
     assert_eq!((erased, events.len()), (Ok(Erased::All), 1), "a tombstone is not erased again");
-    let list =
-        ListMessages { viewer: ann, conversation: Id::from_u128(0x22), at: PagePoint::After(3), limit: 9 };
+    let list = ListMessages {
+        pinned: false,
+        viewer: ann,
+        conversation: Id::from_u128(0x22),
+        at: PagePoint::After(3),
+        limit: 9,
+    };
     let messages = kit.read(list).expect("a page").messages;
     let texts: Vec<_> = messages.iter().map(|message| message.body.as_deref()).collect();
     assert_eq!(texts, [None, None, Some("kept, of nobody")]);

@@ -207,6 +207,8 @@ pub static ROUTES: &[Route] = &[
     op("message.delete", Delete, "/api/v1/messages/{message}", Write, Handler::Member(changes::delete)),
     op("message.react", Put, "/api/v1/messages/{message}/reactions/{emoji}", Write, Handler::Member(changes::react)),
     op("message.unreact", Delete, "/api/v1/messages/{message}/reactions/{emoji}", Write, Handler::Member(changes::unreact)),
+    op("message.pin", Put, "/api/v1/messages/{message}/pin", Write, Handler::Member(changes::pin)),
+    op("message.unpin", Delete, "/api/v1/messages/{message}/pin", Write, Handler::Member(changes::unpin)),
     op("conversation.create", Post, "/api/v1/conversations", Write, Handler::Member(groups::create)),
     op("conversation.get", Get, "/api/v1/conversations/{conversation}", Read, Handler::Member(groups::get)),
     op("conversation.update", Put, "/api/v1/conversations/{conversation}", Write, Handler::Member(groups::update)),

@@ -50,9 +50,16 @@ fn messages() -> Vec<Operation> {
             .codes(&[Code::NotAllowed])
             .invalid(&["emoji"])
     };
+    let pin = |method, summary| {
+        row(method, "/api/v1/messages/{message}/pin", tag, summary)
+            .says("At most 100 messages of a conversation. `message.list` with `pinned` gives them.")
+            .gives(200, "As it is now.", named("Message"), "The message.")
+            .codes(&[Code::NotAllowed])
+            .invalid(&["pinned"])
+    };
     vec![
         stored(row(Post, "/api/v1/messages", tag, "Posts a message; answered when it is on disk")
-            .says("Exactly one of `conversation` and `to`; a body or an attachment. An unanswered post can be repeated with its `client_id` at any time.")
+            .says("Exactly one of `conversation` and `to`; a body, an attachment, or a message to forward. An unanswered post can be repeated with its `client_id` at any time.")
             .json(&[
                 may("conversation", id(), "Where to."),
                 may("to", id(), "A profile: to the direct conversation with it, which the first message makes."),
@@ -60,9 +67,10 @@ fn messages() -> Vec<Operation> {
                 may("body", text_of(), "At most `limits.message_max` characters, 4,000 unless the operator sets another number."),
                 may("attachments", list(id()).items_max(ATTACHMENTS_MAX), "Uploads of one's own."),
                 may("reply_to", id(), "A message of the same conversation."),
+                may("forward", id(), "A message that I see: its text and files are posted, instead of a body and attachments of one's own."),
             ])
-            .codes(&[Code::NotAllowed, Code::NotFound, Code::StorageFull])
-            .invalid(&["conversation", "to", "client_id", "body", "attachments", "reply_to"]),
+            .codes(&[Code::NotAllowed, Code::NotFound, Code::QuotaExceeded, Code::StorageFull])
+            .invalid(&["conversation", "to", "client_id", "body", "attachments", "reply_to", "forward"]),
             "Stored, and its event is sent to the members of the conversation.", "Message", any_of([named("Message"), named("MessagePlace")])),
         row(Get, "/api/v1/messages/{message}", tag, "A message")
             .gives(200, "As it is now.", named("Message"), "The message."),
@@ -77,6 +85,8 @@ fn messages() -> Vec<Operation> {
             .codes(&[Code::NotAllowed]),
         reaction(Put, "Adds a reaction"),
         reaction(Delete, "Removes a reaction"),
+        pin(Put, "Pins a message, by admins of a group or by both of two"),
+        pin(Delete, "Unpins a message, by admins of a group or by both of two"),
         row(Get, "/api/v1/search", tag, "Messages of my conversations, newest first")
             .says("May lag by a second; never shows erased text.")
             .query(vec![
@@ -97,9 +107,10 @@ fn messages() -> Vec<Operation> {
             .query([vec![
                 may("before", count(), "Those with a smaller `n`, the nearest ones."),
                 may("after", count(), "Those with a greater `n`, the nearest ones; not both."),
+                may("pinned", flag(), "Only the pinned ones."),
             ], paging()].concat())
             .pages("In the order of `n`.", named("Message"), vec![])
-            .invalid(&["before", "after"]),
+            .invalid(&["before", "after", "pinned"]),
     ]
 }
 

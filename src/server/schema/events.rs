@@ -125,6 +125,7 @@ pub fn kept() -> Vec<Message> {
         message("message.edited", "A message has another text"),
         message("message.deleted", "A message is a tombstone"),
         message("message.reacted", "A message has other reactions"),
+        message("message.pinned", "A message was pinned, or is no longer pinned"),
         kept("conversation.read", "Somebody has read on: oneself on another device, or the other one of two", object(&[
             must("conversation", id(), "Where."),
             must("profile", id(), "Who."),

@@ -409,6 +409,8 @@ fn message() -> Schema {
         may("profiles", list(id()).items_max(SYSTEM_PROFILES_MAX), "Of a system message: the first 50 profiles that it is about, without deleted accounts."),
         may("profiles_count", count(), "Of a system message: how many profiles it is about."),
         may("title", title(), "Of a system message with the kind `renamed`."),
+        may("forwarded", always(true), "Present only if its content is that of another message."),
+        may("pinned", always(true), "Present only while it is pinned in its conversation."),
         may("mentions", list(mention()).items_max(MENTIONS_MAX), "Whom its text addresses with `@`: profiles of the group, or `all`. Absent if nobody."),
         must("created_at", time(), "When it was stored; never runs backwards."),
         must("edited_at", or_null(time()), "When its text was last changed."),

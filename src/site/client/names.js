@@ -36,6 +36,7 @@ export const EVENT = Object.freeze({
   edited: 'message.edited',
   deleted: 'message.deleted',
   reacted: 'message.reacted',
+  pinned: 'message.pinned',
   read: 'conversation.read',
   created: 'conversation.created',
   updated: 'conversation.updated',

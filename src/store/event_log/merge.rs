@@ -11,8 +11,8 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::{
     CONVERSATION_CREATED, CONVERSATION_UPDATED, MEMBER_ADDED, MEMBER_REMOVED, MESSAGE_DELETED,
-    MESSAGE_EDITED, MESSAGE_REACTED, PROFILE_UPDATED, PROFILE_UPDATED_FOR_ONESELF, SESSION_ENDED,
-    read_member_subject,
+    MESSAGE_EDITED, MESSAGE_PINNED, MESSAGE_REACTED, PROFILE_UPDATED, PROFILE_UPDATED_FOR_ONESELF,
+    SESSION_ENDED, read_member_subject,
 };
 use crate::base::id::Id;
 use crate::base::time::UnixS;
@@ -245,13 +245,14 @@ impl Merge<'_> {
             Ok(Box::new(Membership { conversation, profile, role }))
         };
         match kind {
-            MESSAGE_EDITED | MESSAGE_DELETED | MESSAGE_REACTED => {
+            MESSAGE_EDITED | MESSAGE_DELETED | MESSAGE_REACTED | MESSAGE_PINNED => {
                 let id = Id::from_bytes(subject.as_slice().try_into().map_err(|_| lost())?);
                 let message = messages::of_seq(self.conn, names, conversation, id.seq())?;
                 let message = Arc::new(message.ok_or(rusqlite::Error::QueryReturnedNoRows)?);
                 Ok(match kind {
                     MESSAGE_EDITED => Fact::MessageEdited(message),
                     MESSAGE_DELETED => Fact::MessageDeleted(message),
+                    MESSAGE_PINNED => Fact::MessagePinned(message),
                     _ => Fact::MessageReacted(message),
                 })
             }

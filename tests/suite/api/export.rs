@@ -54,6 +54,12 @@ fn at(line: &str, path: &str) -> String {
     text_at(&json::parse(line.as_bytes()).expect("a line of JSON"), path)
 }
 
+/// The export of a member, as lines of JSON.
+pub fn exported(world: &mut World, person: &Person) -> String {
+    let conn = begin(world, person, false);
+    lines(&world.take(conn)).0.join("\n")
+}
+
 #[test]
 fn an_account_has_two_exports_at_once() {
     let mut world = World::new();

@@ -14,7 +14,7 @@ fn path(upload: &Response) -> String {
 }
 
 /// Gives an upload a preview, as `curl -T` does.
-fn preview(world: &mut World, person: &Person, upload: &Response, picture: &[u8]) -> Response {
+pub(super) fn preview(world: &mut World, person: &Person, upload: &Response, picture: &[u8]) -> Response {
     let length = picture.len().to_string();
     let fields = [("Authorization", &*bearer(person)), ("Content-Length", &length)];
     exchange(world, "PUT", &bytes_of("PUT", &format!("{}/preview", path(upload)), &fields, picture))

@@ -80,6 +80,8 @@ pub fn tour() -> Recording {
     ask("PUT", &message, Some(r#"{"body":"hello, Bob!"}"#));
     ask("PUT", &format!("{message}/reactions/%F0%9F%91%8D"), None);
     ask("DELETE", &format!("{message}/reactions/%F0%9F%91%8D"), None);
+    ask("PUT", &format!("{message}/pin"), None);
+    ask("DELETE", &format!("{message}/pin"), None);
     ask("GET", "/api/v1/search?q=hello", None);
     let direct = format!("/api/v1/conversations/{}", posted.at("data.conversation"));
     ask("GET", &format!("{direct}/messages?limit=20"), None);
@@ -226,6 +228,8 @@ fn sockets(world: &mut World) {
         format!(r#"{{"id":1,"op":"message.edit","message":"{message}","body":"tea at five?"}}"#),
         format!(r#"{{"id":1,"op":"message.react","message":"{message}","emoji":"👍"}}"#),
         format!(r#"{{"id":1,"op":"message.unreact","message":"{message}","emoji":"👍"}}"#),
+        format!(r#"{{"id":1,"op":"message.pin","message":"{message}"}}"#),
+        format!(r#"{{"id":1,"op":"message.unpin","message":"{message}"}}"#),
         r#"{"id":1,"op":"message.search","q":"tea"}"#.to_owned(),
         r#"{"id":1,"op":"conversation.list","limit":20}"#.to_owned(),
         format!(r#"{{"id":1,"op":"conversation.get","conversation":"{group}"}}"#),

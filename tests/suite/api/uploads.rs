@@ -62,7 +62,7 @@ pub fn send_form(world: &mut World, person: &Person, method: &str, path: &str, b
     exchange(world, method, &bytes_of(method, path, &fields, body))
 }
 
-fn with(change: impl FnOnce(&mut Limits)) -> Settings {
+pub(super) fn with(change: impl FnOnce(&mut Limits)) -> Settings {
     let mut limits = limits();
     change(&mut limits);
     settings(limits)

@@ -61,7 +61,13 @@ fn erased(kit: &mut Kit, person: Person) -> Vec<Vec<Event>> {
 }
 
 fn texts(kit: &mut Kit, viewer: Person, conversation: ConversationId) -> Vec<Option<String>> {
-    let list = ListMessages { viewer: viewer.profile, conversation, at: PagePoint::Newest, limit: 50 };
+    let list = ListMessages {
+        pinned: false,
+        viewer: viewer.profile,
+        conversation,
+        at: PagePoint::Newest,
+        limit: 50,
+    };
     let messages = kit.read(list).expect("a page").messages;
     messages.into_iter().filter(|message| message.system.is_none()).map(|message| message.body).collect()
 }

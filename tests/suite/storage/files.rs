@@ -249,6 +249,7 @@ fn a_suspect_database_is_replaced_by_a_new_file_with_all_its_content() {
     fill(&mut kit, ann.profile, bob.profile, "yes", 3).expect("a commit");
     // The reader that was open all the time.
     let list = kit.read(natter::model::message::ListMessages {
+        pinned: false,
         viewer: ann.profile,
         conversation: first.conversation,
         at: natter::model::message::PagePoint::Newest,

@@ -128,6 +128,7 @@ fn the_references_of_a_post_must_exist() {
             let message = complete(answer);
             assert_eq!(message.reply_to, reply_to);
             let list = ListMessages {
+                pinned: false,
                 viewer: bob.profile,
                 conversation: first.conversation,
                 at: PagePoint::Newest,
@@ -224,7 +225,13 @@ fn a_refusal_inside_a_batch_leaves_no_gap() {
         (bob, first.conversation, 9),
         (cat, kit.say(cat.profile, Destination::To(dan.profile), "y").conversation, 2),
     ] {
-        let list = ListMessages { viewer: viewer.profile, conversation, at: PagePoint::Newest, limit: 200 };
+        let list = ListMessages {
+            pinned: false,
+            viewer: viewer.profile,
+            conversation,
+            at: PagePoint::Newest,
+            limit: 200,
+        };
         let ns: Vec<u64> = kit.read(list).expect("a page").messages.iter().map(|message| message.n).collect();
         assert_eq!(ns, (1..=count).collect::<Vec<u64>>());
     }

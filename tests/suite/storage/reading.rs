@@ -15,7 +15,7 @@ use crate::storage::{Room, key_of, make_group, room};
 use crate::store_kit::{Kit, Person};
 
 fn list(viewer: Person, conversation: ConversationId, at: PagePoint, limit: u32) -> ListMessages {
-    ListMessages { viewer: viewer.profile, conversation, at, limit }
+    ListMessages { pinned: false, viewer: viewer.profile, conversation, at, limit }
 }
 
 #[test]

@@ -23,6 +23,8 @@ export const ROUTES = /** @type {const} */ ({
   'message.delete': 'DELETE /messages/{message}',
   'message.react': 'PUT /messages/{message}/reactions/{emoji}',
   'message.unreact': 'DELETE /messages/{message}/reactions/{emoji}',
+  'message.pin': 'PUT /messages/{message}/pin',
+  'message.unpin': 'DELETE /messages/{message}/pin',
   'conversation.read': 'POST /conversations/{conversation}/read',
 });
 

@@ -13,8 +13,9 @@ import { Window } from './window.js';
 /** @typedef {import('../../types.d.ts').Conversation} Listed */
 /**
  * A conversation as the server lists it, and what this tab adds: the window of its messages, the position up to which
- * events were applied, and the members once they were asked for.
- * @typedef {Listed & {window: Window, seq: number, peer_read_n: number, members: GroupMember[] | null}} Conversation
+ * events were applied, the members, and the pinned messages once they were asked for.
+ * @typedef {Listed & {window: Window, seq: number, peer_read_n: number, members: GroupMember[] | null,
+ *   pinned?: Message[], arePinnedKnown?: boolean, noted?: Message[]}} Conversation
  */
 
 /**
@@ -44,6 +45,7 @@ export function merge(held, fresh, seq = 0) {
  */
 export function forget(conversation) {
   conversation.window = new Window();
+  conversation.arePinnedKnown = false;
   conversation.seq = 0;
 }
 
@@ -60,6 +62,7 @@ export function note(conversation, message, me) {
   const mine = message.sender === me;
   if (!mine && conversation.type === 'direct') peerRead(conversation, message.n);
   keepLast(conversation, message);
+  keepPinned(conversation, message);
   if (message.n > conversation.last_n) {
     count(conversation, message, me);
     return false;
@@ -95,6 +98,32 @@ function keepLast(conversation, message) {
   const last = conversation.last_message;
   const isNewer = !last || message.n > last.n || (message.n === last.n && message.rev >= last.rev);
   if (isNewer) conversation.last_message = message;
+}
+
+/**
+ * The answer to the question what is pinned. What was noted while it was on its way may be newer.
+ * @param {Conversation} conversation
+ * @param {Message[]} pinned
+ */
+export function setPinned(conversation, pinned) {
+  const noted = conversation.noted ?? [];
+  conversation.noted = undefined;
+  conversation.pinned = pinned.sort((a, b) => a.n - b.n);
+  for (const message of noted) keepPinned(conversation, message);
+}
+
+/**
+ * The pinned messages in the order of `n`, once they were asked for.
+ * @param {Conversation} conversation
+ * @param {Message} message
+ */
+function keepPinned(conversation, message) {
+  const { pinned, noted } = conversation;
+  noted?.push(message);
+  const held = pinned?.find(({ n }) => n === message.n);
+  if (!pinned || (held && held.rev > message.rev)) return;
+  const others = pinned.filter((other) => other !== held);
+  conversation.pinned = message.pinned ? [...others, message].sort((a, b) => a.n - b.n) : others;
 }
 
 /**

@@ -467,6 +467,43 @@ class Model extends Notifier {
     this.see(await link.op(isMine ? 'message.unreact' : 'message.react', { message: message.id, emoji }));
   }
 
+  /**
+   * @param {Message} message
+   * @param {boolean} on
+   */
+  async pin(message, on) {
+    this.see(await link.op(on ? 'message.pin' : 'message.unpin', { message: message.id }));
+  }
+
+  /**
+   * What is pinned in a conversation, once: the events keep it.
+   * @param {Conversation} conversation
+   */
+  async loadPinned(conversation) {
+    if (conversation.arePinnedKnown || !link.online) return;
+    conversation.arePinnedKnown = true;
+    conversation.noted = [];
+    try {
+      const which = { conversation: conversation.id, pinned: true };
+      rules.setPinned(conversation, await all('GET /conversations/{conversation}/messages', which));
+      this.touch(conversation.id);
+    } catch {
+      // It is asked again when the conversation is opened again.
+      conversation.arePinnedKnown = false;
+      conversation.noted = undefined;
+    }
+  }
+
+  /**
+   * Posts what a message shows to another conversation.
+   * @param {Message} message
+   * @param {Conversation} to
+   */
+  async forward(message, to) {
+    const row = { lane: rules.laneOf(to), conversation: to.id, body: message.body ?? '', files: [] };
+    await outbox.add({ ...row, forward: message.id });
+  }
+
   /** @param {Message} message */
   async erase(message) {
     await link.op('message.delete', { message: message.id });
@@ -541,6 +578,7 @@ class Model extends Notifier {
         this.see(frame.data, frame.seq);
         return this.#mentionsChanged(frame.data);
       case EVENT.reacted:
+      case EVENT.pinned:
         return this.see(frame.data, frame.seq);
       case EVENT.read:
         return this.#markRead(frame.data, frame.seq);

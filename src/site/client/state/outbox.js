@@ -22,6 +22,7 @@ import { Emitter, ulid } from '../util.js';
  * @property {string} [conversation]
  * @property {string} body
  * @property {string} [reply_to]
+ * @property {string} [forward] the message whose content it has
  * @property {RowFile[]} files
  * @property {'queued' | 'failed'} state
  * @property {{code: string, title: string} | null} error why it failed
@@ -54,6 +55,11 @@ const UPLOAD_TRIES_MAX = 4;
 export const postOf = (row) => ({
   ...(row.conversation ? { conversation: row.conversation } : { to: row.to }),
   client_id: row.client_id,
+  ...(row.forward ? { forward: row.forward } : contentOf(row)),
+});
+
+/** @param {Row} row */
+const contentOf = (row) => ({
   ...(row.body ? { body: row.body } : {}),
   ...(row.files.length ? { attachments: row.files.flatMap((file) => file.upload ?? []) } : {}),
   ...(row.reply_to ? { reply_to: row.reply_to } : {}),
@@ -120,9 +126,10 @@ export class Outbox extends Emitter {
   }
 
   /**
-   * @param {{lane: string, to?: string, conversation?: string, body: string, files: File[], reply_to?: string}} what
+   * @param {{lane: string, to?: string, conversation?: string, body: string, files: File[], reply_to?: string,
+   *   forward?: string}} what of a message to forward, the body is what is shown until it is sent
    */
-  async add({ lane, to, conversation, body, files, reply_to }) {
+  async add({ lane, to, conversation, body, files, reply_to, forward }) {
     const row = await this.#parts.store.put({
       profile: this.#profile ?? '',
       client_id: ulid(),
@@ -131,6 +138,7 @@ export class Outbox extends Emitter {
       conversation,
       body,
       reply_to,
+      forward,
       files: files.map((file) => ({ name: file.name, type: file.type, size: file.size, blob: file, upload: null })),
       state: 'queued',
       error: null,

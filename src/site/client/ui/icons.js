@@ -13,6 +13,8 @@ const PATHS = {
   attach: 'M20 11.5l-8.2 8.2a5 5 0 0 1-7.1-7.1l8.5-8.5a3.4 3.4 0 0 1 4.8 4.8l-8.4 8.4a1.7 1.7 0 0 1-2.4-2.4l7.7-7.7',
   smile: 'M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18zM8.5 14.5c1.8 2.4 5.2 2.4 7 0M9 9.5v.2M15 9.5v.2',
   reply: 'M10 7 4.5 12.5 10 18M5 12.5h8.5a6 6 0 0 1 6 6',
+  forward: 'M14 7l5.5 5.5L14 18M19 12.5h-8.5a6 6 0 0 0-6 6',
+  pin: 'M9 4h6l-.7 5.5 3.2 4h-11l3.2-4zM12 13.5V20',
   more: 'M5 12h.01M12 12h.01M19 12h.01',
   edit: 'M4 20l1-4.5L16.5 4 20 7.5 8.5 19zM14 6.5 17.5 10',
   trash: 'M4 7h16M9 7V4h6v3M6 7l1 13h10l1-13M10 11v5M14 11v5',
@@ -43,7 +45,7 @@ const PATHS = {
   camera: 'M4 8h3.5L9 5.5h6L16.5 8H20v11H4zM12 10.2a3.2 3.2 0 1 0 0 6.4 3.2 3.2 0 0 0 0-6.4z',
   block: 'M12 4a8 8 0 1 0 0 16 8 8 0 0 0 0-16zM6.5 6.5l11 11',
 };
-const TURNING = new Set(['back', 'send', 'reply', 'exit']);
+const TURNING = new Set(['back', 'send', 'reply', 'forward', 'exit']);
 
 const SVG = 'http://www.w3.org/2000/svg';
 

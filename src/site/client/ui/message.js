@@ -116,6 +116,7 @@ export function drawEntry(element, entry, act) {
         h(
           'div.bubble',
           null,
+          !isDeleted && (message?.forwarded || row?.forward) && forwardedMark(),
           !isDeleted && content.reply_to && quote(entry, act),
           attachments(entry, content.files, act),
           bodyOf(message, content.body, isBig),
@@ -158,11 +159,14 @@ function meta(entry, at, isDeleted) {
   return h(
     'span.meta',
     null,
+    entry.message?.pinned && h('span.pin-mark', { role: 'img', 'aria-label': t('msg.pinned') }, icon('pin')),
     entry.message?.edited_at && !isDeleted && h('span', null, t('msg.edited')),
     h('time', { datetime: at, title: fullTime(at) }, timeOf(at)),
     entry.mine && !isDeleted && ticks(stateOf(entry), entry.read),
   );
 }
+
+const forwardedMark = () => h('span.forwarded', { testid: 'message-forwarded' }, icon('forward'), t('msg.forwarded'));
 
 /** @param {Row} row */
 function failure(row) {

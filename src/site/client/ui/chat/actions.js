@@ -8,6 +8,7 @@ import { h } from '../dom.js';
 import { pickEmoji } from '../emoji.js';
 import { iconButton } from '../icons.js';
 import { confirm, copy, failed, openMenu } from '../layers.js';
+import { openForward } from './forward.js';
 import { openReadBy } from './readers.js';
 
 const QUICK = ['👍', '❤️', '😂', '😮', '😢', '🙏'];
@@ -78,9 +79,22 @@ export function messageActions({ list, scroller, conversation, writer }) {
     if (!message || message.deleted_at) return;
     const mine = model.isMe(message.sender);
     const mayDelete = mine || conversation?.role === 'admin';
+    const mayPin = conversation?.type === 'direct' || conversation?.role === 'admin';
     const { body } = message;
     const items = [
       { label: t('msg.reply'), icon: 'reply', testid: 'menu-reply', act: () => writer.reply(message) },
+      {
+        label: t('msg.forward'),
+        icon: 'forward',
+        testid: 'menu-forward',
+        act: () => openForward(message),
+      },
+      mayPin && {
+        label: t(message.pinned ? 'msg.unpin' : 'msg.pin'),
+        icon: 'pin',
+        testid: 'menu-pin',
+        act: () => model.pin(message, !message.pinned).catch(failed),
+      },
       conversation?.type === 'group' && {
         label: t('msg.read_by'),
         icon: 'checks',
@@ -99,7 +113,14 @@ export function messageActions({ list, scroller, conversation, writer }) {
         testid: 'menu-link',
         act: () => copy(addressOfMessage(message)).catch(failed),
       },
-      mine && body && { label: t('msg.edit'), icon: 'edit', testid: 'menu-edit', act: () => writer.edit(message) },
+      mine &&
+        body &&
+        !message.forwarded && {
+          label: t('msg.edit'),
+          icon: 'edit',
+          testid: 'menu-edit',
+          act: () => writer.edit(message),
+        },
       mayDelete && {
         label: t('msg.delete'),
         icon: 'trash',

@@ -22,6 +22,7 @@ import { chatFoot } from './foot.js';
 import { chatHead } from './head.js';
 import { History } from './history.js';
 import { runOfMessages, topOfRun, typingLine } from './list.js';
+import { pinnedBar } from './pins.js';
 import { quotedIn } from './quotes.js';
 import { Scroll } from './scroll.js';
 import { Source } from './source.js';
@@ -68,6 +69,7 @@ export function chatView({ conversation, profile, at, shell }) {
   const pill = latestPill(toLatest);
   const called = mentionPill(() => conversation?.mention_n && jumpTo(conversation.mention_n));
   const head = chatHead(source, shell);
+  const pins = pinnedBar(conversation, jumpTo);
   const writer = composer({
     signal,
     lastOwn,
@@ -83,6 +85,7 @@ export function chatView({ conversation, profile, at, shell }) {
     'section.chat',
     { 'aria-label': source.name, testid: 'chat', data: { conversation: conversation?.id ?? '' } },
     head.element,
+    pins.element,
     h('div.messages-frame', null, scroller, called.element, pill.element),
     foot.element,
   );
@@ -119,6 +122,7 @@ export function chatView({ conversation, profile, at, shell }) {
   function draw() {
     const typists = conversation ? model.typists(conversation) : [];
     head.draw(typists);
+    pins.draw();
     foot.draw();
     if (!isSettled && model.listState === 'ready') {
       isSettled = true;
@@ -143,6 +147,7 @@ export function chatView({ conversation, profile, at, shell }) {
   async function open() {
     const opening = history.open(at, divider);
     top.draw(history);
+    if (conversation) model.loadPinned(conversation);
     const isOpen = await opening;
     if (signal.aborted || (!isOpen && !history.failure)) return;
     const left = conversation && scroll.hasLeft(conversation.id) ? conversation.id : null;
@@ -208,7 +213,7 @@ export function chatView({ conversation, profile, at, shell }) {
 
   function lastOwn() {
     /** @param {Message} message */
-    const own = (message) => model.isMe(message.sender) && !message.deleted_at && message.body;
+    const own = (message) => model.isMe(message.sender) && !message.deleted_at && !message.forwarded && message.body;
     return conversation?.window.loaded ? conversation.window.run().reverse().find(own) : null;
   }
 
