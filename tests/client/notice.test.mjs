@@ -8,7 +8,11 @@ import { words as ar } from '../../src/site/client/lang/ar.js';
 import { words as en } from '../../src/site/client/lang/en.js';
 
 const ID = '01JB2M3N4P5Q6R7S8T9V0W1X2Y';
-const wordsIn = (table) => ({ message: table['notify.message'], files: table['notify.files'] });
+const wordsIn = (table) => ({
+  message: table['notify.message'],
+  files: table['notify.files'],
+  mention: table['notify.mention'],
+});
 const push = (more) => JSON.stringify({ tag: ID, conversation: ID, type: 'direct', title: null, ...more });
 
 /** Title and body of a push, as the worker shows it. */
@@ -32,6 +36,12 @@ test('a push says who, where, and the text if the device asked for it', () => {
   ]);
   assert.deepEqual(said({ ...who, unread: 2 }, { table: ar, lang: 'ar' }), ['Ann', 'رسالتان جديدتان']);
   assert.deepEqual(said({ sender: null, unread: 0, n: 1 }), ['natter', 'New message']);
+  const group = { ...text, type: 'group', title: 'Kitchen', mention: true };
+  assert.deepEqual(said(group), ['Ann mentioned you · Kitchen', 'Hello!']);
+  assert.deepEqual(said(group, { table: ar, lang: 'ar' }), ['Ann ذكرك · Kitchen', 'Hello!']);
+  assert.deepEqual(said({ ...group, sender: null }), ['Kitchen', 'Hello!']);
+  // As an earlier version of the page stored the words.
+  assert.deepEqual(said(group, { table: { ...en, 'notify.mention': undefined } }), ['Ann · Kitchen', 'Hello!']);
 });
 
 test('whatever a push is, it becomes text of bounded length, or nothing', () => {
@@ -53,6 +63,7 @@ test('whatever a push is, it becomes text of bounded length, or nothing', () => 
     n: 0,
     body: '',
     files: 0,
+    isMention: false,
   });
   const long = noticeOf(push({ sender: 'a'.repeat(9_999), body: `\u202e${'b'.repeat(9_999)}` }));
   assert.deepEqual([long.sender.length, long.body.length, long.body.includes('\u202e')], [120, 300, false]);

@@ -24,9 +24,14 @@ const TURNS = /[\u202a-\u202e\u2066-\u2069]/g;
  * @property {number} n
  * @property {string | null} body null if the device is not to show the text
  * @property {number} files
+ * @property {boolean} isMention whether it mentions the member
  */
 /** @typedef {{conversation: string, n: number, unread: number}} Mark what a shown notification remembers */
-/** @typedef {Record<'message' | 'files', import('./phrase.js').Phrase>} Words */
+/**
+ * What an earlier version stored has no `mention`.
+ * @typedef {Record<'message' | 'files', import('./phrase.js').Phrase>
+ *   & {mention?: import('./phrase.js').Phrase}} Words
+ */
 
 /**
  * @param {unknown} value
@@ -62,6 +67,7 @@ export function noticeOf(json) {
     n: count(push.n),
     body: 'body' in push ? text(push.body, BODY_MAX) : null,
     files: count(push.attachments),
+    isMention: push.mention === true,
   };
 }
 
@@ -72,11 +78,13 @@ export function noticeOf(json) {
  * @param {Words} words
  * @param {string} lang
  */
-export function wordsOfNotice({ isGroup, title, sender, unread, body, files }, level, words, lang) {
+export function wordsOfNotice({ isGroup, title, sender, unread, body, files, isMention }, level, words, lang) {
   const [plural, numbers] = [new Intl.PluralRules(lang), new Intl.NumberFormat(lang)];
-  const names = [sender, isGroup ? title : ''].filter(Boolean);
+  const isCalled = isMention && sender && words.mention;
+  const who = isCalled ? phrase(isCalled, { name: sender }, plural, numbers) : sender;
+  const names = [who, isGroup ? title : ''].filter(Boolean);
   const shown = level === 'text' && body !== null ? plain(body) : null;
-  /** @param {keyof Words} key @param {number} count */
+  /** @param {'message' | 'files'} key @param {number} count */
   const counted = (key, count) => phrase(words[key], { count }, plural, numbers);
   const other = shown !== null && files > 0 ? counted('files', files) : counted('message', Math.max(1, unread));
   return { title: names.join(' · ') || 'natter', body: shown || other };

@@ -360,6 +360,7 @@ export const words = {
   'notify.state_install':
     'أضف natter إلى الشاشة الرئيسية أولًا: «مشاركة» ثم «إضافة إلى الشاشة الرئيسية»، ثم افتحه من هناك وعد إلى هنا.',
   'notify.state_unsupported': 'ليس في هذا المتصفح إشعارات لصفحات الويب.',
+  'notify.mention': '{name} ذكرك',
   'notify.message': {
     zero: 'لا رسائل جديدة',
     one: 'رسالة جديدة',

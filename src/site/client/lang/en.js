@@ -354,6 +354,7 @@ export const words = {
   'notify.state_install':
     'Add natter to the home screen first: Share, then “Add to Home Screen”. Then open it there and come back here.',
   'notify.state_unsupported': 'This browser has no notifications for web pages.',
+  'notify.mention': '{name} mentioned you',
   'notify.message': {
     one: 'New message',
     other: '{count} new messages',

@@ -81,6 +81,15 @@ class Push {
     else if (this.level !== 'off' && endpoint && subscription?.endpoint !== endpoint) await this.#subscribe(this.level);
   }
 
+  /** @returns {import('../notice.js').Words} */
+  get words() {
+    return {
+      message: wordsOf('notify.message'),
+      files: wordsOf('notify.files'),
+      mention: wordsOf('notify.mention'),
+    };
+  }
+
   // The worker speaks the language of the page.
   async speak() {
     const held = await device.read();
@@ -91,8 +100,7 @@ class Push {
   async #write(endpoint) {
     // Signed out meanwhile: nothing may be stored after `erase`.
     if (session.read()?.profile?.id !== this.#profile) return;
-    const words = { message: wordsOf('notify.message'), files: wordsOf('notify.files') };
-    await device.write({ profile: this.#profile, lang: lang(), words, endpoint });
+    await device.write({ profile: this.#profile, lang: lang(), words: this.words, endpoint });
   }
 
   /**

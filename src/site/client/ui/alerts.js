@@ -1,7 +1,7 @@
 // @ts-check
 // Notifications and the sound of messages that arrive while no one looks at natter.
 
-import { lang, wordsOf } from '../i18n.js';
+import { lang } from '../i18n.js';
 import { SIGNAL, TOPIC } from '../names.js';
 import { installed } from '../net/installed.js';
 import { outdatedOf, wordsOfNotice } from '../notice.js';
@@ -43,7 +43,8 @@ export function startAlerts(signal) {
     const sender = await nameOfSender(message.sender);
     if (signal.aborted) return;
     const files = message.attachments.length;
-    await alerts.arrived({ ...facts, sender, body: message.body ?? '', files }, { isMuted, isMentioned, isRead });
+    const notice = { ...facts, sender, body: message.body ?? '', files, isMention: isMentioned };
+    await alerts.arrived(notice, { isMuted, isMentioned, isRead });
   };
   model.on(TOPIC.arrived, (message) => void arrived(message).catch(console.error), signal);
   model.on(TOPIC.list, debounce(clearRead, CLEAR_AFTER_MS), signal);
@@ -68,8 +69,7 @@ async function nameOfSender(id) {
 async function show(notice) {
   const { level } = push;
   if (level === 'off' || globalThis.Notification?.permission !== 'granted') return;
-  const words = { message: wordsOf('notify.message'), files: wordsOf('notify.files') };
-  const { title, body } = wordsOfNotice(notice, level, words, lang());
+  const { title, body } = wordsOfNotice(notice, level, push.words, lang());
   const { conversation, n, unread } = notice;
   await installed.registration?.showNotification(
     title,
