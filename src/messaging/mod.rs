@@ -5,6 +5,7 @@
 pub(crate) mod changes;
 pub(crate) mod conversations;
 pub(crate) mod events;
+pub(crate) mod files;
 pub(crate) mod groups;
 pub(crate) mod messages;
 pub(crate) mod search;

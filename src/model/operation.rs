@@ -44,8 +44,8 @@ use super::session::{
     RevokeSessions, SessionPage,
 };
 use super::upload::{
-    AdmitUpload, DeleteUpload, FindOrphans, FindUpload, ForgetFiles, ListErasedFiles, PublishUpload,
-    PublishedUpload, StoredFile, UpdateUpload, Upload,
+    AdmitUpload, DeleteUpload, FilePage, FindOrphans, FindUpload, ForgetFiles, ListErasedFiles, ListFiles,
+    PublishUpload, PublishedUpload, StoredFile, UpdateUpload, Upload,
 };
 
 /// As many members of a new group cost as much as one post: each is a row in two indexes.
@@ -203,6 +203,7 @@ operations! {
         FetchMail => MailPage;
         // Conversations and messages.
         ListMessages => MessagePage;
+        ListFiles => FilePage;
         ListConversations => ConversationPage;
         GetMessage => Message;
         SearchMessages => FoundMessages;

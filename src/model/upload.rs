@@ -6,7 +6,7 @@
 use serde::{Serialize, Serializer};
 
 use super::handler::{Actor, Ctx, Step};
-use super::id::{ProfileId, UploadId};
+use super::id::{ConversationId, MessageId, ProfileId, UploadId};
 use super::job::{Done, Job};
 use super::problem::{Code, Problem};
 use super::settings::SignUrls;
@@ -317,6 +317,80 @@ pub struct DeleteUpload {
     pub actor: ProfileId,
     /// The upload.
     pub upload: UploadId,
+}
+
+/// What kind of file an attachment is, for those who look for one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileKind {
+    /// A picture or a film.
+    Media = 0,
+    /// A sound.
+    Audio = 1,
+    /// Any other.
+    File = 2,
+}
+
+impl FileKind {
+    /// Every kind, and its name on the wire.
+    pub const ALL: [(FileKind, &'static str); 3] =
+        [(FileKind::Media, "media"), (FileKind::Audio, "audio"), (FileKind::File, "file")];
+
+    /// The kind of a file of this type.
+    pub fn of(mime: &str) -> FileKind {
+        match mime.split('/').next() {
+            Some("image" | "video") => FileKind::Media,
+            Some("audio") => FileKind::Audio,
+            _ => FileKind::File,
+        }
+    }
+}
+
+/// The position of an attachment in its conversation: the `n` of its message, and its place in the message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FilePlace {
+    /// Of the message.
+    pub n: u64,
+    /// From 0.
+    pub place: u64,
+}
+
+/// The files that the messages of a conversation show, the newest first. `NotFound` unless the viewer is a member.
+#[derive(Clone, Copy, Debug)]
+pub struct ListFiles {
+    /// The profile that asks.
+    pub viewer: ProfileId,
+    /// The conversation.
+    pub conversation: ConversationId,
+    /// Files of this kind only.
+    pub kind: FileKind,
+    /// Those before this one.
+    pub before: Option<FilePlace>,
+    /// The most files.
+    pub limit: u32,
+}
+
+/// A file, and the message that shows it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ShownFile {
+    /// The message.
+    pub message: MessageId,
+    /// The position of the message in its conversation.
+    pub n: u64,
+    /// Who sent it; `None` once deleted.
+    pub sender: Option<ProfileId>,
+    /// When it was sent.
+    pub created_at: UnixMs,
+    /// The file.
+    pub file: Attachment,
+}
+
+/// The answer to [`ListFiles`].
+#[derive(Clone, Debug)]
+pub struct FilePage {
+    /// The newest first.
+    pub files: Vec<ShownFile>,
+    /// Where the next page begins: before this one.
+    pub next: Option<FilePlace>,
 }
 
 /// Files to which no row refers any more, the oldest first.

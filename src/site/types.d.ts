@@ -119,6 +119,14 @@ export type Upload = {
   preview: string | null;
 };
 
+export type ShownFile = {
+  message: Id;
+  n: number;
+  sender: Id | null;
+  created_at: Time;
+  file: Attachment;
+};
+
 export type Reaction = {
   emoji: string;
   count: number;
@@ -722,6 +730,19 @@ export interface Routes {
       next: string | null;
     };
   };
+  'GET /conversations/{conversation}/files': {
+    params: {
+      conversation: Id;
+      kind: 'media' | 'audio' | 'file';
+      before?: number;
+      limit?: number;
+      next?: string;
+    };
+    answer: {
+      data: Array<ShownFile>;
+      next: string | null;
+    };
+  };
   'GET /conversations': {
     params: {
       limit?: number;
@@ -920,6 +941,7 @@ export interface RouteOf {
   'message.unpin': 'DELETE /messages/{message}/pin';
   'message.search': 'GET /search';
   'message.list': 'GET /conversations/{conversation}/messages';
+  'file.list': 'GET /conversations/{conversation}/files';
   'conversation.list': 'GET /conversations';
   'conversation.create': 'POST /conversations';
   'conversation.get': 'GET /conversations/{conversation}';
@@ -1004,6 +1026,15 @@ export interface Ops {
     before?: number;
     after?: number;
     pinned?: boolean;
+    limit?: number;
+    next?: string;
+  };
+  'file.list': {
+    id?: string | number;
+    op: 'file.list';
+    conversation: Id;
+    kind: 'media' | 'audio' | 'file';
+    before?: number;
     limit?: number;
     next?: string;
   };

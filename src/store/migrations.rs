@@ -49,6 +49,10 @@ const MIGRATIONS: &[Migration] = &[
     Migration { name: "previews", sql: include_str!("migrations/020_previews.sql") },
     Migration { name: "forwarding", sql: include_str!("migrations/021_forwarding.sql") },
     Migration { name: "pins", sql: include_str!("migrations/022_pins.sql") },
+    Migration {
+        name: "files of conversations",
+        sql: include_str!("migrations/023_files_of_conversations.sql"),
+    },
 ];
 
 /// From this version on there is a tag of the password secret.

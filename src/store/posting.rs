@@ -124,8 +124,8 @@ fn store(
     };
     // Before the insert of the message, which changes the cache: the savepoint does not restore the cache.
     let (seq, conversation) = (batch.log.head + 1, batch.cache.get(slot));
-    uploads::attach(batch.conn, seq, &shown.files)?;
     let place = (seq, conversation.key, conversation.last_n + 1);
+    uploads::attach(batch.conn, place, &shown.files)?;
     mentions::insert(batch.conn, place, &shown.mentions)?;
     Ok(insert(batch, slot, member, post, shown)?)
 }

@@ -134,6 +134,7 @@ fn answer(conn: &Connection, index: &mut IndexReader, read: Read) -> Result<Answ
         Read::ReadPosted(read) => Answer::ReadPosted(Box::new(push::read_posted(conn, *read)?)),
         Read::FindPush(find) => Answer::FindPush(Box::new(push::find(conn, *find)?)),
         Read::FetchMail(fetch) => Answer::FetchMail(Box::new(outbox::fetch(conn, *fetch)?)),
+        Read::ListFiles(list) => Answer::ListFiles(Box::new(uploads::list_shown(conn, *list)?)),
         Read::AdmitUpload(admit) => Answer::AdmitUpload(uploads::admit(conn, admit)?),
         Read::FindUpload(find) => Answer::FindUpload(Box::new(uploads::find(conn, *find)?)),
         Read::ListErasedFiles(list) => Answer::ListErasedFiles(uploads::list_erased(conn, list)?),

@@ -8,16 +8,19 @@
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::batch::{Batch, Written};
+use super::conversations;
 use super::fault::Stop;
-use super::profiles;
-use super::value::{id, int, number, number_or_null, text, text_or_null};
+use super::page::{Budget, attachment_bytes};
+use super::profiles::{self, Names};
+use super::value::{id, int, joined, number, number_or_null, text, text_or_null};
 use crate::base::crypto::hex;
 use crate::base::time::UnixMs;
-use crate::model::id::UploadId;
+use crate::model::id::{MessageId, UploadId};
 use crate::model::operation::{Answer, Refusal};
 use crate::model::upload::{
-    AdmitUpload, Attachment, DeleteUpload, FindOrphans, FindUpload, ForgetFiles, Image, ListErasedFiles,
-    PREVIEW, PublishUpload, PublishedUpload, Quota, StoredFile, UpdateUpload, Upload, is_image, is_played,
+    AdmitUpload, Attachment, DeleteUpload, FileKind, FilePage, FilePlace, FindOrphans, FindUpload,
+    ForgetFiles, Image, ListErasedFiles, ListFiles, PREVIEW, PublishUpload, PublishedUpload, Quota,
+    ShownFile, StoredFile, UpdateUpload, Upload, is_image, is_played,
 };
 
 // ---- making --------------------------------------------------------------------------------------
@@ -93,7 +96,9 @@ fn set_preview(conn: &Connection, upload: i64, preview: i64) -> rusqlite::Result
         .prepare_cached("SELECT preview FROM uploads WHERE key = ?1")?
         .query_row([upload], |row| row.get(0))?;
     conn.prepare_cached("UPDATE uploads SET preview = ?2 WHERE key = ?1")?.execute((upload, preview))?;
-    before.map_or(Ok(()), |before| drop_file(conn, before, 0))
+    let Some(before) = before else { return Ok(()) };
+    give_back(conn, before, 0)?;
+    erase_unless_needed(conn, before)
 }
 
 pub fn update(batch: &mut Batch<'_>, update: UpdateUpload) -> Result<Written, Stop> {
@@ -327,14 +332,48 @@ fn share_file(conn: &Connection, file: i64, owner: i64, id: UploadId) -> rusqlit
     .query_row([owner, file], |row| row.get(0))
 }
 
-/// Attaches these uploads to a message that is about to be stored.
-pub fn attach(conn: &Connection, message: u64, uploads: &[(i64, Attachment)]) -> rusqlite::Result<()> {
-    let mut insert =
-        conn.prepare_cached("INSERT INTO attachments (message, place, upload) VALUES (?1, ?2, ?3)")?;
-    for (position, (upload, _)) in (0_i64..).zip(uploads) {
-        insert.execute((int(message), position, upload))?;
+/// Attaches these uploads to a message that is about to be stored: its `seq`, its conversation, and its `n`.
+pub fn attach(
+    conn: &Connection,
+    (message, conversation, n): (u64, i64, u64),
+    uploads: &[(i64, Attachment)],
+) -> rusqlite::Result<()> {
+    let mut insert = conn.prepare_cached(
+        "INSERT INTO attachments (message, place, upload, conversation, n, kind) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?;
+    for (position, (upload, file)) in (0_i64..).zip(uploads) {
+        let kind = FileKind::of(&file.mime) as i64;
+        insert.execute((int(message), position, upload, conversation, int(n), kind))?;
     }
     Ok(())
+}
+
+pub fn list_shown(conn: &Connection, list: ListFiles) -> Result<FilePage, Stop> {
+    let readable = conversations::readable(conn, list.viewer, list.conversation)?.ok_or(Refusal::NotFound)?;
+    let before = list.before.unwrap_or(FilePlace { n: readable.last_n.saturating_add(1), place: 0 });
+    let mut statement = conn.prepare_cached(
+        "SELECT u.id, u.name, f.mime, f.size, f.width, f.height, u.alt, u.duration_ms, u.preview IS NOT NULL, \
+         a.n, a.place, a.message, m.id_high, m.sender FROM attachments a JOIN messages m ON m.seq = a.message \
+         JOIN uploads u ON u.key = a.upload JOIN files f ON f.key = u.file \
+         WHERE a.conversation = ?1 AND a.kind = ?2 AND (a.n, a.place) < (?3, ?4) AND a.n >= ?5 \
+         ORDER BY a.n DESC, a.place DESC LIMIT ?6",
+    )?;
+    let (n, place) = (int(before.n), int(before.place));
+    let asked = (readable.key, list.kind as i64, n, place, int(readable.first_n), i64::from(list.limit) + 1);
+    let mut rows = statement.query(asked)?;
+    let (mut names, mut budget, mut files) = (Names::default(), Budget::new(list.limit), Vec::new());
+    let mut last = before;
+    while let Some(row) = rows.next()? {
+        let file = attachment(row)?;
+        if !budget.take(attachment_bytes(&file)) {
+            return Ok(FilePage { files, next: Some(last) });
+        }
+        last = FilePlace { n: number(row, 9)?, place: number(row, 10)? };
+        let message: MessageId = joined(row.get(12)?, row.get(11)?);
+        let sender = names.of(conn, row.get(13)?)?;
+        files.push(ShownFile { message, n: last.n, sender, created_at: message.unix_ms(), file });
+    }
+    Ok(FilePage { files, next: None })
 }
 
 /// Removes the attachments of a message, and erases those that nothing else shows.
@@ -391,17 +430,28 @@ fn erase(conn: &Connection, upload: i64) -> rusqlite::Result<()> {
     let (file, preview) = conn
         .prepare_cached("DELETE FROM uploads WHERE key = ?1 RETURNING file, preview")?
         .query_row([upload], |row| Ok((row.get(0)?, row.get::<_, Option<i64>>(1)?)))?;
-    drop_file(conn, file, 1)?;
-    preview.map_or(Ok(()), |preview| drop_file(conn, preview, 0))
+    // The preview may have the same bytes: both count, before the one file is erased.
+    give_back(conn, file, 1)?;
+    preview.map_or(Ok(()), |preview| give_back(conn, preview, 0))?;
+    erase_unless_needed(conn, file)?;
+    match preview {
+        Some(preview) if preview != file => erase_unless_needed(conn, preview),
+        _ => Ok(()),
+    }
 }
 
-/// An upload has a file no more: the quota is given back, and the file is erased if no other upload has it.
-fn drop_file(conn: &Connection, file: i64, uploads: u64) -> rusqlite::Result<()> {
+/// Counts a file in the quota of its owner once less.
+fn give_back(conn: &Connection, file: i64, uploads: u64) -> rusqlite::Result<()> {
     conn.prepare_cached(
         "UPDATE upload_usage SET files = files - ?2, bytes = bytes - (SELECT size FROM files WHERE key = ?1) \
          WHERE owner = (SELECT owner FROM files WHERE key = ?1)",
     )?
     .execute((file, int(uploads)))?;
+    Ok(())
+}
+
+/// Erases a file that no upload has.
+fn erase_unless_needed(conn: &Connection, file: i64) -> rusqlite::Result<()> {
     let is_needed = conn
         .prepare_cached(
             "SELECT 1 FROM uploads WHERE file = ?1 UNION ALL SELECT 1 FROM uploads WHERE preview = ?1",

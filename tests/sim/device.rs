@@ -114,6 +114,12 @@ pub enum Ask {
         limit: u64,
         floor: u64,
     },
+    /// The files of a conversation before a position, while nothing changes.
+    Files {
+        conversation: ConversationId,
+        before: u64,
+        limit: usize,
+    },
     /// A change of a message or a group, which the rules may refuse.
     Change,
     /// `below`: the seq below which the search continues; `exact`: the index has caught up and no device writes.

@@ -225,6 +225,10 @@ impl Run {
             Ask::Messages { conversation, point, limit, floor } => {
                 self.page(d, conversation, point, limit, floor, data, reply.envelope);
             }
+            Ask::Files { conversation, before, limit } => {
+                let me = self.profile(d).expect("a profile");
+                self.model.check_files_of(me, conversation, before, limit, data, reply.envelope);
+            }
             Ask::Change => self.changed(d, data, &reply),
             Ask::Search { words, conversation, limit, below, floor, exact } => {
                 let search = Search { words, conversation, limit, below, floor, exact };

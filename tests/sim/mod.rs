@@ -888,6 +888,8 @@ impl Run {
                     self.list_page(d, conversation, Point::After(n), 50);
                     self.run_until_idle("a page");
                 }
+                self.list_files(d, conversation, last_n);
+                self.run_until_idle("the files");
             }
             self.run_until_idle("the lists");
         }

@@ -8,12 +8,12 @@ use std::path::Path;
 use natter::base::crypto::sha256;
 use natter::base::id::Id;
 use natter::base::json::Value;
-use natter::model::id::{ProfileId, UploadId};
+use natter::model::id::{ConversationId, MessageId, ProfileId, UploadId};
 use natter::model::operation::{Answer, Outcome, Refusal};
 use natter::model::upload::{DeleteUpload, ForgetFiles, PublishUpload, UpdateUpload};
 
 use super::answer_checker::check;
-use super::codec::{id_at, number_at, text_at};
+use super::codec::{at, id_at, number_at, text_at};
 use super::device::Download;
 use super::history::{Conversation, Message};
 use super::reference::Model;
@@ -268,6 +268,45 @@ impl Model {
             let left: Vec<UploadId> = published(files).into_keys().filter(unknown).collect();
             assert!(left.is_empty(), "a start leaves files without a row: {left:?}");
         }
+    }
+
+    /// A page of the files of a conversation that are no pictures: those of the messages that the viewer sees now, the newest first.
+    pub fn check_files_of(
+        &self,
+        viewer: ProfileId,
+        conversation: ConversationId,
+        before: u64,
+        limit: usize,
+        page: &Value<'_>,
+        envelope: &Value<'_>,
+    ) {
+        let known = &self.conversations[&conversation];
+        let seen = |message: &&Message| message.n < before && message.n >= known.first_n(viewer);
+        let files =
+            known.messages.iter().rev().filter(seen).flat_map(|message| {
+                // With its owner's account a file is erased before the message.
+                let shown =
+                    message.now().attachments.iter().rev().filter(|file| {
+                        self.upload_exists(**file) && !self.upload_name(**file).ends_with(".png")
+                    });
+                shown.map(|file| (message.n, *file))
+            });
+        let expect: Vec<(u64, UploadId)> = files.collect();
+        let page = page.as_list().expect("a list").iter().map(|shown| {
+            let n = number_at(shown, "n").expect("n");
+            assert_eq!(number_at(shown, "n"), id_at(shown, "message").map(|id| self.n_of(conversation, id)));
+            (n, self.check_attachment(at(shown, "file").expect("a file")))
+        });
+        let page: Vec<(u64, UploadId)> = page.collect();
+        assert!(page.len() <= limit && expect.starts_with(&page), "{page:?} instead of {expect:?}");
+        let is_last = at(envelope, "next").is_none_or(|next| *next == Value::Null);
+        assert_eq!(is_last, page.len() == expect.len(), "{page:?} of {expect:?}");
+        assert!(is_last || !page.is_empty(), "a page without a file");
+    }
+
+    fn n_of(&self, conversation: ConversationId, message: MessageId) -> u64 {
+        let of = |other: &&Message| other.id == message;
+        self.conversations[&conversation].messages.iter().find(of).expect("a message").n
     }
 
     /// How many files without a row are not removed yet.

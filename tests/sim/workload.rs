@@ -251,10 +251,16 @@ impl Run {
     fn preview(&mut self, d: usize, path: &str) {
         let Some(index) = self.http(d) else { return };
         if self.devices[d].token.is_some() {
-            let picture = pictures::picture(self.rng.below(4) as u8);
-            let length = picture.len().to_string();
-            let fields = [("Content-Length", length.as_str())];
-            let conn = self.request_with(d, index, Ask::ChangeUpload, "PUT", path, &fields, None);
+            let number = self.rng.below(4) as u8;
+            let picture = pictures::picture(number);
+            let (length, name) = (picture.len().to_string(), format!("picture-{number}.png"));
+            let fields = [("Content-Length", length.as_str()), ("X-Filename", name.as_str())];
+            // Sometimes it becomes an upload, which may have its own bytes as a preview later.
+            let conn = if self.rng.chance(300) {
+                self.request_with(d, index, Ask::Upload, "POST", "/api/v1/uploads", &fields, None)
+            } else {
+                self.request_with(d, index, Ask::ChangeUpload, "PUT", path, &fields, None)
+            };
             self.runtime.link(conn).up.extend(picture);
         }
     }
@@ -625,6 +631,22 @@ impl Run {
             }
         };
         self.list_page(d, conversation, point, limit);
+    }
+
+    /// The files that are no pictures.
+    pub fn list_files(&mut self, d: usize, conversation: ConversationId, last_n: u64) {
+        let (before, limit) =
+            (self.rng.between(0, last_n as usize + 2) as u64, [1, 3, 200][self.rng.below(3)]);
+        let ask = Ask::Files { conversation, before, limit };
+        if self.devices[d].live_native() && self.rng.chance(400) {
+            let members =
+                format!(r#""conversation":"{conversation}","kind":"file","before":{before},"limit":{limit}"#);
+            self.op(d, ask, "file.list", &members);
+        } else {
+            let path =
+                format!("/api/v1/conversations/{conversation}/files?kind=file&before={before}&limit={limit}");
+            self.request(d, ask, "GET", &path, None);
+        }
     }
 
     pub fn list_page(&mut self, d: usize, conversation: ConversationId, point: Point, limit: u64) {

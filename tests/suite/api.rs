@@ -8,6 +8,7 @@ mod sessions;
 
 mod documents;
 mod export;
+mod files;
 mod forwarding;
 mod groups;
 mod invites;

@@ -34,6 +34,7 @@ const RELEASED: &[&str] = &[
     include_str!("../../src/store/migrations/020_previews.sql"),
     include_str!("../../src/store/migrations/021_forwarding.sql"),
     include_str!("../../src/store/migrations/022_pins.sql"),
+    include_str!("../../src/store/migrations/023_files_of_conversations.sql"),
 ];
 
 /// What each version could hold, written by its own statements.
@@ -122,6 +123,7 @@ const CONTENT: &[&str] = &[
     INSERT INTO upload_usage (owner, bytes, files) VALUES (4, 3, 1);
     ",
     "INSERT INTO pins (message, conversation) VALUES (5, 2);",
+    "",
 ];
 
 /// A file as natter of this version would have left it.

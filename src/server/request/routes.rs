@@ -7,7 +7,7 @@ use crate::auth::{
     accounts, admin, codes, deletion, export, invites, password, profiles, push, sessions, sign_in, sign_up,
     tickets,
 };
-use crate::messaging::{changes, conversations, events, groups, messages, search, streams};
+use crate::messaging::{changes, conversations, events, files, groups, messages, search, streams};
 use crate::model::handler::{Admit, Handler};
 use crate::proto::http::head::Method;
 use crate::server::request::conformance;
@@ -199,6 +199,7 @@ pub static ROUTES: &[Route] = &[
     // Conversations and messages.
     op("message.post", Post, "/api/v1/messages", Write, Handler::Member(messages::post)),
     op("message.list", Get, "/api/v1/conversations/{conversation}/messages", Read, Handler::Member(messages::list)),
+    op("file.list", Get, "/api/v1/conversations/{conversation}/files", Read, Handler::Member(files::list)),
     op("conversation.list", Get, "/api/v1/conversations", Read, Handler::Member(conversations::list)),
     op("conversation.read", Post, "/api/v1/conversations/{conversation}/read", Write, Handler::Member(conversations::read)),
     op("message.get", Get, "/api/v1/messages/{message}", Read, Handler::Member(changes::get)),

@@ -111,6 +111,13 @@ fn messages() -> Vec<Operation> {
             ], paging()].concat())
             .pages("In the order of `n`.", named("Message"), vec![])
             .invalid(&["before", "after", "pinned"]),
+        row(Get, "/api/v1/conversations/{conversation}/files", tag, "The files that the messages of a conversation show, newest first")
+            .query([vec![
+                must("kind", word(&["media", "audio", "file"]), "Pictures and films, sounds, or all others."),
+                may("before", count(), "Those of messages with a smaller `n`."),
+            ], paging()].concat())
+            .pages("The newest first.", named("ShownFile"), vec![])
+            .invalid(&["kind", "before"]),
     ]
 }
 

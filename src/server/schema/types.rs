@@ -157,6 +157,13 @@ pub fn all() -> Vec<(&'static str, Schema)> {
         ("ExportLine", export_line()),
         ("Attachment", attachment()),
         ("Upload", upload()),
+        ("ShownFile", object(&[
+            must("message", id(), "Which shows it."),
+            must("n", count_from(1), "The message's."),
+            must("sender", or_null(id()), "Their profile; null once the account is deleted."),
+            must("created_at", time(), "When the message was stored."),
+            must("file", named("Attachment"), "The file."),
+        ]).says("A file, and the message that shows it.")),
         ("Reaction", object(&[
             must("emoji", emoji(), "Fully qualified."),
             must("count", count_from(1), "How many members reacted with it."),

@@ -187,6 +187,21 @@ fn a_preview_counts_in_the_quota_and_not_as_a_file() {
 }
 
 #[test]
+fn a_file_that_is_its_own_preview_counts_twice_and_is_erased_once() {
+    let size = pictures::picture(1).len() as u64;
+    let mut world = with(|limits| limits.upload_quota = 2 * size);
+    let ann = world.sign_up("ann");
+    for _ in 0..3 {
+        let upload = raw(&mut world, &ann, "p.png", &pictures::picture(1));
+        assert_eq!(preview(&mut world, &ann, &upload, &pictures::picture(1)).status, 200);
+        assert_eq!(raw(&mut world, &ann, "t.txt", b"t").code(), "quota_exceeded");
+        assert_eq!(world.ask_as(&ann, "DELETE", &path(&upload), None).status, 204);
+    }
+    world.pass(Duration::from_secs(60));
+    assert_eq!(world.files.all().1.len(), 0);
+}
+
+#[test]
 fn an_alt_text_belongs_to_its_file() {
     let mut world = World::new();
     let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));

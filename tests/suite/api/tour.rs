@@ -85,6 +85,7 @@ pub fn tour() -> Recording {
     ask("GET", "/api/v1/search?q=hello", None);
     let direct = format!("/api/v1/conversations/{}", posted.at("data.conversation"));
     ask("GET", &format!("{direct}/messages?limit=20"), None);
+    ask("GET", &format!("{direct}/files?kind=file"), None);
     ask("POST", &format!("{direct}/read"), Some(r#"{"n":1}"#));
     ask("GET", "/api/v1/conversations", None);
     let group = format!(r#"{{"title":"Tea","members":["{}"]}}"#, bob.profile);
@@ -225,6 +226,7 @@ fn sockets(world: &mut World) {
     for frame in [
         format!(r#"{{"id":1,"op":"message.get","message":"{message}"}}"#),
         format!(r#"{{"id":1,"op":"message.list","conversation":"{group}","limit":20}}"#),
+        format!(r#"{{"id":1,"op":"file.list","conversation":"{group}","kind":"media"}}"#),
         format!(r#"{{"id":1,"op":"message.edit","message":"{message}","body":"tea at five?"}}"#),
         format!(r#"{{"id":1,"op":"message.react","message":"{message}","emoji":"👍"}}"#),
         format!(r#"{{"id":1,"op":"message.unreact","message":"{message}","emoji":"👍"}}"#),
