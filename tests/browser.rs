@@ -27,6 +27,8 @@ mod history;
 mod installed;
 #[path = "browser/invites.rs"]
 mod invites;
+#[path = "browser/media.rs"]
+mod media;
 #[path = "browser/mentions.rs"]
 mod mentions;
 #[path = "browser/page.rs"]
@@ -484,7 +486,7 @@ fn pictures_and_files_are_sent_and_shown() {
     let c = &mut stage.chromium;
     open_person(c, &ann, "Bob");
 
-    // A picture with a text: both see it in its own size.
+    // A picture with a text: both see it, and its own size when it is opened.
     let picture = ann.picture(c, "to-be-sent");
     ann.choose(c, "composer-file", &picture);
     ann.wait(c, "it waits", &format!("{}.querySelector('img')", by("composer-files")));
@@ -496,10 +498,11 @@ fn pictures_and_files_are_sent_and_shown() {
         }
         page.wait(c, "sent", &format!("{}?.dataset.state === 'sent'", by("message")));
         page.wait(c, "the picture", &is_drawn(&image));
-        assert_eq!(page.eval(c, &format!("{image}.naturalWidth + '×' + {image}.naturalHeight")), "1280×800");
     }
     bob.click(c, "message-image");
-    bob.wait(c, "large", &is_drawn(&by("lightbox-image")));
+    let large = by("lightbox-image");
+    bob.wait(c, "large", &is_drawn(&large));
+    assert_eq!(bob.eval(c, &format!("{large}.naturalWidth + '×' + {large}.naturalHeight")), "1280×800");
     bob.click(c, "lightbox-close");
 
     // A file dropped on the conversation. A file that may not be sent is refused at once, and can be removed.

@@ -67,6 +67,10 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
      media-src 'self' blob:; connect-src 'self'; font-src 'self'; manifest-src 'self'; base-uri 'none'; \
      form-action 'self'; frame-ancestors 'none'";
 
+/// A voice message needs the microphone; nothing else of the machine is used, by no frame.
+const PERMISSIONS: &str =
+    "microphone=(self), camera=(), geolocation=(), display-capture=(), usb=(), payment=()";
+
 /// Cached, but revalidated each time.
 const ASK: &str = "no-cache";
 /// Cached without revalidation: other content has another address.
@@ -93,6 +97,7 @@ fn serve(request: &Request<'_>, path: &str, cache: &'static str) -> Result<Step,
     match path {
         // It answers for the page at `/`, which is above its own address.
         WORKER => reply.header("Service-Worker-Allowed", "/").step(),
+        INDEX => reply.header("Permissions-Policy", PERMISSIONS).step(),
         _ => reply.step(),
     }
 }

@@ -65,6 +65,8 @@ impl Chromium {
             .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
             // A mouse, which a machine without a screen does not have: the tests use elements that show on hover.
             .arg("--blink-settings=primaryHoverType=2,availableHoverTypes=2,primaryPointerType=4,availablePointerTypes=4")
+            // A microphone that beeps, which a machine without one does not have.
+            .args(["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"])
             // A name that is no secure context, as a server in a local network without a certificate.
             .arg(format!("--host-resolver-rules=MAP {PLAIN_HOST} 127.0.0.1"))
             .args(["--disable-breakpad", "--disable-dev-shm-usage", "--remote-debugging-port=0"])

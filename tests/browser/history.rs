@@ -207,7 +207,7 @@ fn pasted_pictures_are_sent_and_a_refused_message_can_be_retried() {
     );
     let tray = format!("{}.querySelectorAll('li')", by("composer-files"));
     ann.wait(c, "four wait", &format!("{tray}.length === 4"));
-    ann.click_on(c, &format!("{tray}[3].querySelector('button')"));
+    ann.click_on(c, &format!("{tray}[3].querySelector('[data-testid=file-remove]')"));
     ann.wait(c, "three wait", &format!("{tray}.length === 3"));
     ann.click(c, "composer-send");
     bob.click(c, "conversation");

@@ -14,13 +14,17 @@
 //!   -scope, -results; found-person*, found-message*
 //! - chat: chat [data-conversation], chat-back, -title, -line, -search, -info, -unblock; messages, unread-divider, typing,
 //!   jump-latest, jump-mention; composer-input, -send, -attach, -file, -files, -emoji, -context, -cancel, -names, -name* [data-nick]
+//! - composer, more: file-describe*, file-remove*; describe-dialog, -submit, -original, field-alt; composer-voice; voice, -time, -send,
+//!   -cancel
 //! - message* [data-n, data-id, data-client-id, data-state=sending|sent|failed, data-mine, data-read]: message-body, mention* [data-profile],
-//!   -image, -file, -quote, -failure, -retry, -discard; upload-progress; reaction* [data-emoji]; on hover or focus
+//!   -image, -large, -film, -film-playing, -sound, -file, -quote, -failure, -retry, -discard; sound-play, -seek, -time; upload-progress,
+//!   -cancel; reaction* [data-emoji]; on hover or focus
 //!   message-react, -reply, -more
 //! - menus: menu-reply, -copy, -edit, -delete; quick-react*, emoji*; confirm-yes, -no; lightbox, -image, -close
 //! - dialogs: new-dialog, group-dialog, add-dialog, info-dialog, delete-dialog, shortcuts, settings, each with -close; people-search,
 //!   person* [data-profile], new-group, field-title, group-submit, add-submit; info-message, -mute, -block, -add,
-//!   -leave, -invites, -title, -rename, -image, -image-file; member*, member-more*, -message, -role, -remove
+//!   -files, -leave, -invites, -title, -rename, -image, -image-file; member*, member-more*, -message, -role, -remove
+//! - gallery-dialog, -close, gallery-media|file|audio, gallery, -none, -more; gallery-tile* [data-n], gallery-line*, -origin*; lightbox-jump
 //! - new-dialog: new-invite, directory, directory-more. invites-dialog, -close: invite-submit, uses-*, days-*, invite-made, -link, -copy,
 //!   -qr; invites, invite* [data-invite], invite-revoke*
 //! - settings: tab-profile|account|notify|devices|look; profile-display-name, -nick-name, -submit, -image, -image-file,

@@ -300,6 +300,10 @@ fn visit_files(c: &mut Chromium, visit: &mut Visit, world: &World, picture: &Pat
     page.choose(c, "composer-file", noise);
     page.wait(c, "both", &format!("{}.querySelectorAll('li').length === 2", by("composer-files")));
     visit.view(c, "files-chosen");
+    page.click(c, "file-describe");
+    visit.view(c, "file-described");
+    page.fill(c, "field-alt", "This page");
+    page.click(c, "describe-submit");
     page.click(c, "composer-send");
     page.wait(c, "refused", &by("message-failure"));
     visit.view(c, "files-refused");
@@ -315,6 +319,25 @@ fn visit_files(c: &mut Chromium, visit: &mut Visit, world: &World, picture: &Pat
     page.wait(c, "large", &by("lightbox-image"));
     visit.view(c, "picture");
     visit.close(c, "lightbox");
+    page.click(c, "composer-voice");
+    page.wait(c, "a second", &format!("/0:0[1-9]|٠:٠[١-٩]/.test({}?.textContent)", by("voice-time")));
+    visit.view(c, "voice-recorded");
+    page.click(c, "voice-send");
+    page.wait(
+        c,
+        "sent",
+        &format!("{} && !document.querySelector('[data-state=sending]')", by("message-sound")),
+    );
+    visit.view(c, "voice");
+    page.click(c, "chat-info");
+    page.click(c, "info-files");
+    page.wait(c, "a picture", &by("gallery-tile"));
+    visit.view(c, "gallery");
+    page.click(c, "gallery-audio");
+    page.wait(c, "a sound", &by("gallery-line"));
+    visit.view(c, "gallery-audio");
+    visit.close(c, "gallery-dialog");
+    visit.close(c, "info-dialog");
     page.offline(c, true);
     page.wait(c, "the strip", &format!("{}?.hidden === false", by("connection-strip")));
     send(c, page, "later");

@@ -35,14 +35,14 @@ test('a draft is read again by the same member, and by no other', async () => {
   const before = await open('ann');
   const reply = { id: 'm', sender: 'bob', body: 'hm?', attachments: [], seq: 9 };
   Object.assign(before.of('to:bob'), { text: 'half', reply });
-  before.of('to:bob').files.push(file('a.txt', 5));
+  before.of('to:bob').files.push({ file: file('a.txt', 5), alt: 'a list' });
   before.save('to:bob');
   assert.equal(await before.saveFiles('to:bob'), true);
   const draft = (await open('ann')).of('to:bob');
   assert.deepEqual([draft.text, draft.reply.body, draft.reply.seq], ['half', 'hm?', undefined]);
   assert.deepEqual(
-    draft.files.map(({ name }) => name),
-    ['a.txt'],
+    draft.files.map(({ file, alt }) => [file.name, alt]),
+    [['a.txt', 'a list']],
   );
   const other = (await open('eve')).of('to:bob');
   assert.deepEqual([other.text, other.reply, other.files], ['', null, []]);
@@ -53,7 +53,7 @@ test('an empty draft is none, and a signed-out member stores none', async () => 
   const drafts = await open('ann');
   drafts.of('l').text = 'x';
   drafts.save('l');
-  drafts.of('l').files.push(file('a', 1));
+  drafts.of('l').files.push({ file: file('a', 1) });
   await drafts.saveFiles('l');
   assert.deepEqual([texts.size, rows.size], [1, 1]);
   Object.assign(drafts.of('l'), { text: '', files: [] });
@@ -82,11 +82,11 @@ test('files beyond 64 MiB in all are not stored, and it is said', async () => {
   const { rows, open } = device();
   const drafts = await open('ann');
   const MIB = 1_048_576;
-  drafts.of('a').files.push(file('a', 60 * MIB));
+  drafts.of('a').files.push({ file: file('a', 60 * MIB) });
   assert.equal(await drafts.saveFiles('a'), true);
-  drafts.of('b').files.push(file('b', 4 * MIB));
+  drafts.of('b').files.push({ file: file('b', 4 * MIB) });
   assert.equal(await drafts.saveFiles('b'), true, 'at the bound');
-  drafts.of('b').files.push(file('c', 1));
+  drafts.of('b').files.push({ file: file('c', 1) });
   assert.equal(await drafts.saveFiles('b'), false);
   assert.deepEqual([...rows.keys()], ['draft:ann:a']);
 });

@@ -45,8 +45,9 @@ const lost = () => Object.assign(new Error('no response'), { retry: true, code: 
 const refused = () => Object.assign(new Error('refused'), { retry: false, code: 'not_allowed', status: 403 });
 
 /** A server that stores each client_id once, and a tab in front of it. */
-function world({ answer = () => {} } = {}) {
+function world({ answer = () => {}, upload, describe = async () => {} } = {}) {
   const stored = [];
+  const dropped = [];
   const store = new MemoryStore();
   const alone = locks();
   const timers = [];
@@ -65,7 +66,9 @@ function world({ answer = () => {} } = {}) {
       store,
       link,
       alone,
-      upload: async (file) => ({ id: `upload of ${file.name}` }),
+      upload: upload ?? (async (file) => ({ id: `upload of ${file.name}` })),
+      describe,
+      drop: async (id) => dropped.push(id),
       tabs: null,
       later: (work) => timers.push(work),
     });
@@ -77,7 +80,7 @@ function world({ answer = () => {} } = {}) {
       for (const work of timers.splice(0)) work();
     }
   };
-  return { stored, store, tab, settle };
+  return { stored, dropped, store, tab, settle };
 }
 
 const say = (outbox, body, more = {}) => outbox.add({ lane: 'to:peer', to: 'peer', body, files: [], ...more });
@@ -168,7 +171,7 @@ test('files are uploaded before the post that names them', async () => {
   const { outbox } = tab();
   await outbox.start('ann');
   const file = new File(['notes'], 'notes.txt', { type: 'text/plain' });
-  await say(outbox, '', { files: [file], reply_to: 'original' });
+  await say(outbox, '', { files: [{ file }], reply_to: 'original' });
   await settle();
   const { attachments, reply_to, body, to } = stored[0];
   assert.deepEqual([attachments, reply_to, body, to], [['upload of notes.txt'], 'original', undefined, 'peer']);
@@ -181,4 +184,52 @@ test('a forwarded message is named, and its text is only shown', async () => {
   const row = await say(outbox, 'the text of others', { forward: 'original' });
   await settle();
   assert.deepEqual(stored, [{ to: 'peer', client_id: row.client_id, forward: 'original' }]);
+});
+
+test('what is said about a file reaches the server before the post, again after a lost answer', async () => {
+  const said = [];
+  let isLost = true;
+  const describe = async ({ alt, original }, upload) => {
+    if (isLost) {
+      isLost = false;
+      throw lost();
+    }
+    said.push([upload, alt, original, stored.length]);
+  };
+  let uploads = 0;
+  const upload = async () => ({ id: `upload ${++uploads}` });
+  const { stored, tab, settle } = world({ upload, describe });
+  const { outbox } = tab();
+  await outbox.start('ann');
+  const file = new File(['pixels'], 'cat.png', { type: 'image/png' });
+  await say(outbox, 'look', { files: [{ file, alt: 'a cat', original: true }] });
+  await settle();
+  assert.deepEqual(said, [['upload 1', 'a cat', true, 0]]);
+  assert.deepEqual([stored[0].attachments, uploads], [['upload 1'], 1], 'uploaded once');
+});
+
+test('a message that is discarded while its files are uploaded is not posted, and what was uploaded is dropped', async () => {
+  const answers = [];
+  const upload = (file, _, signal) =>
+    new Promise((resolve, reject) => {
+      answers.push(() => resolve({ id: `upload of ${file.name}` }));
+      signal.addEventListener('abort', () => reject(new DOMException('aborted', 'AbortError')));
+    });
+  const { stored, dropped, store, tab, settle } = world({ upload });
+  const { outbox } = tab();
+  await outbox.start('ann');
+  const files = ['a.txt', 'b.txt'].map((name) => ({ file: new File(['x'], name) }));
+  const row = await say(outbox, 'two', { files });
+  await settle();
+  answers[0]();
+  await settle();
+  assert.equal(answers.length, 2, 'the second is under way');
+  await outbox.discard(row.client_id);
+  await say(outbox, 'after');
+  await settle();
+  assert.deepEqual(
+    stored.map(({ body }) => body),
+    ['after'],
+  );
+  assert.deepEqual([dropped, store.rows.size, outbox.count], [['upload of a.txt'], 0, 0]);
 });

@@ -73,6 +73,7 @@ function formatsFor(code) {
     year: made({ day: 'numeric', month: 'short', year: 'numeric' }),
     full: made({ dateStyle: 'medium', timeStyle: 'short', hourCycle }),
     number: new Intl.NumberFormat(locale),
+    two: new Intl.NumberFormat(locale, { minimumIntegerDigits: 2 }),
     ago: new Intl.RelativeTimeFormat(locale, { numeric: 'auto' }),
     list: new Intl.ListFormat(locale),
   };
@@ -107,6 +108,16 @@ export const timeOf = (iso) => formats.time.format(new Date(iso));
 export const fullTime = (iso) => formats.full.format(new Date(iso));
 /** @param {number} value */
 export const number = (value) => formats.number.format(value);
+/**
+ * How long something plays: minutes and seconds.
+ * @param {number} ms
+ */
+export function lengthOf(ms) {
+  const seconds = Math.max(0, Math.round(ms / 1_000));
+  const minutes = Math.floor(seconds / 60);
+  // The same order in each direction of text.
+  return `\u2066${formats.number.format(minutes)}:${formats.two.format(seconds % 60)}\u2069`;
+}
 /** @param {string[]} items */
 export const listOf = (items) => formats.list.format(items);
 

@@ -47,3 +47,9 @@ export const EVENT = Object.freeze({
   typing: 'typing',
   presence: 'presence',
 });
+
+// Recorded in the client: such a name says nothing.
+export const VOICE_NAME = 'voice-message';
+
+/** @param {{name: string, type: string}} file */
+export const isVoice = ({ name, type }) => type.startsWith('audio/') && name.startsWith(`${VOICE_NAME}.`);

@@ -205,17 +205,35 @@ export async function all(route, params) {
   return /** @type {Data<R>} */ (items);
 }
 
+/** @typedef {{onProgress?: (part: number) => void, signal?: AbortSignal}} UploadOptions */
+
 /**
  * Sends a raw body with X-Filename, which the server streams to disk.
- * @param {File} file
- * @param {{onProgress?: (part: number) => void, signal?: AbortSignal}} [options]
+ * @param {{blob: Blob, name: string, type: string}} file
+ * @param {UploadOptions} [options]
+ */
+export const upload = (file, options) => sendFile('POST /uploads', file, options);
+
+/**
+ * Gives an upload its preview.
+ * @param {string} id
+ * @param {Blob} blob
+ * @param {UploadOptions} [options]
+ */
+export const uploadPreview = (id, blob, options) =>
+  sendFile(`PUT /uploads/${id}/preview`, { blob, name: 'preview', type: blob.type }, options);
+
+/**
+ * @param {string} route
+ * @param {{blob: Blob, name: string, type: string}} file
+ * @param {UploadOptions} [options]
  * @returns {Promise<import('../../types.d.ts').Upload>}
  */
-export async function upload(file, { onProgress, signal } = {}) {
+async function sendFile(route, file, { onProgress, signal } = {}) {
   for (let tries = 0; ; tries++) {
     const access = session.read()?.token.access;
     if (!access) throw signedOut();
-    const { status, body } = await transfer(file, access, onProgress, signal);
+    const { status, body } = await transfer(route, file, access, onProgress, signal);
     if (status >= 200 && status < 300) return body.data;
     const problem = new Problem(status, body ?? {});
     if (status === 401 && tries === 0 && (await renew(access))) continue;
@@ -225,16 +243,18 @@ export async function upload(file, { onProgress, signal } = {}) {
 
 /**
  * Uses XMLHttpRequest, because fetch reports no progress of an upload.
- * @param {File} file
+ * @param {string} route
+ * @param {{blob: Blob, name: string, type: string}} file
  * @param {string} access
  * @param {((part: number) => void) | undefined} onProgress
  * @param {AbortSignal | undefined} signal
  * @returns {Promise<{status: number, body: any}>}
  */
-function transfer(file, access, onProgress, signal) {
+function transfer(route, file, access, onProgress, signal) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
-    request.open('POST', `${BASE}/uploads`);
+    const [method, path] = route.split(' ');
+    request.open(method, BASE + path);
     for (const [name, value] of Object.entries(headers(access))) request.setRequestHeader(name, value);
     request.setRequestHeader('Content-Type', file.type || 'application/octet-stream');
     request.setRequestHeader('X-Filename', encodeURIComponent(file.name || 'file'));
@@ -243,7 +263,8 @@ function transfer(file, access, onProgress, signal) {
     request.onload = () => resolve({ status: request.status, body: request.response });
     request.onerror = () => reject(new Offline());
     request.onabort = () => reject(new DOMException('aborted', 'AbortError'));
+    if (signal?.aborted) return request.onabort?.(new ProgressEvent('abort'));
     signal?.addEventListener('abort', () => request.abort());
-    request.send(file);
+    request.send(file.blob);
   });
 }

@@ -16,8 +16,9 @@ const PREFIX = 'draft:';
 
 /** @typedef {import('../../types.d.ts').Message} Message */
 /** @typedef {{id: string, sender: string | null, body: string | null, attachments: Message['attachments']}} Reply */
-/** @typedef {{text: string, reply: Reply | null, files: File[]}} Draft */
-/** @typedef {{key: string, profile: string, lane: string, files: File[]}} Row the files of a draft, on disk */
+/** @typedef {import('./outbox.js').Chosen} Chosen */
+/** @typedef {{text: string, reply: Reply | null, files: Chosen[]}} Draft */
+/** @typedef {{key: string, profile: string, lane: string, files: Chosen[]}} Row the files of a draft, on disk */
 /**
  * @typedef {object} Parts
  * @property {{get(key: string): string | null, set(key: string, value: string): void, remove(key: string): void,
@@ -26,6 +27,9 @@ const PREFIX = 'draft:';
  *   clear(): Promise<unknown>}} store
  * @property {() => number} now
  */
+
+/** @param {unknown} file */
+const asChosen = (file) => ({ file: /** @type {File} */ (file) });
 
 /** @extends {Emitter<{change: string}>} */
 export class Drafts extends Emitter {
@@ -48,7 +52,8 @@ export class Drafts extends Emitter {
     if (this.#profile !== profile) return;
     // A view may have begun with the draft, without its files.
     for (const { lane, files } of rows) {
-      this.of(lane).files.unshift(...files);
+      // An earlier version of the client kept them without what is said about them.
+      this.of(lane).files.unshift(...files.map((chosen) => (chosen.file ? chosen : asChosen(chosen))));
       this.emit(SIGNAL.change, lane);
     }
   }
@@ -96,7 +101,10 @@ export class Drafts extends Emitter {
       return true;
     }
     const others = (await this.#parts.store.all()).filter((row) => row.key !== key);
-    const bytes = [...others.flatMap((row) => row.files), ...files].reduce((sum, file) => sum + file.size, 0);
+    const bytes = [...others.flatMap((row) => row.files), ...files].reduce(
+      (sum, chosen) => sum + (chosen.file ?? asChosen(chosen).file).size,
+      0,
+    );
     if (bytes > FILES_BYTES_MAX) {
       await this.#parts.store.remove(key);
       return false;

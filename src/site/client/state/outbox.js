@@ -11,7 +11,15 @@ import { Emitter, ulid } from '../util.js';
 
 /** @typedef {import('../../types.d.ts').Message} Message */
 /** @typedef {import('../net/request.js').Ok<'message.post'>} Posted */
-/** @typedef {{name: string, type: string, size: number, blob: Blob, upload: string | null}} RowFile */
+/**
+ * What a member says about a file: a text for who does not see it, that its pixels stay as they are, how long it plays.
+ * @typedef {{alt?: string, original?: boolean, duration_ms?: number}} Said
+ */
+/** @typedef {Said & {file: File}} Chosen */
+/**
+ * @typedef {Said & {name: string, type: string, size: number, blob: Blob, upload: string | null,
+ *   described?: boolean}} RowFile
+ */
 /**
  * @typedef {object} Row
  * @property {number} key its position in the queue
@@ -39,7 +47,10 @@ import { Emitter, ulid } from '../util.js';
  *   remove(key: number): Promise<unknown>, clear(): Promise<unknown>}} store
  * @property {{readonly online: boolean,
  *   op(name: 'message.post', params: import('../net/request.js').Params<'message.post'>): Promise<Posted>}} link
- * @property {(file: RowFile, onProgress: (part: number) => void) => Promise<{id: string}>} upload
+ * @property {(file: RowFile, onProgress: (part: number) => void, signal: AbortSignal) => Promise<{id: string}>} upload
+ * @property {(file: RowFile, upload: string, signal: AbortSignal) => Promise<void>} describe what follows an upload:
+ *   its preview, and what its member said about it
+ * @property {(upload: string) => Promise<unknown>} drop deletes an upload that no message will show
  * @property {(name: string, work: () => Promise<Outcome>) => Promise<Outcome>} alone
  * @property {{postMessage(data: Notice): void,
  *   addEventListener(name: 'message', on: (event: {data: Notice}) => void): void} | null} tabs
@@ -77,6 +88,8 @@ export class Outbox extends Emitter {
   #draining = new Set();
   /** @type {Map<string, {file: number, part: number}>} */
   progress = new Map();
+  /** @type {Map<string, AbortController>} */
+  #uploading = new Map();
   /** @type {(message: Posted) => Promise<void>} */
   onPosted = async () => {};
 
@@ -126,7 +139,7 @@ export class Outbox extends Emitter {
   }
 
   /**
-   * @param {{lane: string, to?: string, conversation?: string, body: string, files: File[], reply_to?: string,
+   * @param {{lane: string, to?: string, conversation?: string, body: string, files: Chosen[], reply_to?: string,
    *   forward?: string}} what of a message to forward, the body is what is shown until it is sent
    */
   async add({ lane, to, conversation, body, files, reply_to, forward }) {
@@ -139,7 +152,14 @@ export class Outbox extends Emitter {
       body,
       reply_to,
       forward,
-      files: files.map((file) => ({ name: file.name, type: file.type, size: file.size, blob: file, upload: null })),
+      files: files.map(({ file, ...said }) => ({
+        ...said,
+        name: file.name,
+        type: file.type,
+        size: file.size,
+        blob: file,
+        upload: null,
+      })),
       state: 'queued',
       error: null,
       tries: 0,
@@ -164,7 +184,11 @@ export class Outbox extends Emitter {
   /** @param {string} clientId */
   async discard(clientId) {
     const row = this.#find(clientId);
-    if (row) await this.#forget(row);
+    if (!row) return;
+    await this.#forget(row);
+    this.#uploading.get(clientId)?.abort();
+    // Without a connection they stay in the member's quota.
+    for (const { upload } of row.files) if (upload) this.#parts.drop(upload).catch(() => {});
   }
 
   // Of every member: the device is no longer theirs.
@@ -226,6 +250,7 @@ export class Outbox extends Emitter {
         this.#parts.tabs?.postMessage({ profile: this.#profile, settled: row.client_id });
         await this.#forget(row);
       } catch (error) {
+        if (!this.#rows.includes(row)) continue; // discarded meanwhile
         if (error.retry || error.status === 401) return 'later';
         Object.assign(row, { state: 'failed', error: { code: error.code, title: error.message } });
         await this.#parts.store.update(row);
@@ -239,22 +264,44 @@ export class Outbox extends Emitter {
    * @param {Row} row
    */
   async #uploadFiles(row) {
-    for (const [index, file] of row.files.entries()) {
-      if (file.upload) continue;
-      try {
-        const answer = await this.#parts.upload(file, (part) => {
-          this.progress.set(row.client_id, { file: index, part });
-          this.emit(SIGNAL.progress, row);
-        });
-        file.upload = answer.id;
-        await this.#parts.store.update(row);
-      } catch (error) {
-        row.tries = (row.tries ?? 0) + 1;
-        if (error.retry && row.tries >= UPLOAD_TRIES_MAX && this.#parts.link.online) error.retry = false;
-        throw error;
-      }
+    const ending = new AbortController();
+    this.#uploading.set(row.client_id, ending);
+    try {
+      for (const [index, file] of row.files.entries()) await this.#uploadFile(row, file, index, ending.signal);
+    } catch (error) {
+      row.tries = (row.tries ?? 0) + 1;
+      if (error.retry && row.tries >= UPLOAD_TRIES_MAX && this.#parts.link.online) error.retry = false;
+      throw error;
+    } finally {
+      this.#uploading.delete(row.client_id);
+      this.progress.delete(row.client_id);
     }
-    this.progress.delete(row.client_id);
+  }
+
+  /**
+   * @param {Row} row
+   * @param {RowFile} file
+   * @param {number} index
+   * @param {AbortSignal} signal
+   */
+  async #uploadFile(row, file, index, signal) {
+    const keep = async () => {
+      if (this.#rows.includes(row)) await this.#parts.store.update(row);
+      else if (file.upload) await this.#parts.drop(file.upload); // discarded meanwhile
+      signal.throwIfAborted();
+    };
+    if (!file.upload) {
+      const onProgress = (/** @type {number} */ part) => {
+        this.progress.set(row.client_id, { file: index, part });
+        this.emit(SIGNAL.progress, row);
+      };
+      file.upload = (await this.#parts.upload(file, onProgress, signal)).id;
+      await keep();
+    }
+    if (file.described) return;
+    await this.#parts.describe(file, file.upload, signal);
+    file.described = true;
+    await keep();
   }
 
   /** @param {Row} row */

@@ -10,18 +10,23 @@ import { link } from '../net/link.js';
 import { drafts, outbox } from '../state/here.js';
 import { model } from '../state/model.js';
 import { debounce, scalars } from '../util.js';
+import { openDescription } from './description.js';
 import { h } from './dom.js';
 import { pickEmoji } from './emoji.js';
 import { icon, iconButton } from './icons.js';
-import { failed, toast } from './layers.js';
-import { localUrl } from './message.js';
+import { failed, notLoaded, toast } from './layers.js';
+import { localUrl } from './files.js';
 import { nameOffers } from './names.js';
+import { voiceBar } from './voice.js';
 import { nameOrYou, preview } from './words.js';
 
 // What holds until the server has told its own limits.
 const FILES_MAX = 10;
 const BODY_MAX = 4_000;
 const UPLOAD_BYTES_MAX = 104_857_600;
+
+// Over plain http a page has no microphone.
+const MAY_RECORD = Boolean(navigator.mediaDevices && globalThis.MediaRecorder);
 
 const TYPING_EVERY_MS = 3_000;
 const SAVE_MS = 250;
@@ -34,6 +39,7 @@ const HEIGHT_MAX = 0.35;
 const MARKS = { b: '**', i: '*', e: '\x60' };
 
 /** @typedef {import('../../types.d.ts').Message} Message */
+/** @typedef {import('../state/outbox.js').Chosen} Chosen */
 /** @typedef {ReturnType<typeof composer>} Writer */
 
 /**
@@ -67,6 +73,7 @@ export function composer({ target, onSent, lastOwn, signal }) {
     testid: 'composer-send',
     class: 'icon-button send',
   });
+  const mic = iconButton('mic', t('voice.record'), { testid: 'composer-voice', onclick: recordVoice });
   const counter = h('span.counter', { 'aria-live': 'polite' });
   const names = nameOffers({ input, conversation: () => target().conversation, changed: () => changed() });
   const context = h('div.compose-context', { hidden: true, testid: 'composer-context' });
@@ -80,6 +87,8 @@ export function composer({ target, onSent, lastOwn, signal }) {
     testid: 'composer-attach',
     onclick: () => chooser.click(),
   });
+  const field = h('div.compose-field', null, input, counter, emoji);
+  const row = h('div.compose-row', null, attachButton, chooser, field, mic, send);
   const element = h(
     'form.composer',
     {
@@ -93,7 +102,7 @@ export function composer({ target, onSent, lastOwn, signal }) {
     names.element,
     context,
     tray,
-    h('div.compose-row', null, attachButton, chooser, h('div.compose-field', null, input, counter, emoji), send),
+    row,
   );
 
   function fit() {
@@ -104,7 +113,46 @@ export function composer({ target, onSent, lastOwn, signal }) {
     const left = (link.limits.message_max ?? BODY_MAX) - scalars(input.value);
     counter.textContent = left < COUNTED_BELOW ? String(left) : '';
     counter.classList.toggle('bad', left < 0);
-    send.disabled = left < 0 || !(input.value.trim() || (draft.files.length && !editing));
+    const isEmpty = !(input.value.trim() || (draft.files.length && !editing));
+    send.disabled = left < 0 || isEmpty;
+    mic.hidden = !MAY_RECORD || !isEmpty || Boolean(editing);
+    send.hidden = !mic.hidden;
+  }
+
+  async function recordVoice() {
+    mic.disabled = true;
+    try {
+      const closed = () => {
+        bar.remove();
+        row.hidden = false;
+        input.focus({ preventScroll: true });
+      };
+      const bar = await voiceBar({ signal, send: sendVoice, closed });
+      row.hidden = true;
+      element.append(bar);
+    } catch (error) {
+      if (error.name === 'NotAllowedError') toast(t('voice.refused'), { kind: 'bad' });
+      else if (error.name === 'NotFoundError') toast(t('voice.none'), { kind: 'bad' });
+      else if (!signal.aborted) notLoaded();
+    }
+    mic.disabled = false;
+  }
+
+  /**
+   * @param {File} file
+   * @param {number} duration_ms
+   */
+  async function sendVoice(file, duration_ms) {
+    const { reply } = draft;
+    try {
+      await outbox.add({ ...target(), body: '', files: [{ file, duration_ms }], reply_to: reply?.id });
+      draft.reply = null;
+      save();
+      restore();
+      if (!signal.aborted) onSent();
+    } catch (error) {
+      failed(error);
+    }
   }
 
   /** @param {string} text */
@@ -158,13 +206,21 @@ export function composer({ target, onSent, lastOwn, signal }) {
 
   function drawTray() {
     tray.hidden = !draft.files.length || Boolean(editing);
-    tray.replaceChildren(...draft.files.map((file) => trayItem(file, () => discard(file))));
+    tray.replaceChildren(...draft.files.map((chosen) => trayItem(chosen, describe, discard)));
     fit();
   }
 
-  /** @param {File} file */
-  function discard(file) {
-    draft.files.splice(draft.files.indexOf(file), 1);
+  /** @param {Chosen} chosen */
+  function describe(chosen) {
+    openDescription(chosen, () => {
+      saveFiles();
+      drawTray();
+    });
+  }
+
+  /** @param {Chosen} chosen */
+  function discard(chosen) {
+    draft.files.splice(draft.files.indexOf(chosen), 1);
     saveFiles();
     drawTray();
   }
@@ -174,7 +230,7 @@ export function composer({ target, onSent, lastOwn, signal }) {
     for (const file of files) {
       const refusal = refusalOf(file, draft.files.length);
       if (refusal) toast(refusal, { kind: 'bad' });
-      else draft.files.push(file);
+      else draft.files.push({ file });
     }
     saveFiles();
     drawTray();
@@ -335,16 +391,25 @@ function refusalOf(file, count) {
 }
 
 /**
- * @param {File} file
- * @param {() => void} onclick
+ * @param {Chosen} chosen
+ * @param {(chosen: Chosen) => void} describe
+ * @param {(chosen: Chosen) => void} discard
  */
-function trayItem(file, onclick) {
+function trayItem(chosen, describe, discard) {
+  const { file, alt } = chosen;
+  const { name } = file;
   const isImage = file.type.startsWith('image/');
+  const mayDescribe = /^(image|video|audio)\//.test(file.type);
   return h(
     'li',
     null,
     isImage ? h('img', { src: localUrl(file), alt: '' }) : h('span.file-icon', null, icon('file')),
-    h('span.tray-text', null, h('span.line', { dir: 'auto' }, file.name), h('span.quiet', null, bytes(file.size))),
-    iconButton('close', t('compose.remove', { name: file.name }), { onclick }),
+    h('span.tray-text', null, h('span.line', { dir: 'auto' }, alt || name), h('span.quiet', null, bytes(file.size))),
+    mayDescribe &&
+      iconButton('edit', t('compose.describe', { name }), {
+        testid: 'file-describe',
+        onclick: () => describe(chosen),
+      }),
+    iconButton('close', t('compose.remove', { name }), { testid: 'file-remove', onclick: () => discard(chosen) }),
   );
 }

@@ -2,11 +2,13 @@
 // The details of a conversation: the person, or the group and its members.
 
 import { ago, t } from '../i18n.js';
-import { call, upload } from '../net/http.js';
+import { call } from '../net/http.js';
+import { uploadFace } from '../state/here.js';
 import { TOPIC } from '../names.js';
 import { model } from '../state/model.js';
 import { toggleRow } from './controls.js';
 import { h, those } from './dom.js';
+import { openGallery } from './gallery.js';
 import { iconButton } from './icons.js';
 import { openInvites } from './invites.js';
 import { confirm, failed, openDialog, openMenu } from './layers.js';
@@ -52,6 +54,10 @@ function muteRow(conversation, draw) {
   return actionRow(muted ? 'bell' : 'mute', t(muted ? 'info.unmute' : 'info.mute'), 'info-mute', change);
 }
 
+/** @param {Conversation} conversation */
+const filesRow = (conversation) =>
+  actionRow('picture', t('gallery.title'), 'info-files', () => openGallery(conversation));
+
 /** @param {ReturnType<typeof model.presence.get>} presence */
 function seenLine(presence) {
   if (!presence) return null;
@@ -95,6 +101,7 @@ function person(conversation, profile, { close, draw, shell }) {
       h('p.quiet', null, h('bdi', null, `@${profile.nick_name}`)),
       seenLine(presence),
     ),
+    conversation && filesRow(conversation),
     conversation ? muteRow(conversation, draw) : actionRow('reply', t('info.message'), 'info-message', write),
     blockRow(profile, draw),
   ];
@@ -137,6 +144,7 @@ function group(conversation, { close, draw, shell }) {
     isAdmin && actionRow('plus', t('info.add'), 'info-add', add),
     isAdmin && actionRow('link', t('invite.title'), 'info-invites', () => openInvites(conversation)),
     isAdmin && historyRow(conversation),
+    filesRow(conversation),
     muteRow(conversation, draw),
     list,
     actionRow('exit', t('info.leave'), 'info-leave', leave, true),
@@ -168,7 +176,7 @@ function groupHead(conversation, isAdmin, draw) {
     size: 'large.group',
   });
   const chooser = pictureChooser('info-image-file', t('info.image'), (file) =>
-    upload(file).then(({ id }) => change({ image: id }), failed),
+    uploadFace(file).then(({ id }) => change({ image: id }), failed),
   );
   const camera = { testid: 'info-image', onclick: () => chooser.click() };
   return h(

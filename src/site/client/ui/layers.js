@@ -272,11 +272,19 @@ function place(menu, anchor) {
 
 /**
  * The picture is an entry of the history: Back closes it and leaves the conversation where it is.
- * @param {{url: string, name: string}} file
+ * @param {{url: string, name: string, type?: string, alt?: string | null, preview?: string | null,
+ *   address?: string}} file a picture or a film, and the address of its message
  */
-export function openPicture({ url, name }) {
+export function openPicture({ url, name, type, alt, preview, address }) {
   const ending = new AbortController();
-  const image = h('img', { src: url, alt: name, testid: 'lightbox-image' });
+  const image = type?.startsWith('video/')
+    ? h('video', { src: url, poster: preview, controls: true, autoplay: true, 'aria-label': alt ?? name })
+    : h('img', { src: url, alt: alt ?? name, testid: 'lightbox-image' });
+  const jump = () => {
+    // The layer's own entry of the history is left first.
+    addEventListener('popstate', () => location.assign(address ?? ''), { once: true });
+    dialog.close();
+  };
   /** @type {HTMLDialogElement} */
   const dialog = h(
     'dialog.lightbox',
@@ -301,9 +309,11 @@ export function openPicture({ url, name }) {
         { href: url, download: name, target: '_blank', rel: 'noopener', 'aria-label': t('file.download', { name }) },
         icon('download'),
       ),
+      address && iconButton('reply', t('gallery.jump'), { testid: 'lightbox-jump', onclick: jump }),
       iconButton('close', t('close'), { testid: 'lightbox-close' }),
     ),
     h('div.lightbox-stage', null, image),
+    alt && h('p.lightbox-alt', { dir: 'auto' }, alt),
   );
   document.body.append(dialog);
   dialog.showModal();

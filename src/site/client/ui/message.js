@@ -3,23 +3,21 @@
 //
 // Invariant: drawing is a function of the entry.
 
-import { bytes, fullTime, listOf, number, t, timeOf } from '../i18n.js';
+import { fullTime, listOf, number, t, timeOf } from '../i18n.js';
 import { link as connection } from '../net/link.js';
 import { outbox } from '../state/here.js';
 import { ALL, mentionsMe } from '../state/mentions.js';
 import { model } from '../state/model.js';
 import { bodyText } from './body.js';
 import { h, those } from './dom.js';
+import { attachments, localUrl, playersIn } from './files.js';
 import { icon } from './icons.js';
-import { openPicture } from './layers.js';
 import { avatar, isEmojiOnly, link } from './parts.js';
 import { nameOf, nameOrYou, preview, refusalOf } from './words.js';
 
 /** @typedef {import('../state/timeline.js').Entry} Entry */
 /** @typedef {import('../state/outbox.js').Row} Row */
 /** @typedef {import('../../types.d.ts').Message} Message */
-/** @typedef {{name: string, type: string, size: number, url: string, width?: number | null, height?: number | null,
- *   upload?: string | null}} Shown a file, stored or not */
 /** @typedef {'sent' | 'sending' | 'failed'} State */
 /**
  * What a member can do with a message.
@@ -29,7 +27,6 @@ import { nameOf, nameOrYou, preview, refusalOf } from './words.js';
  * @property {(message: Message) => void} renew
  */
 
-const PICTURE_PX = 340;
 const PROGRESS_STEPS = 50;
 
 /**
@@ -38,7 +35,7 @@ const PROGRESS_STEPS = 50;
  */
 function contentOf({ message, row }) {
   const waiting = (row?.files ?? []).map((file) => ({ ...file, url: localUrl(file.blob) }));
-  /** @type {Shown[]} */
+  /** @type {import('./files.js').Shown[]} */
   const files = message ? message.attachments : waiting;
   const { body, reply_to, created_at, client_id } = /** @type {Message | Row} */ (message ?? row);
   return { files, body: body ?? '', reply_to, created_at, client_id };
@@ -106,6 +103,7 @@ export function drawEntry(element, entry, act) {
   const said = `${t('msg.from', { name: sender, time: timeOf(content.created_at) })}: ${preview(message ?? row)}`;
   element.setAttribute('aria-label', state === 'sent' ? said : `${said}. ${stateWord(state, false)}`);
   const isNamed = entry.named && !mine;
+  const place = { message, row, players: playersIn(element), renew: act.renew };
   element.replaceChildren(
     ...those(
       isNamed && h('span.message-face', null, entry.last && faceOf(message?.sender ?? null, sender)),
@@ -118,7 +116,7 @@ export function drawEntry(element, entry, act) {
           null,
           !isDeleted && (message?.forwarded || row?.forward) && forwardedMark(),
           !isDeleted && content.reply_to && quote(entry, act),
-          attachments(entry, content.files, act),
+          attachments(content.files, place),
           bodyOf(message, content.body, isBig),
           meta(entry, content.created_at, isDeleted),
         ),
@@ -217,113 +215,6 @@ function quote({ quote: original }, act) {
     h('strong.line', { dir: 'auto' }, original ? nameOrYou(original.sender) : '…'),
     h('span.line', { dir: 'auto' }, original ? preview(original) : gone),
   );
-}
-
-/** @type {WeakMap<Blob, string>} */
-const localUrls = new WeakMap();
-
-/** @param {Blob} blob */
-export function localUrl(blob) {
-  const url = localUrls.get(blob) ?? URL.createObjectURL(blob);
-  localUrls.set(blob, url);
-  return url;
-}
-
-/** @param {Shown} file */
-const isImage = (file) => file.type.startsWith('image/');
-
-/**
- * @param {Entry} entry
- * @param {Shown[]} files
- * @param {Act} act
- */
-function attachments({ message, row }, files, act) {
-  if (!files.length) return null;
-  const parts = files.map((file, index) => {
-    const bar = row && row.state !== 'failed' ? progressBar(row, file, index) : null;
-    return isImage(file) && file.url ? picture(file, bar, act, message) : fileLink(file, bar);
-  });
-  return h(`div.attachments${files.length > 1 && files.every(isImage) ? '.grid' : ''}`, null, parts);
-}
-
-/**
- * @param {Row} row
- * @param {Shown} file
- * @param {number} index
- */
-function progressBar(row, file, index) {
-  const progress = outbox.progress.get(row.client_id);
-  if (progress?.file !== index && file.upload) return null;
-  const value = progress && progress.file === index ? progress.part : 0;
-  const label = t('msg.uploading', { percent: Math.round(value * 100) });
-  return h('progress', { value, max: 1, 'aria-label': label, testid: 'upload-progress' });
-}
-
-/**
- * @param {Shown} file
- * @param {HTMLElement | null} bar
- */
-function fileLink(file, bar) {
-  return h(
-    'a.file',
-    {
-      // What was kept on this device has no address.
-      href: file.url || null,
-      target: '_blank',
-      rel: 'noopener',
-      download: file.name,
-      testid: 'message-file',
-      title: t('file.download', { name: file.name }),
-    },
-    h('span.file-icon', null, icon('file')),
-    h(
-      'span.file-text',
-      null,
-      h('span.file-name', { dir: 'auto' }, file.name),
-      h('span.file-size', null, bytes(file.size)),
-      bar,
-    ),
-  );
-}
-
-// Pictures that not every browser can show: one that can't offers the file.
-const RARE_PICTURES = ['image/heic', 'image/heif', 'image/avif'];
-
-/**
- * @param {Shown} file
- * @param {HTMLElement | null} bar
- * @param {Act} act
- * @param {Message | undefined} message
- */
-function picture(file, bar, act, message) {
-  // Known sizes keep the scroll position while pictures load.
-  const width = file.width || 320;
-  const height = file.height || 240;
-  const scale = Math.min(1, PICTURE_PX / width, PICTURE_PX / height);
-  /** @type {HTMLImageElement} */
-  const image = h('img', {
-    src: file.url,
-    alt: file.name,
-    decoding: 'async',
-    draggable: false,
-    testid: 'message-image',
-    width: Math.round(width * scale),
-    height: Math.round(height * scale),
-    onerror: () => {
-      if (RARE_PICTURES.includes(file.type)) return button.replaceWith(fileLink(file, bar));
-      image.classList.add('broken');
-      if (message) act.renew(message);
-    },
-  });
-  const label = t('file.open', { name: file.name });
-  /** @type {HTMLElement} */
-  const button = h(
-    'button.picture',
-    { type: 'button', 'aria-label': label, onclick: () => openPicture(file) },
-    image,
-    bar,
-  );
-  return button;
 }
 
 const NAMES_SHOWN = 8;

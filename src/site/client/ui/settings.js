@@ -2,7 +2,8 @@
 // The settings: profile, account, notifications, devices, appearance.
 
 import { ago, lang, languages, speak, t } from '../i18n.js';
-import { all, call, upload } from '../net/http.js';
+import { all, call } from '../net/http.js';
+import { uploadFace } from '../state/here.js';
 import { TOPIC } from '../names.js';
 import { model } from '../state/model.js';
 import { push } from '../state/push.js';
@@ -108,7 +109,7 @@ function profilePanel({ show }) {
   /** @param {Change} what */
   const change = (what) => model.changeProfile(what);
   const chooser = pictureChooser('profile-image-file', t('info.image'), (file) =>
-    upload(file)
+    uploadFace(file)
       .then(({ id }) => change({ profile_image: id }))
       .then(again, failed),
   );

@@ -3,6 +3,7 @@
 
 import { listOf, t } from '../i18n.js';
 import { plain } from '../markup.js';
+import { isVoice } from '../names.js';
 import { model } from '../state/model.js';
 import { beginning } from '../util.js';
 
@@ -48,7 +49,11 @@ export function preview(message) {
   if (message.damaged) return t('msg.damaged');
   if (message.body) return beginning(plain(beginning(message.body, PARSED_MAX)), PREVIEW_MAX);
   const file = (message.attachments ?? message.files)?.[0];
-  return file?.type.startsWith('image/') ? t('preview.photo') : (file?.name ?? '');
+  if (!file) return '';
+  if (isVoice(file)) return t('preview.voice');
+  const [family] = file.type.split('/');
+  if (family === 'image') return t('preview.photo');
+  return family === 'video' ? t('preview.video') : file.name;
 }
 
 /**
