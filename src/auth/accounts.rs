@@ -12,6 +12,7 @@ use super::token;
 use crate::base::network::is_public;
 use crate::model::handler::{Actor, Client, Ctx, FollowUp, Reply, Request, Step};
 use crate::model::id::SessionId;
+use crate::model::mail::SetDigest;
 use crate::model::member::{FindAccount, Member};
 use crate::model::operation::Refusal;
 use crate::model::problem::{Code, Problem};
@@ -21,23 +22,39 @@ use crate::model::settings::SignUrls;
 
 /// GET /user/me.
 pub fn me(_: &mut Ctx<'_>, actor: Actor, _: &Request<'_>) -> Result<Step, Problem> {
+    Ok(account(actor))
+}
+
+/// PUT /user/me.
+pub fn update(ctx: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step, Problem> {
+    let Some(on) = request.params.flag("digest")? else { return Ok(account(actor)) };
+    if on && ctx.settings.mail_to_file {
+        return Err(Problem::invalid("digest"));
+    }
+    let set = SetDigest { member: actor.member, on, language: request.client.language };
+    Ok(Step::store(set, move |_, ()| Ok(account(actor))))
+}
+
+fn account(actor: Actor) -> Step {
     #[derive(Serialize)]
     struct Me {
         member: Member,
         profile: Profile,
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         directory: bool,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        mails: bool,
     }
-    Ok(Step::store_or(FindAccount { member: actor.member }, |ctx, account| {
+    Step::store_or(FindAccount { member: actor.member }, |ctx, account| {
         let mut account = account.map_err(|refusal| match refusal {
             // The member was deleted, so the token no longer permits anything.
             Refusal::NotFound => Code::UnauthorizedAccess.into(),
             refusal => Problem::from(refusal),
         })?;
         account.profile.sign_urls(&ctx.settings.urls, ctx.now.unix_s());
-        let directory = ctx.settings.directory;
-        Reply::ok(&Me { member: account.member, profile: account.profile, directory }).step()
-    }))
+        let (directory, mails) = (ctx.settings.directory, !ctx.settings.mail_to_file);
+        Reply::ok(&Me { member: account.member, profile: account.profile, directory, mails }).step()
+    })
 }
 
 /// `{token,member,profile}`.
@@ -100,6 +117,7 @@ pub(super) mod testing {
                 verified: false,
                 active: true,
                 admin: false,
+                digest: false,
                 created_at: UNIX_MS,
             },
             profile: Profile {
@@ -160,7 +178,7 @@ mod tests {
         assert_eq!(
             body,
             format!(
-                r#"{{"data":{{"member":{{"id":"{member}","email":"ada@example.org","verified":false,"active":true,"created_at":"2026-11-22T13:03:54.120Z"}},"profile":{{"id":"{profile}","member":"{member}","display_name":"Ada","nick_name":"ada1234","profile_image":null,"is_private":false,"created_at":"2026-11-22T13:03:54.120Z","presence":true}}}}}}"#
+                r#"{{"data":{{"member":{{"id":"{member}","email":"ada@example.org","verified":false,"active":true,"created_at":"2026-11-22T13:03:54.120Z"}},"profile":{{"id":"{profile}","member":"{member}","display_name":"Ada","nick_name":"ada1234","profile_image":null,"is_private":false,"created_at":"2026-11-22T13:03:54.120Z","presence":true}},"mails":true}}}}"#
             )
         );
         let step = stage.ask(ME, "");

@@ -3,7 +3,7 @@
 //! Leaves the texts to `mail_text` and the delivery to a worker.
 //! Invariant: a mail is written in the transaction of its cause, and its row is deleted when it is sent or given up.
 
-use super::id::{MailId, MemberId, SessionId};
+use super::id::{MailId, MemberId, ProfileId, SessionId};
 use crate::base::crypto::HmacKey;
 use crate::base::secret::Secret;
 use crate::base::time::UnixMs;
@@ -42,6 +42,55 @@ pub enum Content {
     PasswordChanged,
     /// The nick name became reserved. This is the new one, as the profile has it when the mail is sent.
     NickNameChanged(String),
+    /// What is unread, as it is when the mail is sent.
+    Digest(Digest),
+}
+
+/// What a member has not read. No text of a message is in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Digest {
+    /// Unread messages in all conversations that are not muted.
+    pub total: u64,
+    /// The first conversations: their titles, or the names of their peers, and how many messages of each are unread.
+    pub conversations: Vec<(String, u64)>,
+}
+
+/// Whether a member wants digests.
+#[derive(Clone, Debug)]
+pub struct SetDigest {
+    /// The member.
+    pub member: MemberId,
+    /// Whether it wants them.
+    pub on: bool,
+    /// The language that they are in.
+    pub language: Language,
+}
+
+/// Who is to get a digest now, of a page of the members who want them.
+#[derive(Clone, Copy, Debug)]
+pub struct FindDigests {
+    /// When it is asked, Unix ms.
+    pub at: UnixMs,
+    /// The page begins after this; 0 at the beginning.
+    pub after: u64,
+}
+
+/// The answer to [`FindDigests`].
+#[derive(Clone, Debug, Default)]
+pub struct DigestPage {
+    /// The members, with their profiles.
+    pub members: Vec<(MemberId, ProfileId)>,
+    /// Where the next page begins; `None` at the end.
+    pub next: Option<u64>,
+}
+
+/// Writes a digest to each of these members for whom it is still time.
+#[derive(Clone, Debug)]
+pub struct WriteDigests {
+    /// When it is asked, Unix ms.
+    pub at: UnixMs,
+    /// The members, each with the id of its mail.
+    pub mails: Vec<(MemberId, MailId)>,
 }
 
 /// A sign-in from a device that the member has not used before.
@@ -207,6 +256,7 @@ impl Content {
             Content::NewDevice(_) => "new device",
             Content::PasswordChanged => "password changed",
             Content::NickNameChanged(_) => "nick name changed",
+            Content::Digest(_) => "digest",
         }
     }
 }

@@ -66,6 +66,16 @@ fn text(content: &Content, language: Language) -> Text {
             "مرحبًا،\n\nأصبح الخادم {site} يحتاج إلى اسمك المستعار لنفسه. اسمك المستعار الجديد هو:\n\n{nick_name}\n\n\
              لم يتغير أي شيء آخر. يمكنك اختيار اسم آخر من الإعدادات.\n",
         ),
+        (Content::Digest(_), Language::En) => Text(
+            "Unread messages",
+            "Hello,\n\nyou have not read everything at {site}.\n\nUnread messages: {total}\n\n{conversations}\n\
+             You get such a mail at most once a day, if you were away. To turn it off, open {site} and go to Settings, Notifications.\n",
+        ),
+        (Content::Digest(_), Language::Ar) => Text(
+            "رسائل غير مقروءة",
+            "مرحبًا،\n\nلديك رسائل لم تقرأها في {site}.\n\nالرسائل غير المقروءة: {total}\n\n{conversations}\n\
+             تصلك رسالة كهذه مرة واحدة في اليوم على الأكثر أثناء غيابك. لإيقافها افتح {site} ثم الإعدادات، الإشعارات.\n",
+        ),
     }
 }
 
@@ -89,6 +99,7 @@ pub fn render(mail: &DueMail, key: &HmacKey, site: &str) -> (String, String) {
     let stamp = rfc3339(mail.written_at);
     let time = format!("{} {} UTC", &stamp[..10], &stamp[11..19]);
     let (mut code, mut address, mut place, mut user_agent, mut nick_name) = Default::default();
+    let (mut total, mut conversations) = (String::new(), String::new());
     match &mail.content {
         Content::VerifyCode(sealed) | Content::ResetCode(sealed) => code = sealed.open(key, mail.id),
         Content::NewDevice(device) => {
@@ -98,8 +109,14 @@ pub fn render(mail: &DueMail, key: &HmacKey, site: &str) -> (String, String) {
         }
         Content::PasswordChanged => {}
         Content::NickNameChanged(name) => nick_name = one_line(Some(name)),
+        Content::Digest(digest) => {
+            total = digest.total.to_string();
+            for (title, count) in &digest.conversations {
+                conversations.push_str(&format!("{}: {count}\n", one_line(Some(title))));
+            }
+        }
     }
-    let values: [(&str, &str); 7] = [
+    let values: [(&str, &str); 9] = [
         ("site", site),
         ("time", &time),
         ("code", &code),
@@ -107,6 +124,8 @@ pub fn render(mail: &DueMail, key: &HmacKey, site: &str) -> (String, String) {
         ("place", &place),
         ("user_agent", &user_agent),
         ("nick_name", &nick_name),
+        ("total", &total),
+        ("conversations", &conversations),
     ];
     (subject.to_owned(), fill(body, &values))
 }
@@ -130,13 +149,13 @@ mod tests {
     use super::*;
     use crate::base::id::Id;
     use crate::base::time::UnixMs;
-    use crate::model::mail::{NewDevice, SealedCode};
+    use crate::model::mail::{Digest, NewDevice, SealedCode};
 
     fn key() -> HmacKey {
         HmacKey::new(b"key")
     }
 
-    fn contents() -> [(Content, &'static [&'static str]); 5] {
+    fn contents() -> [(Content, &'static [&'static str]); 6] {
         let code = || SealedCode::seal(&key(), Id::from_u128(1), 42);
         let device = NewDevice {
             session: Id::from_u128(2),
@@ -153,6 +172,13 @@ mod tests {
             ),
             (Content::PasswordChanged, &["2026-11-22 13:03:54 UTC"]),
             (Content::NickNameChanged("docs123456".to_owned()), &["docs123456"]),
+            (
+                Content::Digest(Digest {
+                    total: 12,
+                    conversations: vec![("{site} tea\nBcc: x".to_owned(), 11), (String::new(), 1)],
+                }),
+                &[": 12\n", "{site} teaBcc: x: 11\n", ": 1\n"],
+            ),
         ]
     }
 
@@ -185,8 +211,18 @@ mod tests {
                 let template = text(&content, language).1;
                 for name in template.split('{').skip(1).filter_map(|part| part.split('}').next()) {
                     assert!(
-                        ["site", "time", "code", "address", "place", "user_agent", "nick_name"]
-                            .contains(&name),
+                        [
+                            "site",
+                            "time",
+                            "code",
+                            "address",
+                            "place",
+                            "user_agent",
+                            "nick_name",
+                            "total",
+                            "conversations"
+                        ]
+                        .contains(&name),
                         "{name}"
                     );
                 }

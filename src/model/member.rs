@@ -26,6 +26,9 @@ pub struct Member {
     /// Whether it is an admin of the server.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub admin: bool,
+    /// Whether it wants a mail a day about what is unread. Operators do not see it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub digest: bool,
     /// When it signed up.
     pub created_at: UnixMs,
 }

@@ -21,7 +21,10 @@ use super::id::{MemberId, ProfileId, SessionId, UploadId};
 use super::invite::{
     CreateInvite, FindInvite, FoundInvite, Invite, InvitePage, ListInvites, RevokeInvite, UseInvite,
 };
-use super::mail::{FetchMail, MailFailed, MailFate, MailPage, MailSent, PlaceSession};
+use super::mail::{
+    DigestPage, FetchMail, FindDigests, MailFailed, MailFate, MailPage, MailSent, PlaceSession, SetDigest,
+    WriteDigests,
+};
 use super::member::{
     Account, AccountPage, AddMember, Credential, DeleteAccount, EraseMessages, Erased, FindAccount,
     FindCredential, FindMember, FindSecret, ListAccounts, Member, SetActive, SetAdmin, SignUp, StoredSecret,
@@ -201,6 +204,7 @@ operations! {
         ListBlocks => BlockPage;
         // Mail.
         FetchMail => MailPage;
+        FindDigests => DigestPage;
         // Conversations and messages.
         ListMessages => MessagePage;
         ListFiles => FilePage;
@@ -255,6 +259,8 @@ operations! {
         MailSent -> ();
         MailFailed -> MailFate;
         PlaceSession -> ();
+        SetDigest -> ();
+        WriteDigests -> ();
         // Conversations and messages.
         PostMessage -> Posted;
         ForwardMessage >> Posted;

@@ -107,6 +107,8 @@ pub enum Task {
 pub enum Periodic {
     /// Fetches the mails that are due.
     Mail,
+    /// Finds who is to get a mail about what is unread.
+    Digest,
     /// Writes when sessions were last seen.
     LastSeen,
     /// Erases messages of deleted accounts.

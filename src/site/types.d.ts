@@ -32,6 +32,7 @@ export type Member = {
   verified: boolean;
   active: boolean;
   admin?: true;
+  digest?: true;
   created_at: Time;
 };
 
@@ -50,6 +51,7 @@ export type Account = {
   member: Member;
   profile: Profile;
   directory?: true;
+  mails?: true;
 };
 
 export type SignedIn = {
@@ -437,6 +439,14 @@ export interface Routes {
   };
   'GET /user/me': {
     params: {};
+    answer: {
+      data: Account;
+    };
+  };
+  'PUT /user/me': {
+    params: {
+      digest?: boolean;
+    };
     answer: {
       data: Account;
     };
@@ -911,6 +921,7 @@ export interface RouteOf {
   'reset.code': 'POST /user/reset/code';
   'reset.password': 'POST /user/reset/password';
   'account.me': 'GET /user/me';
+  'account.update': 'PUT /user/me';
   'account.delete': 'DELETE /user/me';
   'account.export': 'GET /user/export';
   'push.key': 'GET /push';

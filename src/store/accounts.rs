@@ -72,7 +72,8 @@ pub fn find_account(conn: &Connection, find: FindAccount) -> Result<Account, Sto
 pub fn account(conn: &Connection, member: MemberId) -> rusqlite::Result<Option<Account>> {
     conn.prepare_cached(
         "SELECT p.id, m.id, p.display_name, p.nick_name, p.is_private, p.presence, p.created_at, \
-         i.id, i.name, m.email, m.verified, m.active, m.created_at, m.admin \
+         i.id, i.name, m.email, m.verified, m.active, m.created_at, m.admin, \
+         EXISTS (SELECT 1 FROM digests d WHERE d.member = m.key AND d.is_on) \
          FROM members m JOIN profiles p ON p.member = m.key LEFT JOIN uploads i ON i.key = p.image \
          WHERE m.id = ?1",
     )?
@@ -86,6 +87,7 @@ pub fn account(conn: &Connection, member: MemberId) -> rusqlite::Result<Option<A
                 active: row.get(11)?,
                 created_at: UnixMs(number(row, 12)?),
                 admin: row.get(13)?,
+                digest: row.get(14)?,
             },
         })
     })
@@ -185,6 +187,7 @@ fn member_from_row(row: &Row<'_>) -> rusqlite::Result<Member> {
         active: row.get(3)?,
         created_at: UnixMs(number(row, 4)?),
         admin: row.get(5)?,
+        digest: false,
     })
 }
 

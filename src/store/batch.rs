@@ -8,8 +8,8 @@ use super::cache::Cache;
 use super::fault::{Fault, Stop};
 use super::uploads;
 use super::{
-    accounts, blocks, changes, codes, conversations, deletion, event_log, groups, invites, outbox, pins,
-    posting, presence, profiles, push, sessions,
+    accounts, blocks, changes, codes, conversations, deletion, digests, event_log, groups, invites, outbox,
+    pins, posting, presence, profiles, push, sessions,
 };
 use crate::model::event::Events;
 use crate::model::operation::{Answer, Refusal, Write};
@@ -125,6 +125,8 @@ impl Batch<'_> {
             Write::MailSent(sent) => outbox::sent(self, sent),
             Write::MailFailed(failed) => outbox::failed(self, failed),
             Write::PlaceSession(found) => self.in_savepoint(|batch| outbox::place_session(batch, found)),
+            Write::SetDigest(set) => digests::set(self, &set),
+            Write::WriteDigests(write) => self.in_savepoint(|batch| digests::write(batch, write)),
             Write::Subscribe(subscribe) => self.in_savepoint(|batch| push::subscribe(batch, *subscribe)),
             Write::SetPushLevel(set) => self.in_savepoint(|batch| push::set_level(batch, &set)),
             Write::Unsubscribe(unsubscribe) => push::unsubscribe(self, &unsubscribe),

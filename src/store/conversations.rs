@@ -329,7 +329,7 @@ pub fn get(conn: &Connection, get: GetConversation) -> Result<Conversation, Stop
 }
 
 /// How many messages after `read_n` are unread. Tombstones do not count.
-fn unread(conn: &Connection, conversation: i64, read_n: u64, last_n: u64) -> rusqlite::Result<u64> {
+pub fn unread(conn: &Connection, conversation: i64, read_n: u64, last_n: u64) -> rusqlite::Result<u64> {
     let later = last_n.saturating_sub(read_n);
     if later == 0 {
         return Ok(0);

@@ -53,6 +53,7 @@ const MIGRATIONS: &[Migration] = &[
         name: "files of conversations",
         sql: include_str!("migrations/023_files_of_conversations.sql"),
     },
+    Migration { name: "digests", sql: include_str!("migrations/024_digests.sql") },
 ];
 
 /// From this version on there is a tag of the password secret.

@@ -23,6 +23,7 @@ mod codes;
 mod connection;
 mod conversations;
 mod deletion;
+mod digests;
 mod durability;
 mod event_log;
 mod export;

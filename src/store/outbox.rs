@@ -7,14 +7,15 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::batch::{Batch, Written};
+use super::digests;
 use super::fault::Stop;
 use super::value::{id, int, is_damage, number, text, text_or_null};
 use crate::base::secret::Secret;
 use crate::base::time::UnixMs;
 use crate::model::id::MailId;
 use crate::model::mail::{
-    Content, DueMail, FetchMail, Language, MailFailed, MailFate, MailPage, MailSent, NewDevice, NewMail,
-    PlaceSession, Recipient, SealedCode,
+    Content, Digest, DueMail, FetchMail, Language, MailFailed, MailFate, MailPage, MailSent, NewDevice,
+    NewMail, PlaceSession, Recipient, SealedCode,
 };
 use crate::model::operation::Answer;
 
@@ -31,6 +32,7 @@ const RESET_CODE: i64 = 2;
 const NEW_DEVICE: i64 = 3;
 const PASSWORD_CHANGED: i64 = 4;
 const NICK_NAME_CHANGED: i64 = 5;
+const DIGEST: i64 = 6;
 
 fn kind(content: &Content) -> i64 {
     match content {
@@ -39,6 +41,7 @@ fn kind(content: &Content) -> i64 {
         Content::NewDevice(_) => NEW_DEVICE,
         Content::PasswordChanged => PASSWORD_CHANGED,
         Content::NickNameChanged(_) => NICK_NAME_CHANGED,
+        Content::Digest(_) => DIGEST,
     }
 }
 
@@ -46,7 +49,10 @@ fn kind(content: &Content) -> i64 {
 pub fn put(conn: &Connection, member: Option<i64>, mail: &NewMail, at: UnixMs) -> rusqlite::Result<()> {
     let sealed = match &mail.content {
         Content::VerifyCode(code) | Content::ResetCode(code) => Some(code.number()),
-        Content::NewDevice(_) | Content::PasswordChanged | Content::NickNameChanged(_) => None,
+        Content::NewDevice(_)
+        | Content::PasswordChanged
+        | Content::NickNameChanged(_)
+        | Content::Digest(_) => None,
     };
     let device = match &mail.content {
         Content::NewDevice(device) => Some(device),
@@ -89,11 +95,11 @@ pub fn fetch(conn: &Connection, fetch: FetchMail) -> Result<MailPage, Stop> {
     let mails = conn
         .prepare_cached(
             "SELECT o.id, o.kind, o.language, o.written_at, o.sealed_code, o.session, o.address, o.user_agent, \
-             o.place, m.id, m.email, p.nick_name FROM outbox o LEFT JOIN members m ON m.key = o.member \
+             o.place, m.id, m.email, p.nick_name, p.key FROM outbox o LEFT JOIN members m ON m.key = o.member \
              LEFT JOIN profiles p ON p.member = m.key \
              WHERE o.due_at <= ?1 ORDER BY o.due_at LIMIT ?2",
         )?
-        .query_map((int(fetch.at), fetch.limit), from_row)?
+        .query_map((int(fetch.at), fetch.limit), |row| from_row(conn, row))?
         .filter(|mail| match mail {
             Err(error) if is_damage(error) => {
                 log::warn!("storage: a mail can't be read and is left out: {error}");
@@ -109,7 +115,7 @@ pub fn fetch(conn: &Connection, fetch: FetchMail) -> Result<MailPage, Stop> {
     Ok(MailPage { mails, next_due_at })
 }
 
-fn from_row(row: &Row<'_>) -> rusqlite::Result<DueMail> {
+fn from_row(conn: &Connection, row: &Row<'_>) -> rusqlite::Result<DueMail> {
     let sealed = || row.get(4).map(SealedCode::from_number);
     let content = match row.get(1)? {
         VERIFY_CODE => Content::VerifyCode(sealed()?),
@@ -122,17 +128,24 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<DueMail> {
         })),
         PASSWORD_CHANGED => Content::PasswordChanged,
         NICK_NAME_CHANGED => Content::NickNameChanged(row.get::<_, Option<String>>(11)?.unwrap_or_default()),
+        DIGEST => Content::Digest(match row.get::<_, Option<i64>>(12)? {
+            Some(profile) => digests::of(conn, profile)?,
+            None => Digest::default(),
+        }),
         kind => return Err(rusqlite::Error::IntegralValueOutOfRange(1, kind)),
     };
+    // It was read while the mail waited to be tried again.
+    let is_void = matches!(&content, Content::Digest(digest) if digest.total == 0);
     let language = text(row, 2)?;
     let to = match row.get_ref(9)? {
         ValueRef::Null => None,
+        _ if is_void => None,
         _ => Some(Recipient { member: id(row, 9)?, email: Secret::new(text(row, 10)?) }),
     };
     Ok(DueMail {
         id: id(row, 0)?,
         to,
-        language: if language == Language::Ar.as_str() { Language::Ar } else { Language::En },
+        language: Language::of_stored(&language),
         written_at: UnixMs(number(row, 3)?),
         content,
     })

@@ -194,6 +194,8 @@ impl Model {
             Write::UpdateUpload(update) => self.upload_updated(update, outcome),
             Write::DeleteUpload(delete) => self.upload_deleted(delete, outcome),
             Write::ForgetFiles(forget) => self.files_forgotten(forget, outcome),
+            Write::SetDigest(set) => self.digest_set(set, outcome),
+            Write::WriteDigests(write) => self.digests_written(write, outcome),
             Write::MailSent(sent) => self.mail_sent(sent, outcome),
             Write::MailFailed(failed) => self.mail_failed(failed, outcome),
             Write::PlaceSession(found) => self.placed(found, outcome),

@@ -61,6 +61,7 @@ impl Model {
         let is_gone = match write {
             Write::OpenSession(open) => is_member_gone(&open.member),
             Write::IssueVerifyCode(issue) => is_member_gone(&issue.member),
+            Write::SetDigest(set) => is_member_gone(&set.member),
             write => actor(write).is_some_and(|actor| self.is_gone(actor)),
         };
         if is_gone {

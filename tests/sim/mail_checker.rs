@@ -10,7 +10,8 @@ use natter::model::code::NewCode;
 use natter::model::id::{MailId, MemberId};
 use natter::model::job::Delivery;
 use natter::model::mail::{
-    Content, DueMail, FetchMail, Letter, MailFailed, MailFate, MailPage, MailSent, NewMail, PlaceSession,
+    Content, Digest, DueMail, FetchMail, Language, Letter, MailFailed, MailFate, MailPage, MailSent, NewMail,
+    PlaceSession, SetDigest, WriteDigests,
 };
 use natter::model::operation::{Answer, Outcome};
 use natter::model::session::NewSession;
@@ -42,6 +43,8 @@ pub struct Mails {
     /// Each mail that was ever written.
     written: BTreeMap<MailId, MemberId>,
     outbox: BTreeMap<MailId, Mail>,
+    /// Who wants digests, and when the last one was written.
+    digests: BTreeMap<MemberId, (bool, UnixMs)>,
     /// Mails that a mail server has taken, and those of this process.
     sent: BTreeSet<MailId>,
     sent_by_process: BTreeSet<MailId>,
@@ -92,11 +95,34 @@ impl Model {
         self.mail_written(member, &code.mail, at);
     }
 
+    pub(super) fn digest_set(&mut self, set: &SetDigest, outcome: &Outcome) {
+        check(outcome, Ok(()), 0, "account.update");
+        self.mails.digests.entry(set.member).or_insert((false, UnixMs(0))).0 = set.on;
+    }
+
+    /// A member who wants them gets one a day at most.
+    pub(super) fn digests_written(&mut self, write: &WriteDigests, outcome: &Outcome) {
+        check(outcome, Ok(()), 0, "digests");
+        for (member, mail) in &write.mails {
+            let Some((true, written_at)) = self.mails.digests.get_mut(member) else { continue };
+            if written_at.0 + DAY_MS <= write.at.0 {
+                *written_at = write.at;
+                let mail = NewMail::new(*mail, Language::En, Content::Digest(Digest::default()));
+                self.mail_written(*member, &mail, write.at);
+            }
+        }
+    }
+
     // ---- what becomes of it -------------------------------------------------------------------------
 
     pub(super) fn mail_sent(&mut self, sent: &MailSent, outcome: &Outcome) {
         check(outcome, Ok(()), 0, "a mail that was sent");
-        assert!(self.mails.sent.contains(&sent.id), "no mail server has taken {}", sent.id);
+        // A digest of which everything was read meanwhile is not sent.
+        let is_digest = |id: &MailId| {
+            self.mails.outbox.get(id).is_some_and(|mail| matches!(mail.content, Content::Digest(_)))
+        };
+        let is_sent = self.mails.sent.contains(&sent.id);
+        assert!(is_sent || is_digest(&sent.id), "no mail server has taken {}", sent.id);
         self.mails.outbox.remove(&sent.id);
     }
 
@@ -155,9 +181,16 @@ impl Model {
         for mail in &page.mails {
             let DueMail { id, to, written_at, content, .. } = mail;
             let row = &self.mails.outbox[id];
-            let to = to.as_ref().expect("only members get mails here");
-            assert_eq!((to.member, to.email.expose()), (row.member, &self.mails.emails[&row.member]));
-            assert_eq!((written_at, content), (&row.written_at, &row.content), "the mail {id}");
+            let unread = match content {
+                Content::Digest(digest) => Some(digest.total),
+                _ => None,
+            };
+            assert_eq!(to.is_none(), unread == Some(0), "only members get mails here");
+            if let Some(to) = to {
+                assert_eq!((to.member, to.email.expose()), (row.member, &self.mails.emails[&row.member]));
+            }
+            let is_same = unread.is_some() || *content == row.content;
+            assert!(is_same && *written_at == row.written_at, "the mail {id}");
             assert!(Some(row.due_at) <= latest, "{id} before one that is longer due");
         }
     }
@@ -190,6 +223,7 @@ impl Model {
     /// With the account.
     pub(super) fn mails_erased(&mut self, member: MemberId) {
         self.mails.gone.insert(member);
+        self.mails.digests.remove(&member);
         self.mails.outbox.retain(|_, mail| mail.member != member);
     }
 

@@ -286,6 +286,11 @@ impl Run {
 
     /// Mutes a conversation, or hears it again.
     fn mute(&mut self, d: usize) {
+        if self.rng.chance(200) {
+            let body = [r#"{"digest":true}"#, r#"{"digest":false}"#][self.rng.below(2)];
+            self.request(d, Ask::Change, "PUT", "/api/v1/user/me", Some(body));
+            return;
+        }
         let Some((conversation, _)) = self.some_conversation(d) else { return };
         let (path, muted) = (format!("/api/v1/conversations/{conversation}"), self.rng.chance(500));
         let members = format!(r#""conversation":"{conversation}","muted":{muted}"#);

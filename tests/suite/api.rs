@@ -2,6 +2,7 @@
 
 mod admin;
 mod deletion;
+mod digests;
 mod profiles;
 mod push;
 mod sessions;

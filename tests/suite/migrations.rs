@@ -35,6 +35,7 @@ const RELEASED: &[&str] = &[
     include_str!("../../src/store/migrations/021_forwarding.sql"),
     include_str!("../../src/store/migrations/022_pins.sql"),
     include_str!("../../src/store/migrations/023_files_of_conversations.sql"),
+    include_str!("../../src/store/migrations/024_digests.sql"),
 ];
 
 /// What each version could hold, written by its own statements.
@@ -124,6 +125,7 @@ const CONTENT: &[&str] = &[
     ",
     "INSERT INTO pins (message, conversation) VALUES (5, 2);",
     "",
+    "INSERT INTO digests (member, is_on, language, written_at) VALUES (1, 1, 'ar', 7);",
 ];
 
 /// A file as natter of this version would have left it.

@@ -23,6 +23,11 @@ impl Language {
             Language::Ar => "ar",
         }
     }
+
+    /// Of a tag that was stored: English if it is none of ours.
+    pub fn of_stored(tag: &str) -> Language {
+        if tag == Language::Ar.as_str() { Language::Ar } else { Language::En }
+    }
 }
 
 /// The language of a response: the one with the greater weight, of equal ones the first, and English if the header names

@@ -3,6 +3,7 @@
 //! `tasks` has the table of what runs when; the other files have what one run does.
 
 pub(crate) mod certificate;
+pub(crate) mod digest;
 pub(crate) mod last_seen;
 pub(crate) mod outbox;
 pub(crate) mod push;
@@ -22,6 +23,7 @@ pub(crate) struct Background {
     pub pusher: push::Pusher,
     pub last_seen: last_seen::LastSeen,
     pub certificate: certificate::Certificate,
+    pub digests: digest::Digests,
 }
 
 impl Background {
@@ -33,6 +35,7 @@ impl Background {
             pusher: push::Pusher::new(is_subscribed),
             last_seen: last_seen::LastSeen::default(),
             certificate: certificate::Certificate::new(https),
+            digests: digest::Digests::default(),
         }
     }
 }

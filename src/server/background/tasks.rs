@@ -12,6 +12,7 @@ use crate::model::job::{Done, Job};
 use crate::model::mail::PlaceSession;
 use crate::model::operation::{Answer, Operation, Refusal};
 use crate::server::background::certificate;
+use crate::server::background::digest;
 use crate::server::background::last_seen;
 use crate::server::background::outbox;
 use crate::server::background::push;
@@ -33,9 +34,10 @@ struct Row {
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-const TABLE: [Row; 8] = [
+const TABLE: [Row; 9] = [
     // A new mail wakes the task; mails that the last process left are fetched at once.
     Row { task: Periodic::Mail, first: Duration::ZERO, every: MINUTE, run: outbox::run },
+    Row { task: Periodic::Digest, first: MINUTE, every: Duration::from_secs(600), run: digest::run },
     Row { task: Periodic::LastSeen, first: MINUTE, every: MINUTE, run: last_seen::run },
     Row { task: Periodic::Erase, first: MINUTE, every: MINUTE, run: upkeep::erase },
     Row { task: Periodic::PruneLog, first: MINUTE, every: Duration::from_secs(3_600), run: upkeep::prune },
@@ -151,6 +153,7 @@ pub fn answered(core: &mut Core, task: Task, result: Result<Answer, Refusal>) {
     match task {
         Task::Run(Periodic::Mail) => outbox::fetched(core, result),
         Task::Run(Periodic::LastSeen) => last_seen::written(core),
+        Task::Run(Periodic::Digest) => digest::answered(core, result),
         Task::Run(Periodic::Erase) => upkeep::erased(core, result),
         Task::Run(Periodic::PruneLog) => upkeep::pruned(core, result),
         Task::Run(Periodic::Push) => push::read(core, result),

@@ -154,6 +154,7 @@ pub static ROUTES: &[Route] = &[
     row("ticket.create", Post, "/api/v1/user/ticket", Bearer, Json, Write, Handle(Handler::Member(tickets::create))),
     row("account.password", Put, "/api/v1/user/password", Bearer, Json, Write, Handle(Handler::Member(password::change))),
     row("account.me", Get, "/api/v1/user/me", Bearer, NoBody, Read, Handle(Handler::Member(accounts::me))),
+    row("account.update", Put, "/api/v1/user/me", Bearer, Json, Write, Handle(Handler::Member(accounts::update))),
     row("account.export", Get, "/api/v1/user/export", Bearer, NoBody, Read, Handle(Handler::Member(export::export))),
     row("account.delete", Delete, "/api/v1/user/me", Bearer, Json, Write, Handle(Handler::Member(deletion::delete))),
     row("account.delete", Post, "/api/v1/user/delete", Bearer, Json, Write, Handle(Handler::Member(deletion::delete))),

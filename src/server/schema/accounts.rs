@@ -175,6 +175,10 @@ fn account() -> Vec<Operation> {
     vec![
         row(Get, "/api/v1/user/me", tag, "The member and its profile")
             .gives(200, "The actor of the token.", named("Account"), "The account."),
+        row(Put, "/api/v1/user/me", tag, "Changes the settings of the account")
+            .json(&[may("digest", flag(), "Whether I want at most one mail a day about what is unread.")])
+            .gives(200, "As it is now.", named("Account"), "The account.")
+            .invalid(&["digest"]),
         delete(Delete, "/api/v1/user/me"),
         delete(Post, "/api/v1/user/delete").named("account.delete.post"),
         row(Get, "/api/v1/user/export", tag, "All data about me, one JSON object `{kind,data}` per line; an export that could not be completed ends without its last chunk; 429 for a third export of an account at once, 503 above 64 in all")

@@ -141,6 +141,7 @@ pub fn all() -> Vec<(&'static str, Schema)> {
             must("member", named("Member"), "The account."),
             must("profile", named("Profile"), "What others see of it."),
             may("directory", always(true), "Present only if the operator wants a directory of profiles."),
+            may("mails", always(true), "Present only if the server has a mail server, so that it can send digests."),
         ]).says("An account and its profile.")),
         ("SignedIn", object(&[
             must("token", named("Token"), "The session's tokens."),
@@ -232,6 +233,7 @@ fn member() -> Schema {
         must("verified", flag(), "Whether a code that was mailed there came back."),
         must("active", flag(), "Whether the operator lets it sign in."),
         may("admin", always(true), "Present only for an admin of the server."),
+        may("digest", always(true), "Present only if it wants a mail a day about what is unread, and only to itself."),
         must("created_at", time(), "When it signed up."),
     ]).says("An account, as its owner sees it.")
 }

@@ -52,6 +52,7 @@ pub fn tour() -> Recording {
         response
     };
     ask("GET", "/api/v1/user/me", None);
+    ask("PUT", "/api/v1/user/me", Some(r#"{"digest":true}"#));
     ask("GET", "/api/v1/push", None);
     let subscription = format!(
         r#"{{"endpoint":"https://push.example/ann","p256dh":"{}","auth":"{}","level":"text"}}"#,

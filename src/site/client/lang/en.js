@@ -386,6 +386,8 @@ export const words = {
   'notify.state_install':
     'Add natter to the home screen first: Share, then “Add to Home Screen”. Then open it there and come back here.',
   'notify.state_unsupported': 'This browser has no notifications for web pages.',
+  'notify.digest': 'Mail about unread messages',
+  'notify.digest_hint': 'At most one a day, when no device of yours was here for an hour. It has no texts.',
   'notify.mention': '{name} mentioned you',
   'notify.message': {
     one: 'New message',

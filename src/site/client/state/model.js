@@ -45,6 +45,8 @@ class Model extends Notifier {
   member = null;
   /** Whether the server lists all profiles that are not private. */
   hasDirectory = false;
+  /** Whether the server can send mails about what is unread. */
+  hasMails = false;
   people = new People({
     fetch: (ids) => call('GET /profiles', { ids: ids.join(',') }),
     learned: () => this.touch(TOPIC.people),
@@ -132,9 +134,10 @@ class Model extends Notifier {
     this.touch(TOPIC.me);
   }
 
-  /** @param {{member?: Member, profile?: Profile, directory?: true}} part */
-  learnMe({ member, profile, directory }) {
+  /** @param {{member?: Member, profile?: Profile, directory?: true, mails?: true}} part */
+  learnMe({ member, profile, directory, mails }) {
     this.hasDirectory ||= Boolean(directory);
+    this.hasMails ||= Boolean(mails);
     this.#remember(member, profile);
   }
 
@@ -566,6 +569,11 @@ class Model extends Notifier {
   /** @param {import('../../types.d.ts').Routes['PUT /profile']['params']} change */
   async changeProfile(change) {
     this.learnMe({ profile: await call('PUT /profile', change) });
+  }
+
+  /** @param {boolean} digest */
+  async setDigest(digest) {
+    this.learnMe(await call('PUT /user/me', { digest }));
   }
 
   /** @param {EventFrame} frame */

@@ -2,6 +2,7 @@
 // The settings of notifications on this device.
 
 import { t } from '../i18n.js';
+import { model } from '../state/model.js';
 import { push } from '../state/push.js';
 import { ring } from './alerts.js';
 import { choices, toggleRow } from './controls.js';
@@ -52,5 +53,13 @@ export function notifyPanel(again) {
         ring();
       },
     }),
+    model.hasMails &&
+      toggleRow({
+        label: t('notify.digest'),
+        hint: t('notify.digest_hint'),
+        value: Boolean(model.member?.digest),
+        testid: 'notify-digest',
+        change: (isOn) => model.setDigest(isOn),
+      }),
   ];
 }
