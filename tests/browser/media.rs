@@ -197,7 +197,13 @@ fn a_film_has_a_poster_and_plays_in_place() {
     ann.click(c, "message-react");
     ann.click(c, "emoji");
     bob.wait(c, "drawn again", &by("reaction"));
-    assert_eq!(bob.eval(c, &format!("{film} === window.film && !film.paused")), "true");
+    assert_eq!(
+        bob.eval(
+            c,
+            &format!("{film} === window.film && !film.paused && film.parentElement.matches('.picture')")
+        ),
+        "true"
+    );
     for page in [&ann, &bob] {
         page.has_no_faults(c);
     }

@@ -228,12 +228,11 @@ function film(file, bar, place) {
       playsinline: '',
       'aria-label': file.alt ?? file.name,
       testid: 'message-film-playing',
-      data: { player: file.id ?? '' },
       ...size,
       onerror: () => frame.replaceWith(failedToPlay(file, place)),
     });
     /** @type {HTMLElement} */
-    const frame = h('div.picture', null, video);
+    const frame = h('div.picture', { data: { player: file.id ?? '' } }, video);
     button.replaceWith(frame);
     video.focus();
     video.play().catch(() => {}); // `onerror` says what is wrong with it
