@@ -9,28 +9,33 @@ use crate::model::settings::SignUrls;
 
 /// GET /conversations, op `conversation.list`. In addition to the list the response has the cursor at which a stream
 /// continues it.
-pub fn list(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step, Problem> {
+pub fn list(ctx: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step, Problem> {
     let limit = request.params.limit()?;
     let after = request.params.next(read_next)?;
-    Ok(Step::store(ListConversations { viewer: actor.profile, after, limit }, |ctx, mut page| {
+    let archived = request.params.flag("archived")?;
+    let list = ListConversations { at: ctx.now.unix_ms, viewer: actor.profile, after, archived, limit };
+    Ok(Step::store(list, |ctx, mut page| {
         page.conversations.sign_urls(&ctx.settings.urls, ctx.now.unix_s());
         // A cursor of what a power cut may still take away would name other events afterwards.
         let cursor = ctx.proven.then(|| Cursor { epoch: ctx.epoch.to_owned(), seq: page.as_of }.to_string());
         Reply::list(&page.conversations, page.next.map(write_next))
             .beside("cursor", &cursor)
             .beside("unread_total", &page.unread_total)
+            .beside("archived_total", &page.archived_total)
             .step()
     }))
 }
 
-/// `c<seq>`: the page after the conversation whose last activity was at seq.
+/// `c<seq>`: the page after the conversation whose last activity was at seq. `p<seq>` if it is pinned.
 fn write_next(cursor: ConversationCursor) -> String {
-    format!("c{}", cursor.activity)
+    let kind = if cursor.pinned { 'p' } else { 'c' };
+    format!("{kind}{}", cursor.activity)
 }
 
 fn read_next(text: &str) -> Option<ConversationCursor> {
-    let activity = super::read_number(text.strip_prefix('c')?)?;
-    Some(ConversationCursor { activity })
+    let pinned = text.starts_with('p');
+    let activity = super::read_number(text.strip_prefix(['c', 'p'])?)?;
+    Some(ConversationCursor { pinned, activity })
 }
 
 /// POST /conversations/{conversation}/read, op `conversation.read`.
@@ -50,6 +55,7 @@ mod tests {
     };
     use crate::model::handler::Handler;
     use crate::model::operation::{Answer, Command, Read, Refusal, Write};
+    use crate::model::preferences::Preferences;
     use crate::model::profile::Profile;
     use crate::model::testing::{Stage, UNIX_MS, problem, text};
     use crate::model::upload::Image;
@@ -82,7 +88,7 @@ mod tests {
             unread: 3,
             read_n: 4,
             last_n: 7,
-            muted: false,
+            own: Preferences::default(),
             peer_read_n: None,
             role: None,
             history: None,
@@ -94,16 +100,18 @@ mod tests {
     #[test]
     fn the_list_comes_with_its_stream_cursor() {
         let mut stage = Stage::new();
-        let step = stage.ask_at(LIST, &[], "limit=1&next=c88", "");
+        let step = stage.ask_at(LIST, &[], "limit=1&next=p88&archived=false", "");
         let step = stage.answer(step, |command| {
             let Command::Read(Read::ListConversations(list)) = command else { panic!("{command:?}") };
-            let after = Some(ConversationCursor { activity: 88 });
-            assert_eq!((list.viewer, list.after, list.limit), (Id::from_u128(12), after, 1));
+            let after = Some(ConversationCursor { pinned: true, activity: 88 });
+            assert_eq!((list.at, list.viewer, list.limit), (UNIX_MS, Id::from_u128(12), 1));
+            assert_eq!((list.after, list.archived), (after, Some(false)));
             Answer::ListConversations(Box::new(ConversationPage {
                 conversations: vec![direct()],
-                next: Some(ConversationCursor { activity: 77 }),
+                next: Some(ConversationCursor { pinned: false, activity: 77 }),
                 as_of: 90,
                 unread_total: 5,
+                archived_total: 2,
             }))
         });
         let (status, body) = text(step);
@@ -113,7 +121,7 @@ mod tests {
         assert_eq!(
             body,
             format!(
-                r#"{{"data":[{{"id":"{id}","type":"direct","title":null,"image":null,"members_count":2,"peer":{{"id":"{peer}","member":null,"display_name":"Bo","nick_name":"bo1234","profile_image":"{url}","is_private":false,"created_at":"2026-11-22T13:03:54.120Z"}},"last_message":null,"unread":3,"read_n":4,"last_n":7,"muted":false}}],"next":"c77","cursor":"k3:90","unread_total":5}}"#
+                r#"{{"data":[{{"id":"{id}","type":"direct","title":null,"image":null,"members_count":2,"peer":{{"id":"{peer}","member":null,"display_name":"Bo","nick_name":"bo1234","profile_image":"{url}","is_private":false,"created_at":"2026-11-22T13:03:54.120Z"}},"last_message":null,"unread":3,"read_n":4,"last_n":7,"muted":false}}],"next":"c77","cursor":"k3:90","unread_total":5,"archived_total":2}}"#
             )
         );
     }

@@ -2,6 +2,7 @@
 //!
 //! Owns what a request may contain. Storage decides who may do it, in the transaction that does it.
 
+use super::preferences;
 use crate::model::conversation::{
     CreateConversation, GetConversation, History, ListMembers, PutMember, RemoveMember, UpdateConversation,
 };
@@ -49,9 +50,9 @@ fn title(text: Option<&str>) -> Result<Option<String>, Problem> {
 }
 
 /// GET /conversations/{conversation}, op `conversation.get`.
-pub fn get(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step, Problem> {
+pub fn get(ctx: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step, Problem> {
     let conversation = request.params.required_id("conversation")?;
-    let get = GetConversation { viewer: actor.profile, conversation };
+    let get = GetConversation { at: ctx.now.unix_ms, viewer: actor.profile, conversation };
     Ok(Step::store(get, |ctx, mut conversation| {
         conversation.sign_urls(&ctx.settings.urls, ctx.now.unix_s());
         Reply::ok(&conversation).step()
@@ -62,7 +63,7 @@ pub fn get(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step,
 pub fn update(ctx: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step, Problem> {
     let params = &request.params;
     let conversation = params.required_id("conversation")?;
-    let (title, muted) = (title(params.text("title")?)?, params.flag("muted")?);
+    let title = title(params.text("title")?)?;
     let image = match params.id("image")? {
         None => params.is_null("image").then_some(None),
         image => Some(image),
@@ -74,7 +75,8 @@ pub fn update(ctx: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<
         Some(_) => return Err(Problem::invalid("history")),
     };
     let (at, actor) = (ctx.now.unix_ms, actor.profile);
-    let update = UpdateConversation { at, actor, conversation, title, image, history, muted };
+    let own = preferences::read(params, at)?;
+    let update = UpdateConversation { at, actor, conversation, title, image, history, own };
     Ok(Step::store(update, |ctx, mut conversation| {
         conversation.sign_urls(&ctx.settings.urls, ctx.now.unix_s());
         Reply::ok(&conversation).step()

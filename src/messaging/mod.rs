@@ -8,6 +8,7 @@ pub(crate) mod events;
 pub(crate) mod files;
 pub(crate) mod groups;
 pub(crate) mod messages;
+pub(crate) mod preferences;
 pub(crate) mod search;
 pub(crate) mod streams;
 

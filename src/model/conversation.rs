@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::event::Role;
 use super::id::{ClientId, ConversationId, ProfileId, UploadId};
 use super::message::Message;
+use super::preferences::{ChangePreferences, Preferences};
 use super::profile::Profile;
 use super::upload::Image;
 
@@ -55,8 +56,9 @@ pub struct Conversation {
     pub read_n: u64,
     /// The `n` of the newest message.
     pub last_n: u64,
-    /// Whether the viewer has muted it.
-    pub muted: bool,
+    /// What the viewer has set for oneself.
+    #[serde(flatten)]
+    pub own: Preferences,
     /// How far the peer of a direct conversation has read, if the viewer may see it: a client that just connected shows its read
     /// marks by it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -86,20 +88,26 @@ pub struct UnreadMentions {
     pub first: Option<u64>,
 }
 
-/// The conversations of a profile, newest activity first.
+/// The conversations of a profile: those that it has pinned, then the others, each newest activity first. Without those that it has hidden.
 #[derive(Clone, Debug)]
 pub struct ListConversations {
+    /// When it was asked.
+    pub at: UnixMs,
     /// The profile that asks.
     pub viewer: ProfileId,
     /// The page begins after this; `None`: at the beginning.
     pub after: Option<ConversationCursor>,
+    /// Only those in the archive, or only the others.
+    pub archived: Option<bool>,
     /// The most items of the page.
     pub limit: u32,
 }
 
 /// A position in the list: the `seq` of the conversation's last activity (unique, so no tie-break is needed).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ConversationCursor {
+    /// Whether the conversation is pinned.
+    pub pinned: bool,
     /// The `seq` of the last activity.
     pub activity: u64,
 }
@@ -115,11 +123,15 @@ pub struct ConversationPage {
     pub as_of: u64,
     /// Unread messages of all conversations.
     pub unread_total: u64,
+    /// How many conversations are in the archive.
+    pub archived_total: u64,
 }
 
 /// One conversation. `NotFound` unless `viewer` is a member of it.
 #[derive(Clone, Debug)]
 pub struct GetConversation {
+    /// When it was asked.
+    pub at: UnixMs,
     /// The profile that asks.
     pub viewer: ProfileId,
     /// The conversation.
@@ -172,7 +184,7 @@ pub struct UpdateConversation {
     /// What later newcomers of a group see; nothing changes for those who have joined.
     pub history: Option<History>,
     /// For oneself only.
-    pub muted: Option<bool>,
+    pub own: ChangePreferences,
 }
 
 /// A member of a group, as the others see it.
@@ -270,6 +282,8 @@ pub struct Marked {
 /// The chat list of the legacy route: every direct conversation of `viewer`, newest first.
 #[derive(Clone, Debug)]
 pub struct ListChats {
+    /// When it was asked.
+    pub at: UnixMs,
     /// The profile that asks.
     pub viewer: ProfileId,
     /// The most items of the page.

@@ -194,6 +194,13 @@ pub struct ConversationBrief {
     /// Of a group.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub history: Option<History>,
+    /// A member changed preferences of it: the event is for the member's own devices only, and does not say which.
+    #[serde(skip_serializing_if = "is_not_set")]
+    pub own: bool,
+}
+
+fn is_not_set(flag: &bool) -> bool {
+    !flag
 }
 
 /// The names of all facts, as the log and the wire have them.
@@ -402,6 +409,7 @@ mod tests {
                 image: None,
                 members_count: 2,
                 history: Some(History::Joined),
+                own: false,
             })),
             &format!(
                 r#"{{"event":"conversation.created","seq":9,"data":{{"id":"{ta}","type":"group","title":"t","image":null,"members_count":2,"history":"joined"}}}}"#

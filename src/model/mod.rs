@@ -22,6 +22,7 @@ pub mod message;
 pub mod metrics;
 pub mod operation;
 pub mod params;
+pub mod preferences;
 pub mod presence;
 pub mod problem;
 pub mod profile;

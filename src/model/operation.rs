@@ -33,6 +33,7 @@ use super::message::{
     DeleteMessage, EditMessage, ForwardMessage, FoundMessages, GetMessage, LegacyHistory, ListMessages,
     Message, MessagePage, OpenLegacySocket, PinMessage, PostMessage, Posted, React, SearchMessages,
 };
+use super::preferences::ClearConversation;
 use super::presence::{FindListeners, FindPeers, MarkOffline, Peers};
 use super::profile::{
     BlockPage, ChangedBlock, FindProfile, FoundProfiles, ListBlocks, ListProfiles, Profile, SearchProfiles,
@@ -271,6 +272,7 @@ operations! {
         MarkRead -> Box<Marked>;
         CreateConversation => CreatedConversation;
         UpdateConversation => Conversation;
+        ClearConversation -> Box<Conversation>;
         PutMember => GroupMember;
         RemoveMember -> ();
         // Invites.

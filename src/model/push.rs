@@ -112,6 +112,8 @@ pub struct PushSubscription {
 /// The conversations with new posts after a position of the log, for the members that have them unread and want notifications.
 #[derive(Clone, Copy, Debug)]
 pub struct ReadPosted {
+    /// When it was asked.
+    pub at: UnixMs,
     /// The position; `None` for the one that is stored.
     pub after: Option<u64>,
 }

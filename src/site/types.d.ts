@@ -179,10 +179,15 @@ export type Conversation = {
   unread: number;
   read_n: number;
   last_n: number;
-  muted: boolean;
   peer_read_n?: number;
   role?: 'admin' | 'member';
   first_n?: number;
+  muted: boolean;
+  muted_until?: Time;
+  pinned?: true;
+  archived?: true;
+  marked_unread?: true;
+  hidden?: true;
   unread_mentions?: number;
   mention_n?: number;
 };
@@ -194,6 +199,7 @@ export type ConversationBrief = {
   image: string | null;
   members_count: number;
   history?: 'all' | 'joined';
+  own?: true;
 };
 
 export type GroupMember = {
@@ -280,6 +286,11 @@ export type ExportedConversation = {
     read_n: number;
     last_n: number;
     muted: boolean;
+    muted_until?: Time;
+    pinned?: true;
+    archived?: true;
+    marked_unread?: true;
+    hidden?: true;
   };
 };
 
@@ -757,12 +768,14 @@ export interface Routes {
     params: {
       limit?: number;
       next?: string;
+      archived?: boolean;
     };
     answer: {
       data: Array<Conversation>;
       next: string | null;
       cursor: Cursor | null;
       unread_total: number;
+      archived_total: number;
     };
   };
   'POST /conversations': {
@@ -793,6 +806,19 @@ export interface Routes {
       image?: Id | null;
       history?: 'all' | 'joined';
       muted?: boolean;
+      muted_until?: string | null;
+      pinned?: boolean;
+      archived?: boolean;
+      marked_unread?: boolean;
+    };
+    answer: {
+      data: Conversation;
+    };
+  };
+  'POST /conversations/{conversation}/clear': {
+    params: {
+      conversation: Id;
+      hide?: boolean;
     };
     answer: {
       data: Conversation;
@@ -957,6 +983,7 @@ export interface RouteOf {
   'conversation.create': 'POST /conversations';
   'conversation.get': 'GET /conversations/{conversation}';
   'conversation.update': 'PUT /conversations/{conversation}';
+  'conversation.clear': 'POST /conversations/{conversation}/clear';
   'conversation.read': 'POST /conversations/{conversation}/read';
   'member.list': 'GET /conversations/{conversation}/members';
   'member.add': 'PUT /conversations/{conversation}/members/{profile}';
@@ -1054,6 +1081,7 @@ export interface Ops {
     op: 'conversation.list';
     limit?: number;
     next?: string;
+    archived?: boolean;
   };
   'conversation.create': {
     id?: string | number;
@@ -1075,6 +1103,16 @@ export interface Ops {
     image?: Id | null;
     history?: 'all' | 'joined';
     muted?: boolean;
+    muted_until?: string | null;
+    pinned?: boolean;
+    archived?: boolean;
+    marked_unread?: boolean;
+  };
+  'conversation.clear': {
+    id?: string | number;
+    op: 'conversation.clear';
+    conversation: Id;
+    hide?: boolean;
   };
   'conversation.read': {
     id?: string | number;
@@ -1253,6 +1291,7 @@ export type AnswerFrame = {
   next?: string | null;
   cursor?: Cursor | null;
   unread_total?: number;
+  archived_total?: number;
   complete?: false;
 };
 

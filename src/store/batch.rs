@@ -9,7 +9,7 @@ use super::fault::{Fault, Stop};
 use super::uploads;
 use super::{
     accounts, blocks, changes, codes, conversations, deletion, digests, event_log, groups, invites, outbox,
-    pins, posting, presence, profiles, push, sessions,
+    pins, posting, preferences, presence, profiles, push, sessions,
 };
 use crate::model::event::Events;
 use crate::model::operation::{Answer, Refusal, Write};
@@ -95,6 +95,7 @@ impl Batch<'_> {
             Write::PinMessage(pin) => self.in_savepoint(|batch| pins::pin(batch, pin)),
             Write::CreateConversation(create) => self.in_savepoint(|batch| groups::create(batch, *create)),
             Write::UpdateConversation(update) => self.in_savepoint(|batch| groups::update(batch, *update)),
+            Write::ClearConversation(clear) => self.in_savepoint(|batch| preferences::clear(batch, clear)),
             Write::PutMember(put) => self.in_savepoint(|batch| groups::put_member(batch, *put)),
             Write::RemoveMember(remove) => self.in_savepoint(|batch| groups::remove_member(batch, remove)),
             Write::CreateInvite(create) => self.in_savepoint(|batch| invites::create(batch, &create)),

@@ -54,12 +54,23 @@ pub struct Membership {
     pub read_seq: u64,
     /// The member sees no message before this one.
     pub first_n: u64,
+    /// The member marked the conversation as unread.
+    pub marked_unread: bool,
     changed: bool,
 }
 
 impl Membership {
     pub fn new(key: i64, profile: ProfileId, profile_key: i64, read_n: u64, read_seq: u64) -> Membership {
-        Membership { key, profile, profile_key, read_n, read_seq, first_n: 0, changed: false }
+        Membership {
+            key,
+            profile,
+            profile_key,
+            read_n,
+            read_seq,
+            first_n: 0,
+            marked_unread: false,
+            changed: false,
+        }
     }
 }
 
@@ -173,6 +184,11 @@ impl Cache {
             self.changed.push(slot.0);
         }
         conversation
+    }
+
+    /// For what an operation has itself written to a member's row.
+    pub fn member(&mut self, slot: Slot, member: usize) -> &mut Membership {
+        &mut self.slots[slot.0].members[member]
     }
 
     /// For a change to a member's row.

@@ -16,7 +16,8 @@ use super::fault::Stop;
 use super::page::{Budget, chat_bytes, conversation_bytes};
 use super::profiles::{self, Names};
 use super::value::{id, int, number, text_or_null};
-use super::{changes, groups, mentions, messages, metadata, uploads};
+use super::{changes, groups, mentions, messages, metadata, preferences, uploads};
+use crate::base::time::UnixMs;
 use crate::model::conversation::{
     Chat, Chats, Conversation, ConversationCursor, ConversationPage, ConversationType, GetConversation,
     ListChats, ListConversations, MarkRead, Marked, UnreadMentions,
@@ -24,6 +25,7 @@ use crate::model::conversation::{
 use crate::model::event::{Audience, Event, Fact, ReadMark};
 use crate::model::id::{ConversationId, ProfileId};
 use crate::model::operation::{Answer, Refusal};
+use crate::model::preferences::Preferences;
 
 pub fn kind(column: i64) -> ConversationType {
     match column {
@@ -63,7 +65,7 @@ pub fn load(batch: &mut Batch<'_>, conversation: ConversationId) -> rusqlite::Re
     let mut gone = false;
     let members = conn
         .prepare_cached(
-            "SELECT m.key, p.id, p.key, m.read_n, m.read_seq, p.member IS NULL, m.first_n \
+            "SELECT m.key, p.id, p.key, m.read_n, m.read_seq, p.member IS NULL, m.first_n, m.marked_unread \
              FROM memberships m JOIN profiles p ON p.key = m.profile WHERE m.conversation = ?1",
         )?
         .query_map([loaded.key], |row| {
@@ -79,7 +81,7 @@ pub fn load(batch: &mut Batch<'_>, conversation: ConversationId) -> rusqlite::Re
                 number(row, 3)?,
                 number(row, 4)?,
             );
-            membership.first_n = number(row, 6)?;
+            (membership.first_n, membership.marked_unread) = (number(row, 6)?, row.get(7)?);
             Ok(Some(membership))
         })?
         .filter_map(Result::transpose)
@@ -164,9 +166,14 @@ pub fn mark_read(batch: &mut Batch<'_>, mark: MarkRead) -> Result<Written, Stop>
     let read_n = mark.n.min(last_n);
     let (key, profile_key) = (conversation.key, conversation.members[member].profile_key);
     let kind = conversation.kind;
+    let mut events = Vec::new();
+    if conversation.members[member].marked_unread {
+        events.push(preferences::unmark(batch, (slot, member), mark.at)?);
+    }
+    let conversation = batch.cache.get(slot);
     if read_n <= before {
         let marked = marked(batch.conn, (kind, key, profile_key), before, last_n)?;
-        return Written::quietly(Answer::MarkRead(Box::new(marked)));
+        return Ok(Written { result: Ok(Answer::MarkRead(Box::new(marked))), events: events.into() });
     }
     let seen_by_peer = conversation.kind == ConversationType::Direct && conversation.receipts;
     let audience = if seen_by_peer { conversation.everyone() } else { Audience::one(mark.reader) };
@@ -180,10 +187,8 @@ pub fn mark_read(batch: &mut Batch<'_>, mark: MarkRead) -> Result<Written, Stop>
     let mark = ReadMark { conversation: mark.conversation, profile: mark.reader, read_n };
     let fact = Fact::ConversationRead(Box::new(mark));
     let marked = marked(batch.conn, (kind, key, profile_key), read_n, last_n)?;
-    Ok(Written {
-        result: Ok(Answer::MarkRead(Box::new(marked))),
-        events: Event { seq, audience, fact }.into(),
-    })
+    events.push(Event { seq, audience, fact });
+    Ok(Written { result: Ok(Answer::MarkRead(Box::new(marked))), events: events.into() })
 }
 
 fn marked(
@@ -223,10 +228,10 @@ pub fn readable(
     .optional()
 }
 
-/// A conversation of a viewer, before its details are read. Ordered by activity.
+/// A conversation of a viewer, before its details are read. Ordered as in the list.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Entry {
-    activity: u64,
+    place: ConversationCursor,
     key: i64,
     read_n: u64,
     last_n: u64,
@@ -239,33 +244,37 @@ struct Overview {
     newest: Vec<Entry>,
     unread_total: u64,
     unread_conversations: u64,
+    archived_total: u64,
 }
 
+/// All conversations of a viewer but the hidden ones. `wanted` says the place of one, or that it is not listed.
 fn overview(
     conn: &Connection,
-    viewer: i64,
+    (viewer, at): (i64, UnixMs),
     limit: u32,
-    wanted: impl Fn(&Entry, ConversationType) -> bool,
+    wanted: impl Fn(ConversationType, u64, &Preferences) -> Option<ConversationCursor>,
 ) -> rusqlite::Result<Overview> {
-    let mut all = Overview { newest: Vec::new(), unread_total: 0, unread_conversations: 0 };
+    let mut all =
+        Overview { newest: Vec::new(), unread_total: 0, unread_conversations: 0, archived_total: 0 };
     let mut newest: BinaryHeap<Reverse<Entry>> = BinaryHeap::new();
-    let mut statement = conn.prepare_cached(
-        "SELECT c.activity, c.key, m.read_n, c.last_n, c.kind FROM memberships m \
-         JOIN conversations c ON c.key = m.conversation WHERE m.profile = ?1",
-    )?;
+    let mut statement = conn.prepare_cached(concat!(
+        "SELECT c.activity, c.key, m.read_n, c.last_n, c.kind, ",
+        preferences::columns!(),
+        " FROM memberships m JOIN conversations c ON c.key = m.conversation WHERE m.profile = ?1",
+    ))?;
     let mut rows = statement.query([viewer])?;
     while let Some(row) = rows.next()? {
-        let entry = Entry {
-            activity: number(row, 0)?,
-            key: row.get(1)?,
-            read_n: number(row, 2)?,
-            last_n: number(row, 3)?,
-        };
-        let unread = unread(conn, entry.key, entry.read_n, entry.last_n)?;
+        let (key, read_n, last_n) = (row.get(1)?, number(row, 2)?, number(row, 3)?);
+        let own = preferences::read(conn, row, 5, (key, last_n), at)?;
+        if own.hidden {
+            continue;
+        }
+        let unread = unread(conn, key, read_n, last_n)?;
         all.unread_total += unread;
         all.unread_conversations += u64::from(unread > 0);
-        if wanted(&entry, kind(row.get(4)?)) {
-            newest.push(Reverse(entry));
+        all.archived_total += u64::from(own.archived);
+        if let Some(place) = wanted(kind(row.get(4)?), number(row, 0)?, &own) {
+            newest.push(Reverse(Entry { place, key, read_n, last_n }));
             if newest.len() > limit as usize + 1 {
                 newest.pop();
             }
@@ -277,27 +286,31 @@ fn overview(
 
 pub fn list(conn: &Connection, list: ListConversations) -> Result<ConversationPage, Stop> {
     let viewer = profiles::key(conn, list.viewer)?.ok_or(Refusal::Unauthorized)?;
-    let before = list.after.map_or(u64::MAX, |cursor| cursor.activity);
-    let all = overview(conn, viewer, list.limit, |entry, _| entry.activity < before)?;
+    let all = overview(conn, (viewer, list.at), list.limit, |_, activity, own| {
+        let place = ConversationCursor { pinned: own.pinned, activity };
+        let is_listed = list.archived.is_none_or(|archived| archived == own.archived);
+        (is_listed && list.after.is_none_or(|after| place < after)).then_some(place)
+    })?;
     let (mut budget, mut names) = (Budget::new(list.limit), Names::default());
     let mut page = ConversationPage {
         conversations: Vec::new(),
         next: None,
         as_of: metadata::head(conn)?,
         unread_total: all.unread_total,
+        archived_total: all.archived_total,
     };
     let mut last = None;
     for entry in all.newest {
         let full = budget.is_spent();
-        let shown = if full { None } else { Some(show(conn, &mut names, viewer, entry)?) };
+        let shown = if full { None } else { Some(show(conn, &mut names, (viewer, list.at), entry)?) };
         match shown.filter(|shown| budget.take(conversation_bytes(shown))) {
             Some(shown) => page.conversations.push(shown),
             None => {
-                page.next = last.map(|activity| ConversationCursor { activity });
+                page.next = last;
                 break;
             }
         }
-        last = Some(entry.activity);
+        last = Some(entry.place);
     }
     Ok(page)
 }
@@ -317,7 +330,7 @@ pub fn get(conn: &Connection, get: GetConversation) -> Result<Conversation, Stop
         )?
         .query_row((viewer, get.conversation.to_bytes()), |row| {
             Ok(Entry {
-                activity: number(row, 0)?,
+                place: ConversationCursor { pinned: false, activity: number(row, 0)? },
                 key: row.get(1)?,
                 read_n: number(row, 2)?,
                 last_n: number(row, 3)?,
@@ -325,7 +338,7 @@ pub fn get(conn: &Connection, get: GetConversation) -> Result<Conversation, Stop
         })
         .optional()?
         .ok_or(Refusal::NotFound)?;
-    Ok(show(conn, &mut Names::default(), viewer, entry)?)
+    Ok(show(conn, &mut Names::default(), (viewer, get.at), entry)?)
 }
 
 /// How many messages after `read_n` are unread. Tombstones do not count.
@@ -350,14 +363,20 @@ fn unread_mentions(
     mentions::unread(conn, profile, conversation, read_n)
 }
 
-fn show(conn: &Connection, names: &mut Names, viewer: i64, entry: Entry) -> rusqlite::Result<Conversation> {
+fn show(
+    conn: &Connection,
+    names: &mut Names,
+    (viewer, at): (i64, UnixMs),
+    entry: Entry,
+) -> rusqlite::Result<Conversation> {
     let (mut shown, peer) = conn
-        .prepare_cached(
-            "SELECT c.id, c.kind, c.title, c.members_count, c.low, c.high, m.muted, m.role, c.image, \
-             c.history, m.first_n \
-             FROM conversations c \
+        .prepare_cached(concat!(
+            "SELECT c.id, c.kind, c.title, c.members_count, c.low, c.high, m.first_n, m.role, c.image, \
+             c.history, ",
+            preferences::columns!(),
+            " FROM conversations c \
              JOIN memberships m ON m.conversation = c.key WHERE c.key = ?1 AND m.profile = ?2",
-        )?
+        ))?
         .query_row([entry.key, viewer], |row| {
             let kind = kind(row.get(1)?);
             let role = groups::role(row.get(7)?);
@@ -372,11 +391,11 @@ fn show(conn: &Connection, names: &mut Names, viewer: i64, entry: Entry) -> rusq
                 unread: 0,
                 read_n: entry.read_n,
                 last_n: entry.last_n,
-                muted: row.get(6)?,
+                own: preferences::read(conn, row, 10, (entry.key, entry.last_n), at)?,
                 peer_read_n: None,
                 role: (kind == ConversationType::Group).then_some(role),
                 history: groups::history(kind, row.get(9)?),
-                first_n: Some(number(row, 10)?).filter(|first| *first > 1),
+                first_n: Some(number(row, 6)?).filter(|first| *first > 1),
                 mentions: UnreadMentions::default(),
             };
             Ok((shown, other(viewer, row.get(4)?, row.get(5)?)))
@@ -389,8 +408,10 @@ fn show(conn: &Connection, names: &mut Names, viewer: i64, entry: Entry) -> rusq
     }
     shown.unread = unread(conn, entry.key, entry.read_n, entry.last_n)?;
     shown.mentions = unread_mentions(conn, (shown.kind, entry.key, viewer), entry.read_n, shown.unread)?;
-    // Whoever joined later sees it too: their joining is a message of its own.
-    shown.last_message = messages::at(conn, names, (entry.key, shown.id), entry.last_n)?;
+    // Whoever joined later sees it too: their joining is a message of its own. Whoever has cleared the conversation does not.
+    if shown.first_n.is_none_or(|first_n| first_n <= entry.last_n) {
+        shown.last_message = messages::at(conn, names, (entry.key, shown.id), entry.last_n)?;
+    }
     Ok(shown)
 }
 
@@ -407,19 +428,26 @@ pub fn other(viewer: i64, low: Option<i64>, high: Option<i64>) -> Option<i64> {
 
 pub fn list_chats(conn: &Connection, list: ListChats) -> Result<Chats, Stop> {
     let viewer = profiles::key(conn, list.viewer)?.ok_or(Refusal::Unauthorized)?;
-    let all = overview(conn, viewer, list.limit, |_, kind| kind == ConversationType::Direct)?;
+    let all = overview(conn, (viewer, list.at), list.limit, |kind, activity, _| {
+        (kind == ConversationType::Direct).then_some(ConversationCursor { pinned: false, activity })
+    })?;
     let mut budget = Budget::new(list.limit);
     let mut chats = Vec::new();
     for entry in all.newest.into_iter().take(list.limit as usize) {
-        let (id, peer) = conn
-            .prepare_cached("SELECT id, low, high FROM conversations WHERE key = ?1")?
-            .query_row([entry.key], |row| Ok((id(row, 0)?, other(viewer, row.get(1)?, row.get(2)?))))?;
+        let (id, peer, first_n) = conn
+            .prepare_cached(
+                "SELECT c.id, c.low, c.high, m.first_n FROM conversations c \
+                 JOIN memberships m ON m.conversation = c.key WHERE c.key = ?1 AND m.profile = ?2",
+            )?
+            .query_row([entry.key, viewer], |row| {
+                Ok((id(row, 0)?, other(viewer, row.get(1)?, row.get(2)?), number(row, 3)?))
+            })?;
         let receiver = match peer {
             Some(peer) => profiles::for_others(conn, peer)?.into_iter().collect(),
             None => Vec::new(),
         };
         // A direct conversation has at least one message: its first one created it.
-        let newest = messages::newest_text(conn, entry.key, entry.last_n)?;
+        let newest = messages::newest_text(conn, entry.key, (first_n, entry.last_n))?;
         let (message, created_at) = newest.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
         if !budget.take(chat_bytes(&message, &receiver)) {
             break;

@@ -8,7 +8,7 @@ use super::batch::{Batch, Written};
 use super::event_log::{self, Change};
 use super::fault::Stop;
 use super::value::{id, int, number};
-use super::{accounts, by_sender, changes, groups, sessions, uploads};
+use super::{accounts, by_sender, changes, groups, preferences, sessions, uploads};
 use crate::base::time::UnixMs;
 use crate::model::conversation::RemoveMember;
 use crate::model::event::{Audience, Event, Fact};
@@ -46,6 +46,7 @@ pub fn delete(batch: &mut Batch<'_>, delete: &DeleteAccount) -> Result<Written, 
         events.extend(groups::remove_member(batch, leave)?.events);
     }
     uploads::erase_all(conn, profile)?;
+    preferences::forget(conn, profile)?;
     conn.prepare_cached("DELETE FROM blocks WHERE blocker = ?1 OR blocked = ?1")?.execute([profile])?;
     conn.prepare_cached(
         "UPDATE profiles SET display_name = '', name_key = '', nick_name = NULL, last_seen_at = NULL, \

@@ -63,7 +63,9 @@ pub fn find(conn: &Connection, find: FindDigests) -> Result<DigestPage, Stop> {
         let seen = UnixMs(row.get::<_, Option<i64>>(5)?.unwrap_or_default() as u64);
         if row.get(4)?
             && seen.0 <= away
-            && unread(conn, row.get(3)?)?.iter().any(|unread| unread.at > seen && unread.at.0 <= away)
+            && unread(conn, row.get(3)?, find.at)?
+                .iter()
+                .any(|unread| unread.at > seen && unread.at.0 <= away)
         {
             page.members.push((id(row, 1)?, id(row, 2)?));
         }
@@ -92,23 +94,24 @@ pub fn write(batch: &mut Batch<'_>, write: WriteDigests) -> Result<Written, Stop
 }
 
 /// What a mail says now.
-pub fn of(conn: &Connection, profile: i64) -> rusqlite::Result<Digest> {
-    let mut all = unread(conn, profile)?;
+pub fn of(conn: &Connection, profile: i64, at: UnixMs) -> rusqlite::Result<Digest> {
+    let mut all = unread(conn, profile, at)?;
     let total = all.iter().map(|unread| unread.count).sum();
     all.truncate(NAMED_MAX);
     Ok(Digest { total, conversations: all.into_iter().map(|unread| (unread.title, unread.count)).collect() })
 }
 
-/// The conversations of a profile with unread messages that it has not muted, the newest activity first.
-fn unread(conn: &Connection, profile: i64) -> rusqlite::Result<Vec<Unread>> {
+/// The conversations of a profile with unread messages that it has not muted at this time, the newest activity first.
+fn unread(conn: &Connection, profile: i64, at: UnixMs) -> rusqlite::Result<Vec<Unread>> {
     let mut statement = conn.prepare_cached(
         "SELECT c.key, m.read_n, c.last_n, ifnull(c.title, (SELECT p.display_name FROM profiles p \
          WHERE p.key = iif(c.low = m.profile, c.high, c.low))), \
          (SELECT x.id_high FROM messages x WHERE x.conversation = c.key AND x.n = c.last_n) \
          FROM memberships m JOIN conversations c ON c.key = m.conversation \
-         WHERE m.profile = ?1 AND m.read_n < c.last_n AND NOT m.muted ORDER BY c.activity DESC",
+         WHERE m.profile = ?1 AND m.read_n < c.last_n AND (NOT m.muted OR m.muted_until <= ?2) \
+         ORDER BY c.activity DESC",
     )?;
-    let mut rows = statement.query([profile])?;
+    let mut rows = statement.query((profile, int(at)))?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
         let count = conversations::unread(conn, row.get(0)?, number(row, 1)?, number(row, 2)?)?;

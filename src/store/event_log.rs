@@ -20,7 +20,7 @@ use super::value::{int, number};
 use crate::base::id::Id;
 use crate::base::time::UnixMs;
 use crate::model::event::{PruneLog, Role};
-use crate::model::id::{MessageId, ProfileId, SessionId};
+use crate::model::id::{ConversationId, MessageId, ProfileId, SessionId};
 use crate::model::operation::Answer;
 
 /// Rows of the log deleted in one transaction.
@@ -41,6 +41,8 @@ const PROFILE_UPDATED: i64 = 9;
 /// As `PROFILE_UPDATED`, for the profile itself only: no other profile may see what changed.
 const PROFILE_UPDATED_FOR_ONESELF: i64 = 10;
 const MESSAGE_PINNED: i64 = 11;
+/// The subject is the id of the conversation: with its key, the event would be one of all its members.
+const PREFERENCES_CHANGED: i64 = 12;
 
 /// An event of a conversation, as a row: the kind and ids, never content.
 #[derive(Clone, Copy, Debug)]
@@ -103,12 +105,33 @@ pub fn append_session_ended(
     session: SessionId,
     at: UnixMs,
 ) -> rusqlite::Result<u64> {
+    append_own(batch, SESSION_ENDED, profile, &session.to_bytes(), at)
+}
+
+/// Appends an event of one profile only.
+fn append_own(
+    batch: &mut Batch<'_>,
+    kind: i64,
+    profile: i64,
+    subject: &[u8],
+    at: UnixMs,
+) -> rusqlite::Result<u64> {
     let seq = batch.next_seq();
     batch
         .conn
         .prepare_cached("INSERT INTO log (seq, kind, at, profile, subject) VALUES (?1, ?2, ?3, ?4, ?5)")?
-        .execute((int(seq), SESSION_ENDED, int(at), profile, session.to_bytes()))?;
+        .execute((int(seq), kind, int(at), profile, subject))?;
     Ok(seq)
+}
+
+/// Appends a change of what a profile has set of a conversation, for itself only.
+pub fn append_preferences(
+    batch: &mut Batch<'_>,
+    profile: i64,
+    conversation: ConversationId,
+    at: UnixMs,
+) -> rusqlite::Result<u64> {
+    append_own(batch, PREFERENCES_CHANGED, profile, &conversation.to_bytes(), at)
 }
 
 /// Appends a change of a profile, for its direct peers too or only for itself.

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::fault::Stop;
 use super::profiles::{self, Names};
 use super::value::{id, int, joined, number, text, text_or_null};
-use super::{accounts, by_sender, messages, push, uploads};
+use super::{accounts, by_sender, messages, preferences, push, uploads};
 use crate::base::emoji;
 use crate::base::json;
 use crate::base::time::UnixMs;
@@ -19,6 +19,7 @@ use crate::model::id::{ConversationId, MessageId, ProfileId, SessionId};
 use crate::model::invite::Invite;
 use crate::model::message::Message;
 use crate::model::operation::Refusal;
+use crate::model::preferences::Preferences;
 use crate::model::push::PushSubscription;
 use crate::model::settings::SignUrls;
 use crate::model::upload::Upload;
@@ -79,7 +80,7 @@ pub fn page(conn: &Connection, export: ExportAccount) -> Result<ExportPage, Stop
             Some(last.map_or(ExportCursor::Conversations(0), ExportCursor::Uploads))
         }
         ExportCursor::Conversations(after) => {
-            let last = conversations(conn, &mut lines, profile, after)?;
+            let last = conversations(conn, &mut lines, profile, (after, export.unix_s.ms()))?;
             Some(last.map_or(ExportCursor::Messages(MessageCursor::default()), ExportCursor::Conversations))
         }
         ExportCursor::Messages(after) => {
@@ -185,7 +186,7 @@ fn conversations(
     conn: &Connection,
     lines: &mut Lines,
     profile: i64,
-    after: u64,
+    (after, at): (u64, UnixMs),
 ) -> rusqlite::Result<Option<u64>> {
     #[derive(Serialize)]
     struct Conversation {
@@ -197,23 +198,26 @@ fn conversations(
         peer: Option<ProfileId>,
         read_n: u64,
         last_n: u64,
-        muted: bool,
+        #[serde(flatten)]
+        own: Preferences,
     }
-    let mut statement = conn.prepare_cached(
-        "SELECT m.conversation, c.id, c.kind, c.title, m.read_n, c.last_n, m.muted, \
-         (SELECT p.id FROM profiles p WHERE p.key = iif(c.low = m.profile, c.high, c.low) AND p.member IS NOT NULL) \
+    let mut statement = conn.prepare_cached(concat!(
+        "SELECT m.conversation, c.id, c.kind, c.title, m.read_n, c.last_n, ",
+        preferences::columns!(),
+        ", (SELECT p.id FROM profiles p WHERE p.key = iif(c.low = m.profile, c.high, c.low) AND p.member IS NOT NULL) \
          FROM memberships m JOIN conversations c ON c.key = m.conversation \
          WHERE m.profile = ?1 AND m.conversation > ?2 ORDER BY m.conversation",
-    )?;
+    ))?;
     each(lines, "conversation", statement.query((profile, int(after)))?, |row| {
+        let last_n = number(row, 5)?;
         let conversation = Conversation {
             id: id(row, 1)?,
             kind: if row.get::<_, i64>(2)? == 0 { "direct" } else { "group" },
             title: text_or_null(row, 3)?,
-            peer: row.get::<_, Option<[u8; 16]>>(7)?.map(ProfileId::from_bytes),
+            peer: row.get::<_, Option<[u8; 16]>>(12)?.map(ProfileId::from_bytes),
             read_n: number(row, 4)?,
-            last_n: number(row, 5)?,
-            muted: row.get(6)?,
+            last_n,
+            own: preferences::read(conn, row, 6, (row.get(0)?, last_n), at)?,
         };
         Ok((number(row, 0)?, conversation))
     })

@@ -13,7 +13,7 @@ use super::fault::Stop;
 use super::page::{Budget, profile_bytes};
 use super::system_messages::{self, Told};
 use super::value::{id, int, number, text_or_null};
-use super::{by_sender, invites, profiles, uploads};
+use super::{by_sender, invites, preferences, profiles, uploads};
 use crate::base::id::Id;
 use crate::base::time::UnixMs;
 use crate::model::conversation::{
@@ -23,6 +23,7 @@ use crate::model::conversation::{
 use crate::model::event::{Audience, ConversationBrief, Event, Fact, Membership, Role};
 use crate::model::id::{ClientId, ConversationId, ProfileId, UploadId};
 use crate::model::operation::{Answer, Refusal};
+use crate::model::preferences::ChangePreferences;
 use crate::model::system_message::SystemKind;
 
 const ADMIN: i64 = 1;
@@ -60,6 +61,7 @@ pub fn brief(conn: &Connection, key: i64) -> rusqlite::Result<ConversationBrief>
             image: uploads::image(conn, row.get(4)?)?,
             members_count: number(row, 3)?,
             history: history(kind, row.get(5)?),
+            own: false,
         })
     })
 }
@@ -71,7 +73,7 @@ pub fn create(batch: &mut Batch<'_>, create: CreateConversation) -> Result<Writt
         && let Some(made) = made_before(conn, creator, client_id)?
     {
         // A creator that has left the group may not read it any more.
-        let get = GetConversation { viewer: create.creator, conversation: made };
+        let get = GetConversation { at: create.at, viewer: create.creator, conversation: made };
         let conversation = conversations::get_in(batch, get)?;
         return Written::quietly(Answer::CreateConversation(Box::new(CreatedConversation {
             conversation,
@@ -122,7 +124,7 @@ pub fn create(batch: &mut Batch<'_>, create: CreateConversation) -> Result<Writt
     let created = system_messages::tell(batch, slot, &told)?;
     // The answer is read from rows that the cache has not written yet.
     batch.cache.write(conn)?;
-    let get = GetConversation { viewer: create.creator, conversation: create.id };
+    let get = GetConversation { at: create.at, viewer: create.creator, conversation: create.id };
     let conversation = conversations::get_in(batch, get)?;
     Ok(Written {
         result: Ok(Answer::CreateConversation(Box::new(CreatedConversation {
@@ -184,48 +186,52 @@ pub fn update(batch: &mut Batch<'_>, update: UpdateConversation) -> Result<Writt
     let slot = conversations::load(batch, update.conversation)?.ok_or(Refusal::NotFound)?;
     let cached = batch.cache.get(slot);
     let member = cached.member(update.actor).ok_or(Refusal::NotFound)?;
-    let (key, membership, profile_key) =
-        (cached.key, cached.members[member].key, cached.members[member].profile_key);
-    let mut events = Vec::new();
-    if update.title.is_some() || update.image.is_some() || update.history.is_some() {
+    let (key, profile_key) = (cached.key, cached.members[member].profile_key);
+    let is_of_group = update.title.is_some() || update.image.is_some() || update.history.is_some();
+    let mut is_renamed = false;
+    if is_of_group {
         if cached.kind == ConversationType::Direct || !is_admin(batch.conn, key, profile_key)? {
             return Err(Refusal::NotAllowed.into());
         }
-        let mut renamed = 0;
-        if let Some(title) = &update.title {
-            renamed = batch
-                .conn
-                .prepare_cached("UPDATE conversations SET title = ?2 WHERE key = ?1 AND title IS NOT ?2")?
-                .execute((key, title))?;
-        }
-        if let Some(history) = update.history {
-            batch
-                .conn
-                .prepare_cached("UPDATE conversations SET history = ?2 WHERE key = ?1")?
-                .execute((key, history == History::Joined))?;
-        }
-        if let Some(image) = update.image {
-            set_image(batch.conn, key, profile_key, image)?;
-        }
+        is_renamed = write(batch.conn, key, profile_key, &update)?;
+    }
+    let mut events = Vec::new();
+    // Before the changes of the cache: it is refused above a bound.
+    if update.own != ChangePreferences::default() {
+        events.push(preferences::change(batch, (slot, member), update.at, &update.own)?);
+    }
+    if is_of_group {
         let seq = event_log::append_change(batch, key, Change::ConversationUpdated, update.at)?;
         batch.cache.change(slot).last_seq = seq;
         let fact = Fact::ConversationUpdated(Box::new(brief(batch.conn, key)?));
         events.push(Event { seq, audience: batch.cache.get(slot).everyone(), fact });
-        if renamed > 0 {
-            let (at, title) = (update.at, update.title.as_deref());
-            let told = Told { at, by: profile_key, kind: SystemKind::Renamed, profiles: &[], title };
-            events.push(system_messages::tell(batch, slot, &told)?);
-        }
     }
-    if let Some(muted) = update.muted {
-        batch
-            .conn
-            .prepare_cached("UPDATE memberships SET muted = ?2 WHERE key = ?1")?
-            .execute((membership, muted))?;
+    if is_renamed {
+        let (at, title) = (update.at, update.title.as_deref());
+        let told = Told { at, by: profile_key, kind: SystemKind::Renamed, profiles: &[], title };
+        events.push(system_messages::tell(batch, slot, &told)?);
     }
-    let get = GetConversation { viewer: update.actor, conversation: update.conversation };
+    let get = GetConversation { at: update.at, viewer: update.actor, conversation: update.conversation };
     let conversation = conversations::get_in(batch, get)?;
     Ok(Written { result: Ok(Answer::UpdateConversation(Box::new(conversation))), events: events.into() })
+}
+
+/// Writes what an admin changes of a group. Returns whether it has another title now.
+fn write(conn: &Connection, group: i64, admin: i64, update: &UpdateConversation) -> Result<bool, Stop> {
+    let mut renamed = 0;
+    if let Some(title) = &update.title {
+        renamed = conn
+            .prepare_cached("UPDATE conversations SET title = ?2 WHERE key = ?1 AND title IS NOT ?2")?
+            .execute((group, title))?;
+    }
+    if let Some(history) = update.history {
+        conn.prepare_cached("UPDATE conversations SET history = ?2 WHERE key = ?1")?
+            .execute((group, history == History::Joined))?;
+    }
+    if let Some(image) = update.image {
+        set_image(conn, group, admin, image)?;
+    }
+    Ok(renamed > 0)
 }
 
 /// Sets the image of a group, one of this member's uploads, or none.

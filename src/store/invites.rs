@@ -177,9 +177,10 @@ pub fn redeem(batch: &mut Batch<'_>, used: UseInvite) -> Result<Written, Stop> {
     let (conversation, events) = take(batch, used.invite, (profile, used.profile), used.at, false)?;
     let answer = match conversation {
         None => None,
-        Some(conversation) => {
-            Some(conversations::get_in(batch, GetConversation { viewer: used.profile, conversation })?)
-        }
+        Some(conversation) => Some(conversations::get_in(
+            batch,
+            GetConversation { at: used.at, viewer: used.profile, conversation },
+        )?),
     };
     Ok(Written { result: Ok(Answer::UseInvite(Box::new(answer))), events: events.into() })
 }

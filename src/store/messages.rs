@@ -242,16 +242,20 @@ pub fn newest_counted(
 }
 
 /// The newest text of a conversation and its time. If no message has one, the last message's time with an empty text.
-pub fn newest_text(conn: &Connection, key: i64, last_n: u64) -> rusqlite::Result<Option<(String, UnixMs)>> {
+pub fn newest_text(
+    conn: &Connection,
+    key: i64,
+    (first_n, last_n): (u64, u64),
+) -> rusqlite::Result<Option<(String, UnixMs)>> {
     let time = |row: &Row<'_>| {
         Ok::<_, rusqlite::Error>(UnixMs((or_damaged(row.get::<_, i64>(0), &mut false)? as u64) >> 16))
     };
     let text = conn
         .prepare_cached(
-            "SELECT id_high, body FROM messages WHERE conversation = ?1 AND n > ?2 AND body IS NOT NULL \
-             AND deleted_at IS NULL ORDER BY n DESC LIMIT 1",
+            "SELECT id_high, body FROM messages WHERE conversation = ?1 AND n > ?2 AND n >= ?3 \
+             AND body IS NOT NULL AND deleted_at IS NULL ORDER BY n DESC LIMIT 1",
         )?
-        .query_row((key, int(last_n.saturating_sub(u64::from(TEXT_SEARCH_MAX)))), |row| {
+        .query_row((key, int(last_n.saturating_sub(u64::from(TEXT_SEARCH_MAX))), int(first_n)), |row| {
             Ok((or_damaged(row.get(1), &mut false)?, time(row)?))
         })
         .optional()?;

@@ -54,6 +54,7 @@ const MIGRATIONS: &[Migration] = &[
         sql: include_str!("migrations/023_files_of_conversations.sql"),
     },
     Migration { name: "digests", sql: include_str!("migrations/024_digests.sql") },
+    Migration { name: "preferences", sql: include_str!("migrations/025_preferences.sql") },
 ];
 
 /// From this version on there is a tag of the password secret.

@@ -44,6 +44,7 @@ mod outbox;
 mod page;
 mod pins;
 mod posting;
+mod preferences;
 mod presence;
 mod profiles;
 mod push;

@@ -99,7 +99,7 @@ pub fn fetch(conn: &Connection, fetch: FetchMail) -> Result<MailPage, Stop> {
              LEFT JOIN profiles p ON p.member = m.key \
              WHERE o.due_at <= ?1 ORDER BY o.due_at LIMIT ?2",
         )?
-        .query_map((int(fetch.at), fetch.limit), |row| from_row(conn, row))?
+        .query_map((int(fetch.at), fetch.limit), |row| from_row(conn, row, fetch.at))?
         .filter(|mail| match mail {
             Err(error) if is_damage(error) => {
                 log::warn!("storage: a mail can't be read and is left out: {error}");
@@ -115,7 +115,7 @@ pub fn fetch(conn: &Connection, fetch: FetchMail) -> Result<MailPage, Stop> {
     Ok(MailPage { mails, next_due_at })
 }
 
-fn from_row(conn: &Connection, row: &Row<'_>) -> rusqlite::Result<DueMail> {
+fn from_row(conn: &Connection, row: &Row<'_>, at: UnixMs) -> rusqlite::Result<DueMail> {
     let sealed = || row.get(4).map(SealedCode::from_number);
     let content = match row.get(1)? {
         VERIFY_CODE => Content::VerifyCode(sealed()?),
@@ -129,7 +129,7 @@ fn from_row(conn: &Connection, row: &Row<'_>) -> rusqlite::Result<DueMail> {
         PASSWORD_CHANGED => Content::PasswordChanged,
         NICK_NAME_CHANGED => Content::NickNameChanged(row.get::<_, Option<String>>(11)?.unwrap_or_default()),
         DIGEST => Content::Digest(match row.get::<_, Option<i64>>(12)? {
-            Some(profile) => digests::of(conn, profile)?,
+            Some(profile) => digests::of(conn, profile, at)?,
             None => Digest::default(),
         }),
         kind => return Err(rusqlite::Error::IntegralValueOutOfRange(1, kind)),

@@ -174,7 +174,7 @@ pub fn read_posted(conn: &Connection, read: ReadPosted) -> Result<PostedPage, St
                 (page.through, page.is_full) = (last, true);
                 return Ok(page);
             }
-            unread_by(conn, conversation, after, &mut page.unread)?;
+            unread_by(conn, conversation, (after, read.at), &mut page.unread)?;
         }
         (count, last) = (count + 1, seq);
     }
@@ -189,13 +189,13 @@ pub fn read_posted(conn: &Connection, read: ReadPosted) -> Result<PostedPage, St
 fn unread_by(
     conn: &Connection,
     conversation: i64,
-    after: u64,
+    (after, at): (u64, UnixMs),
     out: &mut Vec<(ProfileId, ConversationId)>,
 ) -> rusqlite::Result<()> {
     let mut members = conn.prepare_cached(
         "SELECT p.id, c.id FROM conversations c JOIN memberships m ON m.conversation = c.key \
          JOIN profiles p ON p.key = m.profile \
-         WHERE c.key = ?1 AND m.read_n < c.last_n AND (NOT m.muted \
+         WHERE c.key = ?1 AND m.read_n < c.last_n AND (NOT m.muted OR m.muted_until <= ?3 \
          OR (SELECT x.message FROM mentions x WHERE x.profile = m.profile AND x.conversation = c.key \
              AND x.n > m.read_n ORDER BY x.n DESC LIMIT 1) > ?2 \
          OR (SELECT x.message FROM mentions x WHERE x.profile = 0 AND x.conversation = c.key \
@@ -203,7 +203,7 @@ fn unread_by(
          (SELECT 1 FROM sessions s JOIN push_subscriptions u ON u.session = s.key \
           WHERE s.member = p.member AND u.level > 0)",
     )?;
-    let mut rows = members.query((conversation, int(after)))?;
+    let mut rows = members.query((conversation, int(after), int(at)))?;
     while let Some(row) = rows.next()? {
         out.push((id(row, 0)?, id(row, 1)?));
     }
@@ -211,7 +211,7 @@ fn unread_by(
 }
 
 pub fn find(conn: &Connection, find: FindPush) -> Result<Option<Push>, Stop> {
-    let get = GetConversation { viewer: find.profile, conversation: find.conversation };
+    let get = GetConversation { at: find.at, viewer: find.profile, conversation: find.conversation };
     let conversation = match conversations::get(conn, get) {
         // The member has left it, or was deleted.
         Err(Stop::Refused(_)) => return Ok(None),
@@ -220,7 +220,7 @@ pub fn find(conn: &Connection, find: FindPush) -> Result<Option<Push>, Stop> {
     if conversation.unread == 0 {
         return Ok(None);
     }
-    let newest = if conversation.muted {
+    let newest = if conversation.own.muted {
         newest_mention(conn, find.profile, &conversation)?
     } else {
         newest_counted(conn, &conversation)?

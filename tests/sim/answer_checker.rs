@@ -14,11 +14,12 @@ use natter::model::message::{
     React,
 };
 use natter::model::operation::{Answer, Lane, Outcome, Refusal, Write};
+use natter::model::preferences::ClearConversation;
 use natter::model::profile::{Profile, UpdateProfile};
 use natter::model::session::{NewSession, RefreshSession};
 use natter::store::Fault;
 
-use super::history::{Conversation, Message, System, Version};
+use super::history::{Conversation, Message, Own, System, Version};
 use super::reference::{Logged, Model, Name, Session, What, pair};
 use super::sabotage;
 
@@ -97,6 +98,7 @@ impl Model {
             Write::MarkRead(mark) => self.mark_read(lane, mark.reader, mark.conversation, mark.n, outcome),
             Write::CreateConversation(create) => self.create(lane, create, outcome),
             Write::UpdateConversation(update) => self.update(lane, update, outcome),
+            Write::ClearConversation(clear) => self.clear(lane, clear, outcome),
             Write::PutMember(put) => self.put_member(lane, put, outcome),
             Write::CreateInvite(create) => self.create_invite(create, outcome),
             Write::RevokeInvite(revoke) => self.revoke_invite(revoke, outcome),
@@ -602,12 +604,26 @@ impl Model {
         let before = conversation.read_n(reader, u64::MAX);
         let read_n = n.min(conversation.messages.len() as u64).max(before);
         let unread = conversation.unread_after(reader, read_n, u64::MAX);
-        check(outcome, Ok(()), usize::from(read_n > before), "conversation.read");
+        let was_marked = conversation.own(reader, u64::MAX).marked;
+        let events = usize::from(was_marked) + usize::from(read_n > before);
+        check(outcome, Ok(()), events, "conversation.read");
         let Ok(Answer::MarkRead(marked)) = &outcome.result else { panic!("{:?}", outcome.result) };
         assert_eq!((marked.read_n, marked.unread), (read_n, unread), "a read mark's answer");
         let mentions = conversation.unread_mentions(reader, read_n, u64::MAX);
         assert_eq!((marked.mentions.count, marked.mentions.first), mentions, "mentions after a read mark");
-        let [event] = &*outcome.events else { return };
+        let mut events = outcome.events.iter();
+        if was_marked {
+            let event = events.next().expect("an event");
+            self.set_own(lane, event, (reader, id), |own| own.marked = false);
+        }
+        if let Some(event) = events.next() {
+            self.moved(lane, event, (reader, id), read_n);
+        }
+    }
+
+    /// A read mark has moved.
+    fn moved(&mut self, lane: Lane, event: &Event, (reader, id): (ProfileId, ConversationId), read_n: u64) {
+        let conversation = &self.conversations[&id];
         // The peer of a direct conversation sees it; in a group only the reader's own devices do.
         let hidden = conversation.joined.iter().any(|other| {
             *other != reader && (self.is_blocked(reader, *other) || self.hides_reads(reader, *other))
@@ -616,6 +632,90 @@ impl Model {
         let audience = if seen { conversation.members() } else { BTreeSet::from([reader]) };
         self.conversation(id).mark(reader, event.seq, read_n);
         self.record(lane, event, What::Read { conversation: id, profile: reader, read_n }, audience);
+    }
+
+    // ---- for oneself --------------------------------------------------------------------------------
+
+    /// A member changes what it has set: only its own devices receive the event.
+    fn set_own(
+        &mut self,
+        lane: Lane,
+        event: &Event,
+        (actor, id): (ProfileId, ConversationId),
+        change: impl FnOnce(&mut Own),
+    ) {
+        let conversation = self.conversation(id);
+        let before = conversation.own(actor, u64::MAX);
+        let mut own = before.clone();
+        change(&mut own);
+        let is_heard_anew = own.muted != before.muted;
+        conversation.set_own(actor, event.seq, own);
+        self.record(lane, event, What::Preferences { conversation: id }, BTreeSet::from([actor]));
+        if is_heard_anew {
+            self.mute_changed(actor, id);
+        }
+    }
+
+    fn prefer(&mut self, lane: Lane, update: &UpdateConversation, outcome: &Outcome) {
+        let (actor, id, change) = (update.actor, update.conversation, &update.own);
+        let is_member = self.conversations.get(&id).is_some_and(|known| known.has(actor));
+        let expect = if is_member { Ok(()) } else { Err(Refusal::NotFound) };
+        check(outcome, expect, usize::from(is_member), "conversation.update");
+        if !is_member {
+            return;
+        }
+        let last_n = self.conversations[&id].messages.len() as u64;
+        self.set_own(lane, &outcome.events[0], (actor, id), |own| {
+            own.muted = change.muted.unwrap_or(own.muted);
+            own.marked = change.marked_unread.unwrap_or(own.marked);
+            own.pinned = change.archived != Some(true) && change.pinned.unwrap_or(own.pinned);
+            own.archived = match (change.archived, change.pinned) {
+                (Some(true), _) => Some(last_n),
+                (Some(false), _) | (_, Some(true)) => None,
+                _ => own.archived,
+            };
+        });
+        let Ok(Answer::UpdateConversation(shown)) = &outcome.result else { panic!("{:?}", outcome.result) };
+        self.check_preferences(actor, shown);
+    }
+
+    /// An answer shows what the member has set.
+    fn check_preferences(&self, viewer: ProfileId, shown: &natter::model::conversation::Conversation) {
+        let own = &shown.own;
+        assert_eq!(
+            [own.muted, own.pinned, own.archived, own.marked_unread, own.hidden],
+            self.conversations[&shown.id].preferences(viewer, u64::MAX),
+            "what {viewer} has set of {}",
+            shown.id
+        );
+    }
+
+    fn clear(&mut self, lane: Lane, clear: &ClearConversation, outcome: &Outcome) {
+        let (actor, id) = (clear.actor, clear.conversation);
+        let known = self.conversations.get(&id).filter(|known| known.has(actor));
+        let Some(known) = known else {
+            return check(outcome, Err(Refusal::NotFound), 0, "conversation.clear");
+        };
+        let last_n = known.messages.len() as u64;
+        let is_moved = known.read_n(actor, u64::MAX) < last_n;
+        check(outcome, Ok(()), 1 + usize::from(is_moved), "conversation.clear");
+        let mut events = outcome.events.iter();
+        if is_moved {
+            let event = events.next().expect("an event");
+            self.moved(lane, event, (actor, id), last_n);
+        }
+        let event = events.next().expect("an event");
+        self.conversation(id).clear(actor, event.seq);
+        self.set_own(lane, event, (actor, id), |own| {
+            own.marked = false;
+            own.hidden = clear.hide.then_some(last_n);
+            own.pinned &= !clear.hide;
+            own.archived = own.archived.filter(|_| !clear.hide);
+        });
+        let Ok(Answer::ClearConversation(shown)) = &outcome.result else { panic!("{:?}", outcome.result) };
+        assert_eq!((shown.first_n, shown.unread), (Some(last_n + 1), 0), "a cleared conversation");
+        assert!(shown.last_message.is_none() && shown.own.hidden == clear.hide, "{shown:?}");
+        self.check_preferences(actor, shown);
     }
 
     // ---- groups -------------------------------------------------------------------------------------
@@ -680,17 +780,7 @@ impl Model {
             }
             return;
         }
-        let Some(title) = update.title.clone() else {
-            let muted = update.muted.expect("a change");
-            let known = self.conversations.get(&update.conversation);
-            let is_member = known.is_some_and(|known| known.has(update.actor));
-            let expect = if is_member { Ok(()) } else { Err(Refusal::NotFound) };
-            check(outcome, expect, 0, "conversation.update");
-            if is_member {
-                self.mute(update.actor, update.conversation, muted);
-            }
-            return;
-        };
+        let Some(title) = update.title.clone() else { return self.prefer(lane, update, outcome) };
         let expect = self.in_group(update.actor, update.conversation).and_then(|group| {
             if group.admins.contains(&update.actor) { Ok(()) } else { Err(Refusal::NotAllowed) }
         });
@@ -795,7 +885,6 @@ impl Model {
         group.leave(profile, events[0].seq);
         let is_orphaned = group.admins.is_empty() && !group.joined.is_empty();
         assert_eq!(events.len(), if is_orphaned { 4 } else { 2 }, "the next admin of {id}");
-        self.mute(profile, id, false);
         self.invites.left(id, profile, false);
         let what = What::Removed { conversation: id, profile, admin: was_admin };
         self.record(lane, events[0], what, audience);

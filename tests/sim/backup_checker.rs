@@ -2,6 +2,7 @@
 //!
 //! Owns what is compared. Leaves it to the runtime to make the copy and to open it.
 
+use natter::base::time::UnixMs;
 use natter::model::conversation::ListConversations;
 use natter::model::id::{ConversationId, MessageId, ProfileId};
 use natter::model::message::{ListMessages, PagePoint};
@@ -18,13 +19,20 @@ impl Model {
     pub fn check_copy(&self, start: &Start, reader: &mut Reader) {
         assert_eq!(start.head, self.head, "the head of a copy");
         for viewer in &self.profiles {
-            let list = ListConversations { viewer: *viewer, after: None, limit: LIMIT };
+            let list = ListConversations {
+                at: UnixMs(0),
+                viewer: *viewer,
+                after: None,
+                archived: None,
+                limit: LIMIT,
+            };
             let Ok(Answer::ListConversations(page)) = reader.read(list.into()) else { panic!("no list") };
             let mut found: Vec<(ConversationId, u64, u64)> =
                 page.conversations.iter().map(|one| (one.id, one.last_n, one.unread)).collect();
             found.sort_unstable();
             let known: Vec<(ConversationId, u64, u64)> = self
                 .of(*viewer)
+                .filter(|(_, one)| !one.preferences(*viewer, self.head)[4])
                 .map(|(id, one)| (id, one.messages.len() as u64, one.unread(*viewer, self.head)))
                 .collect();
             assert_eq!(found, known, "the conversations of a copy");
@@ -39,8 +47,11 @@ impl Model {
         let found: Vec<(MessageId, u64, Option<String>)> =
             page.messages.into_iter().map(|message| (message.id, message.rev, message.body)).collect();
         let known = self.conversations[&conversation].messages.iter();
-        let known: Vec<(MessageId, u64, Option<String>)> =
-            known.map(|message| (message.id, message.now().rev, message.now().body.clone())).collect();
+        let hidden = self.conversations[&conversation].first_n(viewer) as usize - 1;
+        let known: Vec<(MessageId, u64, Option<String>)> = known
+            .skip(hidden)
+            .map(|message| (message.id, message.now().rev, message.now().body.clone()))
+            .collect();
         assert_eq!(found, known, "the messages of {conversation} in a copy");
     }
 }

@@ -103,9 +103,11 @@ pub enum Ask {
     Read {
         conversation: ConversationId,
     },
-    /// `floor`: the greatest seq whose outcome was known when this was sent; a read must see it.
+    /// `floor`: the greatest seq whose outcome was known when this was sent; a read must see it. `below`: whether the last one of
+    /// the page before is pinned, and its activity.
     List {
-        below: Option<u64>,
+        below: Option<(bool, u64)>,
+        archived: Option<bool>,
         floor: u64,
     },
     Messages {

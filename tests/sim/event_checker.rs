@@ -221,7 +221,9 @@ impl Run {
                 let now = self.model.conversations[&conversation].read_n(me, head);
                 assert!(read_n <= now, "a read mark that is not on disk: {read_n}, it is {now}");
             }
-            Ask::List { below, floor } => self.listed(d, conn, below, floor, data, reply.envelope),
+            Ask::List { below, archived, floor } => {
+                self.listed(d, conn, (below, archived), floor, data, reply.envelope);
+            }
             Ask::Messages { conversation, point, limit, floor } => {
                 self.page(d, conversation, point, limit, floor, data, reply.envelope);
             }
@@ -440,7 +442,7 @@ impl Run {
         &mut self,
         d: usize,
         conn: ConnId,
-        below: Option<u64>,
+        (below, archived): (Option<(bool, u64)>, Option<bool>),
         floor: u64,
         rows: &Value<'_>,
         envelope: &Value<'_>,
@@ -459,15 +461,23 @@ impl Run {
             "a list as of {as_of}, not {floor}..={}",
             self.model.head
         );
-        let mut all: Vec<(u64, ConversationId)> = Vec::new();
-        let mut unread_total = 0;
+        let mut all: Vec<((bool, u64), ConversationId)> = Vec::new();
+        let (mut unread_total, mut archived_total) = (0, 0);
         for (id, conversation) in self.model.conversations.iter().filter(|(_, all)| all.had(me, as_of)) {
             unread_total += conversation.unread(me, as_of);
-            all.push((conversation.activity(as_of), *id));
+            let [_, is_pinned, is_archived, _, is_hidden] = conversation.preferences(me, as_of);
+            if is_hidden {
+                continue;
+            }
+            archived_total += u64::from(is_archived);
+            if archived.is_none_or(|archived| archived == is_archived) {
+                all.push(((is_pinned, conversation.activity(as_of)), *id));
+            }
         }
+        assert_eq!(number_at(envelope, "archived_total"), Some(archived_total), "archived as of {as_of}");
         assert_eq!(number_at(envelope, "unread_total"), Some(unread_total), "unread_total as of {as_of}");
         all.sort_unstable_by(|a, b| b.cmp(a));
-        let expected = all.iter().filter(|(activity, _)| below.is_none_or(|below| *activity < below));
+        let expected = all.iter().filter(|(place, _)| below.is_none_or(|below| *place < below));
         let rows = rows.as_list().expect("a list");
         let mut shown = 0;
         for (row, (_, id)) in rows.iter().zip(expected.clone()) {
@@ -486,7 +496,13 @@ impl Run {
             assert_eq!(text_at(row, "title").as_deref(), conversation.title(as_of), "title as of {as_of}");
             let count = conversation.members_count(as_of);
             assert_eq!(number_at(row, "members_count"), Some(count), "members_count as of {as_of}");
-            match last_n.checked_sub(1).map(|index| &conversation.messages[index as usize]) {
+            let names = ["muted", "pinned", "archived", "marked_unread", "hidden"];
+            let set = names.map(|name| at(row, name) == Some(&Value::Bool(true)));
+            assert_eq!(set, conversation.preferences(me, as_of), "what {me} has set as of {as_of}");
+            let first_n = conversation.first_n_since(me, as_of)[0];
+            assert_eq!(number_at(row, "first_n").unwrap_or(1), first_n, "first_n as of {as_of}");
+            let newest = last_n.checked_sub(1).filter(|_| first_n <= last_n);
+            match newest.map(|index| &conversation.messages[index as usize]) {
                 None => assert_eq!(at(row, "last_message"), Some(&Value::Null)),
                 Some(last) => {
                     let shown = self.model.check_message(at(row, "last_message").expect("last_message"));
@@ -498,14 +514,14 @@ impl Run {
         assert_eq!(shown, rows.len(), "more conversations than there are");
         let next = text_at(envelope, "next");
         assert_eq!(next.is_none(), shown == expected.clone().count(), "`next` after {shown} conversations");
-        let last = expected.clone().nth(shown.saturating_sub(1)).map(|(activity, _)| *activity);
-        if below.is_none() {
+        let last = expected.clone().nth(shown.saturating_sub(1)).map(|(place, _)| *place);
+        if below.is_none() && archived.is_none() {
             self.devices[d].list_cursor = Some((epoch.to_owned(), as_of));
         }
         if let (Some(next), Some(last)) = (next, last)
             && self.rng.chance(500)
         {
-            self.list(d, Some((next, last)));
+            self.list(d, Some((next, last, archived)));
         }
     }
 
@@ -540,6 +556,7 @@ impl Run {
         let more = at(envelope, "next").is_some_and(|next| *next != Value::Null);
         // The first message that the member sees: of any membership that the answer may be of.
         let is_page_from = |seen: u64| match point {
+            Point::Newest if first.is_none() => least < seen && !more,
             Point::Newest => {
                 let last = last.unwrap_or(0);
                 least <= last && last <= most && first >= Some(seen) && more == (first > Some(seen))
@@ -547,13 +564,16 @@ impl Run {
             Point::Before(n) if n <= seen => first.is_none() && !more,
             Point::Before(n) => {
                 let (low, high) = (least.min(n - 1), most.min(n - 1));
-                let last = last.unwrap_or(0);
-                let ends = low <= last && last <= high;
-                ends && (first.is_none() || first >= Some(seen)) && more == (first > Some(seen))
+                match (first, last) {
+                    (Some(first), Some(last)) => {
+                        low <= last && last <= high && first >= seen && more == (first > seen)
+                    }
+                    _ => low < seen && !more,
+                }
             }
             Point::After(n) => match first {
                 Some(first) => first == (n + 1).max(seen),
-                None => least <= n,
+                None => least <= n.max(seen - 1),
             },
         };
         let seen = known.first_n_since(me, floor);
@@ -775,10 +795,11 @@ impl Run {
         self.stats.lines += positions.len() as u64;
         let device = &mut self.devices[d];
         let stream = device.stream.as_mut().expect("a stream");
-        // Deleted messages are left out of a history at any position.
+        // Deleted messages are left out of a history at any position, and those that were cleared.
         let left_out = |from: u64, until: u64| {
             let messages = conversation.map_or(&[][..], |id| &self.model.conversations[&id].messages);
-            (from..until).all(|n| messages[n as usize - 1].is_deleted())
+            let first_n = conversation.map_or(1, |id| self.model.conversations[&id].first_n(me));
+            (from..until).all(|n| n < first_n || messages[n as usize - 1].is_deleted())
         };
         let Some(shown) = stream.shown else {
             let complete =

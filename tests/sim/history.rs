@@ -82,15 +82,28 @@ impl Message {
     }
 }
 
+/// What a member has set of a conversation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Own {
+    pub muted: bool,
+    pub pinned: bool,
+    pub marked: bool,
+    /// How many messages there were when it was archived or hidden.
+    pub archived: Option<u64>,
+    pub hidden: Option<u64>,
+}
+
 #[derive(Debug, Default)]
 pub struct Conversation {
     pub is_group: bool,
     /// From the seq of each joining to the seq of the removal.
     spans: BTreeMap<ProfileId, Vec<(u64, u64)>>,
     pub admins: BTreeSet<ProfileId>,
-    /// Whether newcomers see only what is said after they joined, and the first message that a member sees.
+    /// Whether newcomers see only what is said after they joined, and the first message that a member sees, since which seq.
     pub hides: bool,
-    first_n: BTreeMap<ProfileId, Vec<u64>>,
+    first_n: BTreeMap<ProfileId, Vec<(u64, u64)>>,
+    /// What each member has set for itself, since which seq.
+    own: BTreeMap<ProfileId, Vec<(u64, Own)>>,
     /// Its current members, the eldest first.
     pub joined: Vec<ProfileId>,
     pub made: u64,
@@ -111,17 +124,45 @@ impl Conversation {
         self.joined.iter().copied().collect()
     }
 
-    /// The first message that a member sees.
+    /// The first message that a member sees now.
     pub fn first_n(&self, profile: ProfileId) -> u64 {
-        self.first_n.get(&profile).and_then(|all| all.last()).copied().unwrap_or(1)
+        self.first_n_since(profile, u64::MAX)[0]
     }
 
-    /// As [`Self::first_n`], at any time since a seq: of each membership, if the member left and came back.
+    /// As [`Self::first_n`], at a seq and at any time after it: the member may have cleared it, or left and come back.
     pub fn first_n_since(&self, profile: ProfileId, seq: u64) -> Vec<u64> {
-        match self.first_n.get(&profile) {
-            Some(all) if self.was_left_after(profile, seq) => all.clone(),
-            _ => vec![self.first_n(profile)],
-        }
+        let all = self.first_n.get(&profile).map_or(&[][..], Vec::as_slice);
+        let begin = all.partition_point(|(since, _)| *since <= seq).saturating_sub(1);
+        let seen: Vec<u64> = all[begin..].iter().map(|(_, n)| *n).collect();
+        if seen.is_empty() { vec![1] } else { seen }
+    }
+
+    /// A member sees only what is said from now on.
+    pub fn clear(&mut self, profile: ProfileId, seq: u64) {
+        let first_n = self.messages.len() as u64 + 1;
+        self.first_n.entry(profile).or_default().push((seq, first_n));
+    }
+
+    /// What a member has set for itself, at a seq.
+    pub fn own(&self, profile: ProfileId, seq: u64) -> Own {
+        let all = self.own.get(&profile).map_or(&[][..], Vec::as_slice);
+        all.iter().rev().find(|(since, _)| *since <= seq).map_or_else(Own::default, |(_, own)| own.clone())
+    }
+
+    pub fn set_own(&mut self, profile: ProfileId, seq: u64, own: Own) {
+        self.own.entry(profile).or_default().push((seq, own));
+    }
+
+    /// What a member's list shows of that: muted, pinned, archived, marked as unread, hidden.
+    pub fn preferences(&self, profile: ProfileId, seq: u64) -> [bool; 5] {
+        let own = self.own(profile, seq);
+        let is_quiet = |since: Option<u64>| {
+            let later =
+                |since: u64| &self.messages[since as usize..(self.last_n(seq) as usize).max(since as usize)];
+            since.map(|since| later(since).iter().all(|message| message.version(seq).body.is_none()))
+        };
+        let archived = is_quiet(own.archived).is_some_and(|quiet| quiet || own.muted);
+        [own.muted, own.pinned, archived, own.marked, is_quiet(own.hidden).unwrap_or_default()]
     }
 
     /// The members who see a message.
@@ -198,7 +239,8 @@ impl Conversation {
 
     pub fn join(&mut self, profile: ProfileId, seq: u64) {
         let first_n = if self.hides { self.messages.len() as u64 + 1 } else { 1 };
-        self.first_n.entry(profile).or_default().push(first_n);
+        self.first_n.entry(profile).or_default().push((seq, first_n));
+        self.set_own(profile, seq, Own::default());
         self.joined.push(profile);
         self.spans.entry(profile).or_default().push((seq, u64::MAX));
     }

@@ -43,7 +43,6 @@ impl Subscription {
 #[derive(Default)]
 pub struct Pushes {
     subscriptions: BTreeMap<SessionId, Subscription>,
-    muted: BTreeSet<(ProfileId, ConversationId)>,
     /// When a conversation was last muted or not any more.
     heard_since: BTreeMap<(ProfileId, ConversationId), u64>,
     /// Until when a device may have shown a conversation, as far as the server knew.
@@ -119,12 +118,13 @@ impl Model {
         self.pushes.subscriptions.remove(&session);
     }
 
-    pub(super) fn mute(&mut self, profile: ProfileId, conversation: ConversationId, muted: bool) {
-        let key = (profile, conversation);
-        let changed = if muted { self.pushes.muted.insert(key) } else { self.pushes.muted.remove(&key) };
-        if changed {
-            self.pushes.heard_since.insert(key, self.head);
-        }
+    /// A conversation was muted or not any more.
+    pub(super) fn mute_changed(&mut self, profile: ProfileId, conversation: ConversationId) {
+        self.pushes.heard_since.insert((profile, conversation), self.head);
+    }
+
+    fn is_muted(&self, profile: ProfileId, conversation: ConversationId) -> bool {
+        self.conversations[&conversation].own(profile, u64::MAX).muted
     }
 
     // ---- what devices show --------------------------------------------------------------------------
@@ -203,7 +203,7 @@ impl Model {
         if known.unread(profile, self.head) == 0 {
             return None;
         }
-        if !self.pushes.muted.contains(&(profile, conversation)) {
+        if !self.is_muted(profile, conversation) {
             return known.messages.iter().rev().find(|message| !message.is_system());
         }
         let read_n = known.read_n(profile, self.head);
@@ -222,7 +222,7 @@ impl Model {
         assert_eq!(found.len(), page.unread.len(), "a pair twice");
         for (profile, id) in &found {
             let shown = self.shown_by_push(*profile, *id);
-            if self.pushes.muted.contains(&(*profile, *id)) {
+            if self.is_muted(*profile, *id) {
                 let is_new = shown.is_some_and(|message| message.seq > page.after);
                 assert!(is_new, "{id} is muted, and has no new mention of {profile}");
             }
@@ -233,7 +233,7 @@ impl Model {
                 let read_n = conversation.read_n(*profile, self.head);
                 let wants = read_n < conversation.messages.len() as u64
                     && !conversation.messages[*n as usize - 1].is_system()
-                    && (!self.pushes.muted.contains(&(*profile, *id))
+                    && (!self.is_muted(*profile, *id)
                         || *n > read_n
                             && conversation.messages[*n as usize - 1].now().does_mention(*profile))
                     && self.subscriptions_of(*profile).any(|(_, one)| one.is_on());
@@ -293,7 +293,7 @@ impl Model {
             }
             for (conversation, known) in self.of(profile) {
                 let key = (profile, conversation);
-                let is_muted = pushes.muted.contains(&key);
+                let is_muted = self.is_muted(profile, conversation);
                 let of = |known: &BTreeMap<_, u64>| known.get(&key).copied().unwrap_or_default();
                 let since = subscription.on_since.max(of(&pushes.heard_since)).max(of(&pushes.shown_until));
                 let read_n = known.read_n(profile, self.head);

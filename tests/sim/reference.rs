@@ -54,6 +54,10 @@ pub enum What {
     Updated {
         conversation: ConversationId,
     },
+    /// A member changed what it has set for itself.
+    Preferences {
+        conversation: ConversationId,
+    },
     Added {
         conversation: ConversationId,
         profile: ProfileId,
@@ -237,8 +241,8 @@ impl Model {
     }
 
     /// Whether a replay may leave an event out for this profile: because a newer one of the same kind, conversation and
-    /// profile exists; or because the profile left the conversation later, so that it is shown only its own removal; or
-    /// because the two blocked each other.
+    /// profile exists; or because the profile left the conversation later, so that it is shown only its own removal, or cleared
+    /// it; or because the two blocked each other.
     pub fn is_excused(&self, seq: u64, profile: ProfileId) -> bool {
         let what = &self.log[&seq].what;
         if let What::Read { conversation, profile: reader, .. } = what {
@@ -265,8 +269,19 @@ impl Model {
             let hid = self.ever_blocked.contains(&pair(profile, *renamed)) || self.is_gone(*renamed);
             return newer || hid;
         }
-        let conversation = self.conversation_of(what).map(|id| &self.conversations[&id]);
-        conversation.is_some_and(|conversation| conversation.was_left_after(profile, seq))
+        let Some(conversation) = self.conversation_of(what).map(|id| &self.conversations[&id]) else {
+            return false;
+        };
+        let n = match what {
+            What::Posted { n, .. } => Some(*n),
+            What::Edited { message }
+            | What::Deleted { message }
+            | What::Reacted { message }
+            | What::Pinned { message } => self.message(*message).map(|message| message.n),
+            _ => None,
+        };
+        let is_cleared = n.is_some_and(|n| n < conversation.first_n(profile));
+        is_cleared || conversation.was_left_after(profile, seq)
     }
 
     fn conversation_of(&self, what: &What) -> Option<ConversationId> {
@@ -275,6 +290,7 @@ impl Model {
             | What::Read { conversation, .. }
             | What::Created { conversation }
             | What::Updated { conversation }
+            | What::Preferences { conversation }
             | What::Added { conversation, .. }
             | What::Removed { conversation, .. } => Some(*conversation),
             What::Edited { message }
@@ -333,18 +349,23 @@ impl Model {
     /// The direct conversations of a profile as the legacy chat list shows them, at a seq.
     pub fn chats(&self, profile: ProfileId, seq: u64) -> Vec<Chat> {
         let mine = |(_, conversation): &(&ConversationId, &Conversation)| {
-            !conversation.is_group && conversation.had(profile, seq) && conversation.last_n(seq) > 0
+            !conversation.is_group
+                && conversation.had(profile, seq)
+                && conversation.last_n(seq) > 0
+                && !conversation.preferences(profile, seq)[4]
         };
         let mut all: Vec<(&ConversationId, &Conversation)> = self.conversations.iter().filter(mine).collect();
         all.sort_unstable_by_key(|(_, conversation)| std::cmp::Reverse(conversation.activity(seq)));
         let chat = |(id, conversation): (&ConversationId, &Conversation)| {
             let messages = &conversation.messages[..conversation.last_n(seq) as usize];
-            let text = |message: &&Message| message.version(seq).body.is_some();
-            let newest = messages.iter().rev().find(text).or(messages.last()).expect("a first message");
+            let first_n = conversation.first_n_since(profile, seq)[0];
+            let text = |message: &&Message| message.version(seq).body.is_some() && message.n >= first_n;
+            let found = messages.iter().rev().find(text);
+            let newest = found.or(messages.last()).expect("a first message");
             Chat {
                 id: *id,
                 receiver: conversation.joined.iter().copied().find(|other| *other != profile),
-                message: newest.version(seq).body.clone().unwrap_or_default(),
+                message: found.and_then(|newest| newest.version(seq).body.clone()).unwrap_or_default(),
                 is_read: conversation.unread(profile, seq) == 0,
                 created_at: natter::base::time::rfc3339(newest.created_at),
             }
@@ -515,8 +536,12 @@ impl Model {
             | (What::Deleted { message: of }, "message.deleted")
             | (What::Reacted { message: of }, "message.reacted")
             | (What::Pinned { message: of }, "message.pinned") => message(*of),
-            (What::Created { conversation }, "conversation.created")
-            | (What::Updated { conversation }, "conversation.updated") => brief(conversation),
+            (What::Created { conversation }, "conversation.created") => brief(conversation),
+            (What::Updated { conversation } | What::Preferences { conversation }, "conversation.updated") => {
+                let is_own = matches!(logged.what, What::Preferences { .. });
+                assert_eq!(at(data, "own").is_some(), is_own, "{name} {seq}: {data:?}");
+                brief(conversation);
+            }
             (What::Added { conversation, profile, admin }, "member.added")
             | (What::Removed { conversation, profile, admin }, "member.removed") => {
                 assert_eq!(

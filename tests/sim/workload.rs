@@ -96,7 +96,7 @@ impl Run {
             20 => self.subscribe(d),
             21 => self.show(d),
             22 => self.change_subscription(d),
-            23 => self.mute(d),
+            23 => self.prefer(d),
             24 => self.ask_for_a_code(d),
             25 => self.upload(d),
             26 => self.change_upload(d),
@@ -284,17 +284,29 @@ impl Run {
         self.request(d, Ask::Download(download), "GET", &path, None);
     }
 
-    /// Mutes a conversation, or hears it again.
-    fn mute(&mut self, d: usize) {
+    /// Changes what a member sets of a conversation for itself, or clears it.
+    fn prefer(&mut self, d: usize) {
         if self.rng.chance(200) {
             let body = [r#"{"digest":true}"#, r#"{"digest":false}"#][self.rng.below(2)];
             self.request(d, Ask::Change, "PUT", "/api/v1/user/me", Some(body));
             return;
         }
         let Some((conversation, _)) = self.some_conversation(d) else { return };
-        let (path, muted) = (format!("/api/v1/conversations/{conversation}"), self.rng.chance(500));
-        let members = format!(r#""conversation":"{conversation}","muted":{muted}"#);
-        let body = format!(r#"{{"muted":{muted}}}"#);
+        let (path, flag) = (format!("/api/v1/conversations/{conversation}"), self.rng.chance(500));
+        let named = format!(r#""conversation":"{conversation}""#);
+        let fields = match self.rng.below(7) {
+            0 => r#""muted":true,"muted_until":"2199-01-01T00:00:00Z""#.to_owned(),
+            1 | 2 => format!(r#""muted":{flag}"#),
+            3 => format!(r#""pinned":{flag}"#),
+            4 => format!(r#""archived":{flag}"#),
+            5 => format!(r#""marked_unread":{flag}"#),
+            _ => {
+                let (body, path) = (format!(r#"{{"hide":{flag}}}"#), format!("{path}/clear"));
+                let members = format!(r#"{named},"hide":{flag}"#);
+                return self.change(d, "conversation.clear", &members, "POST", &path, Some(&body));
+            }
+        };
+        let (members, body) = (format!("{named},{fields}"), format!("{{{fields}}}"));
         self.change(d, "conversation.update", &members, "PUT", &path, Some(&body));
     }
 
@@ -610,18 +622,25 @@ impl Run {
         }
     }
 
-    /// `below`: the activity below which the list continues.
-    pub fn list(&mut self, d: usize, below: Option<(String, u64)>) {
+    /// `more`: where a list of these continues.
+    pub fn list(&mut self, d: usize, more: Option<(String, (bool, u64), Option<bool>)>) {
         let floor = self.runtime.published;
         let limit = [1, 2, 50][self.rng.below(3)];
-        let (next, below) = below.unzip();
-        let ask = Ask::List { below, floor };
+        let any = [None, None, Some(false), Some(true)][self.rng.below(4)];
+        let (next, below, archived) = match more {
+            Some((next, below, archived)) => (Some(next), Some(below), archived),
+            None => (None, None, any),
+        };
+        let ask = Ask::List { below, archived, floor };
         if self.devices[d].live_native() && self.rng.chance(400) {
             let next = next.map_or(String::new(), |next| format!(r#","next":"{next}""#));
-            self.op(d, ask, "conversation.list", &format!(r#""limit":{limit}{next}"#));
+            let archived = archived.map_or(String::new(), |archived| format!(r#","archived":{archived}"#));
+            self.op(d, ask, "conversation.list", &format!(r#""limit":{limit}{archived}{next}"#));
         } else {
             let next = next.map_or(String::new(), |next| format!("&next={next}"));
-            self.request(d, ask, "GET", &format!("/api/v1/conversations?limit={limit}{next}"), None);
+            let archived = archived.map_or(String::new(), |archived| format!("&archived={archived}"));
+            let path = format!("/api/v1/conversations?limit={limit}{archived}{next}");
+            self.request(d, ask, "GET", &path, None);
         }
     }
 

@@ -16,6 +16,7 @@ mod invites;
 mod mentions;
 mod opening;
 mod pins;
+mod preferences;
 mod presence;
 mod previews;
 mod search;

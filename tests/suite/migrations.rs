@@ -36,6 +36,7 @@ const RELEASED: &[&str] = &[
     include_str!("../../src/store/migrations/022_pins.sql"),
     include_str!("../../src/store/migrations/023_files_of_conversations.sql"),
     include_str!("../../src/store/migrations/024_digests.sql"),
+    include_str!("../../src/store/migrations/025_preferences.sql"),
 ];
 
 /// What each version could hold, written by its own statements.
@@ -126,6 +127,7 @@ const CONTENT: &[&str] = &[
     "INSERT INTO pins (message, conversation) VALUES (5, 2);",
     "",
     "INSERT INTO digests (member, is_on, language, written_at) VALUES (1, 1, 'ar', 7);",
+    "UPDATE memberships SET muted = 1, muted_until = 5, pinned = 1, marked_unread = 1, archived_n = 1, hidden_n = 1 WHERE key = 1;",
 ];
 
 /// A file as natter of this version would have left it.

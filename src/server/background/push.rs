@@ -172,7 +172,7 @@ pub fn run(core: &mut Core) -> bool {
         again(core);
         return false;
     }
-    let read = ReadPosted { after: pusher.read_to };
+    let read = ReadPosted { at: core.now.unix_ms, after: pusher.read_to };
     core.background.pusher.is_new = false;
     core.ask_store(Caller::Server, read.into_command(), Next::Task(Task::Run(Periodic::Push)));
     true

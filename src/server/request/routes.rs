@@ -7,7 +7,9 @@ use crate::auth::{
     accounts, admin, codes, deletion, export, invites, password, profiles, push, sessions, sign_in, sign_up,
     tickets,
 };
-use crate::messaging::{changes, conversations, events, files, groups, messages, search, streams};
+use crate::messaging::{
+    changes, conversations, events, files, groups, messages, preferences, search, streams,
+};
 use crate::model::handler::{Admit, Handler};
 use crate::proto::http::head::Method;
 use crate::server::request::conformance;
@@ -214,6 +216,7 @@ pub static ROUTES: &[Route] = &[
     op("conversation.create", Post, "/api/v1/conversations", Write, Handler::Member(groups::create)),
     op("conversation.get", Get, "/api/v1/conversations/{conversation}", Read, Handler::Member(groups::get)),
     op("conversation.update", Put, "/api/v1/conversations/{conversation}", Write, Handler::Member(groups::update)),
+    op("conversation.clear", Post, "/api/v1/conversations/{conversation}/clear", Write, Handler::Member(preferences::clear)),
     op("member.list", Get, "/api/v1/conversations/{conversation}/members", Read, Handler::Member(groups::list_members)),
     op("member.add", Put, "/api/v1/conversations/{conversation}/members/{profile}", Write, Handler::Member(groups::put_member)),
     op("member.remove", Delete, "/api/v1/conversations/{conversation}/members/{profile}", Write, Handler::Member(groups::remove_member)),

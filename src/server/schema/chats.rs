@@ -126,11 +126,14 @@ fn conversations() -> Vec<Operation> {
     let tag = "Conversations";
     vec![
         row(Get, "/api/v1/conversations", tag, "The conversations of the member, newest activity first")
-            .query(paging())
+            .says("Those that the member has pinned come before the others.")
+            .query(listed_conversations())
             .pages("With the last message and the unread count of each.", named("Conversation"), vec![
                 must("cursor", or_null(cursor()), "null after a start, until all stored data is known to be on disk; until then no stream opens (503)."),
                 must("unread_total", count(), "Over all conversations."),
-            ]),
+                must("archived_total", count(), "How many conversations are in the archive."),
+            ])
+            .invalid(&["archived"]),
         stored(row(Post, "/api/v1/conversations", tag, "Creates a group; 429 above 120 groups or 5,000 added members an hour; each 16 members cost one write")
             .says("The creator is its admin. A profile that blocks the creator or is blocked by the creator is 404.")
             .json(&[
@@ -143,23 +146,38 @@ fn conversations() -> Vec<Operation> {
             "Made.", "Conversation", named("Conversation")),
         row(Get, "/api/v1/conversations/{conversation}", tag, "A conversation")
             .gives(200, "As it is now.", named("Conversation"), "The conversation."),
-        row(Put, "/api/v1/conversations/{conversation}", tag, "Changes title, image and history, by admins; muted for oneself")
+        row(Put, "/api/v1/conversations/{conversation}", tag, "Changes title, image and history, by admins; the other fields for oneself")
             .says("A field that is not named stays as it is.")
             .json(&[
                 may("title", title(), "Of a group."),
                 may("image", or_null(id()), "An upload that is a picture; null removes it."),
                 may("history", history(), "What later newcomers of a group see."),
-                may("muted", flag(), "For oneself only."),
+                may("muted", flag(), "No notification but of mentions."),
+                may("muted_until", or_null(text().format("date-time")), "Until when, with `muted`: a time of RFC 3339, whose parts of a second are dropped; null or absent: without end."),
+                may("pinned", flag(), "Listed before the others; at most 100 of an account."),
+                may("archived", flag(), "Until the next message."),
+                may("marked_unread", flag(), "Until it is read."),
             ])
             .gives(200, "As it is now.", named("Conversation"), "The conversation.")
-            .codes(NOT_MINE_TO_CHANGE)
-            .invalid(&["title", "image", "history", "muted"]),
+            .codes(&[Code::NotAllowed, Code::QuotaExceeded])
+            .invalid(&["title", "image", "history", "muted", "muted_until", "pinned", "archived", "marked_unread"]),
+        row(Post, "/api/v1/conversations/{conversation}/clear", tag, "Hides all present messages, for oneself")
+            .says("They count as read.")
+            .json(&[may("hide", flag(), "The conversation is in no list until the next message.")])
+            .gives(200, "As it is now.", named("Conversation"), "The conversation.")
+            .invalid(&["hide"]),
         row(Post, "/api/v1/conversations/{conversation}/read", tag, "Moves my read mark forward")
             .says("Only forward, and at most to the newest message.")
             .json(&[must("n", count(), "All up to this one is read.")])
             .gives(200, "The mark as it is now.", named("Marked"), "The mark.")
             .invalid(&["n"]),
     ]
+}
+
+fn listed_conversations() -> Vec<Field> {
+    let mut fields = paging();
+    fields.push(may("archived", flag(), "Only those in the archive, or only the others. Absent: both."));
+    fields
 }
 
 #[rustfmt::skip]

@@ -195,6 +195,7 @@ pub fn answers() -> Vec<Message> {
             may("next", or_null(text().length(1, 512)), "Goes on; null on the last page."),
             may("cursor", or_null(cursor()), "As in `conversation.list`."),
             may("unread_total", count(), "As in `conversation.list`."),
+            may("archived_total", count(), "As in `conversation.list`."),
             may("complete", always(false), "As in `message.search`."),
         ])),
         message("error", "the refusal of an op", "What HTTP answers with 4xx and 5xx", object(&[

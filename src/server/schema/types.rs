@@ -178,7 +178,7 @@ pub fn all() -> Vec<(&'static str, Schema)> {
             must("seq", count_from(1), "Position in the total order of the server."),
         ]).says("What a repeated post gets of the original when its sender has left the conversation.")),
         ("Conversation", conversation()),
-        ("ConversationBrief", object(&brief_fields()).says("What every member sees of a conversation: an event has no fields of one viewer.")),
+        ("ConversationBrief", object(&brief_and_own()).says("What every member sees of a conversation: an event has no fields of one viewer.")),
         ("GroupMember", object(&[
             must("profile", named("Profile"), "Who it is."),
             must("role", role(), "An admin changes title, image and members."),
@@ -335,8 +335,7 @@ fn export_lines() -> Vec<(&'static str, Schema)> {
             must("peer", or_null(id()), "The other one of two; null once the account is deleted."),
             must("read_n", count(), "All up to this `n` is read."),
             must("last_n", count(), "The `n` of the newest message."),
-            must("muted", flag(), "For oneself only."),
-        ]))),
+        ].into_iter().chain(preferences()).collect::<Vec<_>>()))),
         ("ExportedMessage", line("message", named("Message"))),
         ("ExportedReaction", line("reaction", object(&[
             must("message", id(), "To which message."),
@@ -439,6 +438,28 @@ fn brief_fields() -> Vec<Field> {
     ]
 }
 
+fn brief_and_own() -> Vec<Field> {
+    let mut fields = brief_fields();
+    fields.push(may(
+        "own",
+        always(true),
+        "I changed what I have set of it: read it again. Only my devices receive this event.",
+    ));
+    fields
+}
+
+/// What a member has set of a conversation.
+fn preferences() -> Vec<Field> {
+    vec![
+        must("muted", flag(), "Of it only mentions are notified."),
+        may("muted_until", time(), "When that ends. Absent if it has no end."),
+        may("pinned", always(true), "Listed before the others. Absent if it is not, as the next ones."),
+        may("archived", always(true), "In the archive."),
+        may("marked_unread", always(true), "I marked it as unread."),
+        may("hidden", always(true), "In no list until the next message."),
+    ]
+}
+
 #[rustfmt::skip]
 fn conversation() -> Schema {
     let mut fields = brief_fields();
@@ -448,11 +469,11 @@ fn conversation() -> Schema {
         must("unread", count(), "Messages after `read_n` that are neither mine, nor deleted, nor system messages."),
         must("read_n", count(), "All up to this `n` is read."),
         must("last_n", count(), "The `n` of the newest message."),
-        must("muted", flag(), "For oneself only."),
         may("peer_read_n", count(), "How far the other one has read; in a direct conversation, where it may be seen."),
         may("role", role(), "Mine, in a group."),
         may("first_n", count_from(2), "The first message that I see, if earlier ones are hidden from me."),
     ]);
+    fields.extend(preferences());
     fields.extend(unread_mentions());
     object(&fields).says("A conversation as one member sees it. `peer_read_n` in a direct conversation, if receipts are visible; `role` in a group.")
 }

@@ -100,7 +100,7 @@ pub fn want(core: &mut Core, actor: Actor, at_once: bool) -> Option<Instant> {
     }
     reading.under_way = true;
     reading.begun += 1;
-    let list = ListChats { viewer: actor.profile, limit: PAGE_MAX };
+    let list = ListChats { at: core.now.unix_ms, viewer: actor.profile, limit: PAGE_MAX };
     core.ask_read(Flow::of_account(actor.member), list, Next::Chats(actor.profile));
     None
 }

@@ -11,8 +11,8 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::{
     CONVERSATION_CREATED, CONVERSATION_UPDATED, MEMBER_ADDED, MEMBER_REMOVED, MESSAGE_DELETED,
-    MESSAGE_EDITED, MESSAGE_PINNED, MESSAGE_REACTED, PROFILE_UPDATED, PROFILE_UPDATED_FOR_ONESELF,
-    SESSION_ENDED, read_member_subject,
+    MESSAGE_EDITED, MESSAGE_PINNED, MESSAGE_REACTED, PREFERENCES_CHANGED, PROFILE_UPDATED,
+    PROFILE_UPDATED_FOR_ONESELF, SESSION_ENDED, read_member_subject,
 };
 use crate::base::id::Id;
 use crate::base::time::UnixS;
@@ -125,7 +125,15 @@ impl Merge<'_> {
             let start = after.max(number(row, 5)?);
             if number(row, 4)? > start {
                 let last_n = number(row, 3)?;
-                if let Some((n, seq)) = first_message_after(conn, key, last_n, start)? {
+                let first_n = number(row, 9)?;
+                // What the profile has cleared is not shown.
+                let next = match first_message_after(conn, key, last_n, start)? {
+                    Some((n, _)) if n < first_n && first_n <= last_n => {
+                        Some((first_n, seq_of(conn, key, first_n)?))
+                    }
+                    next => next.filter(|(n, _)| *n >= first_n),
+                };
+                if let Some((n, seq)) = next {
                     self.add(seq, Source::Messages { key, conversation, n, last_n });
                 }
             }
@@ -204,7 +212,7 @@ impl Merge<'_> {
             .optional()
     }
 
-    /// `None` for a change of a message that the profile does not see.
+    /// `None` for a change of a message that the profile does not see, or of a conversation that it has left.
     fn render(&self, names: &mut Names, source: usize, seq: u64) -> rusqlite::Result<Option<Fact>> {
         Ok(Some(match self.sources[source] {
             Source::Messages { conversation, .. } => {
@@ -223,7 +231,7 @@ impl Merge<'_> {
                 let profile = profiles::for_others(self.conn, key)?;
                 Fact::ProfileUpdated(Box::new(profile.ok_or(rusqlite::Error::QueryReturnedNoRows)?))
             }
-            Source::Own => self.render_own(seq)?,
+            Source::Own => return self.render_own(seq),
         }))
     }
 
@@ -264,29 +272,45 @@ impl Merge<'_> {
         }
     }
 
-    fn render_own(&self, seq: u64) -> rusqlite::Result<Fact> {
+    fn render_own(&self, seq: u64) -> rusqlite::Result<Option<Fact>> {
         let sql = "SELECT l.kind, l.subject, c.id FROM log l LEFT JOIN conversations c ON c.key = l.conversation \
                    WHERE l.seq = ?1";
         self.conn.prepare_cached(sql)?.query_row([int(seq)], |row| {
-            match row.get(0)? {
+            Ok(Some(match row.get(0)? {
                 // A past event: the lifetime of its last access token does not matter to a stream that opened later.
                 SESSION_ENDED => {
-                    Ok(Fact::SessionEnded(Box::new(EndedSession { session: id(row, 1)?, until: UnixS(0) })))
+                    Fact::SessionEnded(Box::new(EndedSession { session: id(row, 1)?, until: UnixS(0) }))
                 }
                 MEMBER_REMOVED => {
                     let subject: Vec<u8> = row.get(1)?;
                     let (profile, role) = read_member_subject(&subject)
                         .ok_or(rusqlite::Error::IntegralValueOutOfRange(1, MEMBER_REMOVED))?;
                     let conversation = id(row, 2)?;
-                    Ok(Fact::MemberRemoved(Box::new(Membership { conversation, profile, role })))
+                    Fact::MemberRemoved(Box::new(Membership { conversation, profile, role }))
                 }
+                PREFERENCES_CHANGED => return self.render_preferences(id(row, 1)?),
                 PROFILE_UPDATED | PROFILE_UPDATED_FOR_ONESELF => {
                     let profile = profiles::for_others(self.conn, self.profile)?;
-                    Ok(Fact::ProfileUpdated(Box::new(profile.ok_or(rusqlite::Error::QueryReturnedNoRows)?)))
+                    Fact::ProfileUpdated(Box::new(profile.ok_or(rusqlite::Error::QueryReturnedNoRows)?))
                 }
-                kind => Err(rusqlite::Error::IntegralValueOutOfRange(0, kind)),
-            }
+                kind => return Err(rusqlite::Error::IntegralValueOutOfRange(0, kind)),
+            }))
         })
+    }
+
+    fn render_preferences(&self, conversation: ConversationId) -> rusqlite::Result<Option<Fact>> {
+        let key = self
+            .conn
+            .prepare_cached(
+                "SELECT c.key FROM conversations c JOIN memberships m ON m.conversation = c.key \
+                 WHERE c.id = ?1 AND m.profile = ?2",
+            )?
+            .query_row((conversation.to_bytes(), self.profile), |row| row.get(0))
+            .optional()?;
+        let Some(key) = key else { return Ok(None) };
+        let mut brief = groups::brief(self.conn, key)?;
+        brief.own = true;
+        Ok(Some(Fact::ConversationUpdated(Box::new(brief))))
     }
 
     /// Moves a source to its next event, if it has one.

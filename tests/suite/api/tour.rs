@@ -94,6 +94,7 @@ pub fn tour() -> Recording {
     let group = format!("/api/v1/conversations/{group}");
     ask("GET", &group, None);
     ask("PUT", &group, Some(r#"{"title":"Tea time"}"#));
+    ask("PUT", &group, Some(r#"{"muted":true,"muted_until":"2099-01-01T00:00:00Z","pinned":true}"#));
     ask("GET", &format!("{group}/members"), None);
     ask("PUT", &format!("{group}/members/{}", bob.profile), Some(r#"{"role":"admin"}"#));
     ask("DELETE", &format!("{group}/members/{}", bob.profile), None);
@@ -109,6 +110,7 @@ pub fn tour() -> Recording {
     ask("GET", "/api/v1/blocks", None);
     ask("DELETE", &format!("/api/v1/blocks/{}", bob.profile), None);
     ask("DELETE", &message, None);
+    ask("POST", &format!("{direct}/clear"), Some(r#"{"hide":true}"#));
     let uploaded = files(&mut world, &ann);
     assert_eq!(world.ask("GET", &uploaded.0, &[], None).status, 200);
     assert_eq!(world.ask_as(&ann, "DELETE", &format!("/api/v1/uploads/{}", uploaded.1), None).status, 204);
@@ -246,6 +248,7 @@ fn sockets(world: &mut World) {
         format!(r#"{{"id":1,"op":"focus","conversation":"{group}"}}"#),
         format!(r#"{{"id":1,"op":"typing","conversation":"{group}","active":true}}"#),
         format!(r#"{{"id":1,"op":"message.delete","message":"{message}"}}"#),
+        format!(r#"{{"id":1,"op":"conversation.clear","conversation":"{group}","hide":true}}"#),
         format!(r#"{{"id":1,"op":"member.remove","conversation":"{group}","profile":"{}"}}"#, gina.profile),
     ] {
         op(world, mine, &frame, "ok");

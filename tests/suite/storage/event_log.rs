@@ -114,7 +114,13 @@ fn received(live: &[Event], profile: ProfileId, after: u64) -> Vec<(u64, String)
 /// Checks the unread counts against their definition over all posts: messages of others with n > read_n.
 fn counts_agree(kit: &mut Kit, live: &[Event], person: Person, group: ConversationId, seed: u64) {
     let page = kit
-        .read(ListConversations { viewer: person.profile, after: None, limit: 200 })
+        .read(ListConversations {
+            at: UnixMs(1),
+            viewer: person.profile,
+            after: None,
+            archived: None,
+            limit: 200,
+        })
         .expect("the conversations");
     let mut total = 0;
     for conversation in &page.conversations {

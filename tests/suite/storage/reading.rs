@@ -1,6 +1,7 @@
 //! Reading: pages, read marks and lists, as one viewer sees them.
 
 use natter::base::id::Id;
+use natter::base::time::UnixMs;
 use natter::model::conversation::{
     ConversationCursor, ConversationType, ListChats, ListConversations, MarkRead, Marked, UnreadMentions,
 };
@@ -153,13 +154,14 @@ fn conversations_are_listed_by_their_last_activity() {
     let with_cat = kit.say(cat.profile, Destination::To(ann.profile), "from cat");
     let with_dan = kit.say(ann.profile, Destination::To(dan.profile), "to dan");
     kit.say(bob.profile, Destination::To(ann.profile), "newest");
-    let ask = |after, limit| ListConversations { viewer: ann.profile, after, limit };
+    let ask =
+        |after, limit| ListConversations { at: UnixMs(1), viewer: ann.profile, after, archived: None, limit };
     let page = kit.read(ask(None, 50)).expect("a page");
     let order: Vec<ConversationId> = page.conversations.iter().map(|conversation| conversation.id).collect();
     assert_eq!(order, [first.conversation, with_dan.conversation, with_cat.conversation]);
     assert_eq!((page.unread_total, page.as_of, page.next), (2, 5, None));
     let newest = &page.conversations[0];
-    assert_eq!((newest.kind, newest.members_count, newest.muted), (ConversationType::Direct, 2, false));
+    assert_eq!((newest.kind, newest.members_count, newest.own.muted), (ConversationType::Direct, 2, false));
     assert_eq!((newest.unread, newest.read_n, newest.last_n), (1, 1, 2));
     let peer = newest.peer.as_ref().expect("a peer");
     assert_eq!((peer.id, peer.member, peer.presence), (bob.profile, None, None));
@@ -178,10 +180,17 @@ fn conversations_are_listed_by_their_last_activity() {
         }
     }
     assert_eq!(seen, order);
-    let excess = kit.read(ask(Some(ConversationCursor { activity: 1 }), 5)).expect("a page");
+    let excess = kit.read(ask(Some(ConversationCursor { pinned: false, activity: 1 }), 5)).expect("a page");
     assert_eq!((excess.conversations.len(), excess.next), (0, None));
     assert_eq!(
-        kit.read(ListConversations { viewer: Id::from_u128(3), after: None, limit: 5 }).err(),
+        kit.read(ListConversations {
+            at: UnixMs(1),
+            viewer: Id::from_u128(3),
+            after: None,
+            archived: None,
+            limit: 5
+        })
+        .err(),
         Some(Refusal::Unauthorized)
     );
 
@@ -250,13 +259,16 @@ fn the_chat_list_shows_the_last_text() {
     let post = textless(&mut kit, eve, ann);
     kit.write(post).0.expect("a post");
     make_group(&mut kit, &[ann, bob], 0, 9);
-    let chats = kit.read(ListChats { viewer: ann.profile, limit: 50 }).expect("the chats");
+    let chats = kit.read(ListChats { at: UnixMs(1), viewer: ann.profile, limit: 50 }).expect("the chats");
     let shown: Vec<_> = chats.chats.iter().map(|chat| (chat.message.as_str(), chat.is_read)).collect();
     assert_eq!(shown, [("", false), ("from cat", false), ("hello", true)]);
     assert_eq!((chats.chats[1].id, chats.chats[2].id), (with_cat.conversation, first.conversation));
     assert_eq!((chats.chats[2].sender, chats.chats[2].receiver[0].id), (ann.profile, bob.profile));
     assert_eq!(chats.unread_conversations, 2);
-    assert_eq!(kit.read(ListChats { viewer: ann.profile, limit: 1 }).expect("the chats").chats.len(), 1);
+    assert_eq!(
+        kit.read(ListChats { at: UnixMs(1), viewer: ann.profile, limit: 1 }).expect("the chats").chats.len(),
+        1
+    );
 }
 
 /// A member who deletes a million messages makes no read mark of the other one slow: tombstones are counted in blocks.
