@@ -31,6 +31,8 @@ mod invites;
 mod media;
 #[path = "browser/mentions.rs"]
 mod mentions;
+#[path = "browser/order.rs"]
+mod order;
 #[path = "browser/page.rs"]
 mod page;
 #[path = "browser/proxies.rs"]

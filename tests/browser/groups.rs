@@ -50,7 +50,7 @@ fn a_group_tells_its_changes_hides_its_past_and_says_who_has_read() {
     bob.wait(c, "told too", &format!("{TOLD}.endsWith('Ann renamed the group to “Garden” | Ann added Eve')"));
     eve.click(c, "conversation");
     eve.wait(c, "only what is said since", &format!("{TOLD} === 'Ann added you' && {MESSAGES} === ''"));
-    eve.wait(c, "and why", "document.querySelector('.beginning')?.textContent.includes('since you joined')");
+    eve.wait(c, "and why", "document.querySelector('.beginning')?.textContent.includes('Earlier messages')");
     eve.settle(c);
     eve.picture(c, "group-hidden-desktop-light");
 

@@ -185,6 +185,10 @@ fn visit_conversations(c: &mut Chromium, visit: &mut Visit, world: &World) {
     visit.go(c, "#/", "stage-empty");
     page.wait(c, "the list", "document.querySelectorAll('[data-testid=conversation]').length === 2");
     visit.view(c, "list");
+    let menu = "document.querySelector('[data-testid=conversation]').dispatchEvent(new MouseEvent('contextmenu', \
+                { bubbles: true, cancelable: true })); 1";
+    page.eval(c, menu);
+    visit.menu(c, "list-menu");
     visit.go(c, &format!("#/c/{}", world.pair), "messages");
     page.wait(c, "the quote", &by("message-quote"));
     page.wait(

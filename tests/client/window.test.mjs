@@ -155,12 +155,12 @@ test('an unread message that is deleted is counted again, by the window or by th
 test('the pinned messages follow each change, once they were asked for', () => {
   const conversation = merge(undefined, listed({ last_n: 3 }));
   note(conversation, message(1, 1, { pinned: true }), ME);
-  assert.equal(conversation.pinned, undefined);
+  assert.equal(conversation.pins, undefined);
   // What comes before the answer may be newer than it.
   conversation.noted = [];
   note(conversation, message(2, 9), ME);
   setPinned(conversation, [message(2, 8, { pinned: true })]);
-  const pinned = () => conversation.pinned.map(({ n, rev }) => [n, rev]);
+  const pinned = () => conversation.pins.map(({ n, rev }) => [n, rev]);
   for (const n of [3, 1]) note(conversation, message(n, 10 + n, { pinned: true }), ME);
   assert.deepEqual(pinned(), [
     [1, 11],
@@ -181,4 +181,53 @@ test('the list is ordered by the last messages, and a lane by the peer', () => {
   assert.deepEqual(ids, [empty, 'new', 'old']);
   assert.equal(laneOf(list[0]), 'to:peer');
   assert.equal(laneOf(listed({ type: 'group', peer: null })), 'c');
+});
+
+test('nothing before what the member sees is shown, and an empty window has its end', () => {
+  const conversation = merge(undefined, listed({ last_n: 4, first_n: 5 }));
+  conversation.window.take([], { replace: true });
+  assert.deepEqual([numbers(conversation.window), atTail(conversation)], [[], true]);
+  assert.equal(note(conversation, message(3), ME), false);
+  assert.deepEqual([conversation.last_message, conversation.last_n], [null, 4]);
+  note(conversation, message(5), ME);
+  assert.deepEqual([numbers(conversation.window), conversation.unread], [[5], 1]);
+});
+
+test('a conversation that is cleared begins anew, and what is not set any more is gone', () => {
+  const conversation = merge(undefined, listed({ last_n: 3, pinned: true, last_message: message(3) }));
+  conversation.window.take([message(1), message(2), message(3)]);
+  conversation.seq = 9;
+  merge(conversation, listed({ last_n: 3, read_n: 3, first_n: 4, marked_unread: true }));
+  assert.deepEqual([conversation.window.loaded, conversation.last_message], [false, null]);
+  assert.deepEqual([conversation.pinned, conversation.marked_unread, conversation.read_n], [undefined, true, 3]);
+  const { window } = conversation;
+  merge(conversation, listed({ last_n: 3, read_n: 3, first_n: 4 }));
+  assert.equal(conversation.window, window, 'what is shown stays');
+});
+
+test('a message returns a conversation from the archive, but not a muted one or by a system message', () => {
+  const archived = (more) => merge(undefined, listed({ last_n: 1, archived: true, ...more }));
+  const cases = [
+    [{}, {}, undefined],
+    [{}, { sender: ME }, undefined],
+    [{}, { kind: 'renamed' }, true],
+    [{ muted: true }, {}, true],
+  ];
+  for (const [more, posted, expected] of cases) {
+    const conversation = archived(more);
+    note(conversation, message(2, 2, posted), ME);
+    assert.equal(conversation.archived, expected);
+  }
+  const hidden = merge(undefined, listed({ last_n: 1, hidden: true, muted: true }));
+  note(hidden, message(2), ME);
+  assert.equal(hidden.hidden, undefined);
+});
+
+test('the pinned are first, each part by its newest message', () => {
+  const one = (id, n, pinned) => merge(undefined, listed({ id, last_n: n, last_message: message(n), pinned }));
+  const all = [one('a', 1, true), one('b', 4), one('c', 2), one('d', 3, true)];
+  assert.deepEqual(
+    sorted(all).map(({ id }) => id),
+    ['d', 'a', 'b', 'c'],
+  );
 });

@@ -15,8 +15,18 @@ import { Window } from './window.js';
  * A conversation as the server lists it, and what this tab adds: the window of its messages, the position up to which
  * events were applied, the members, and the pinned messages once they were asked for.
  * @typedef {Listed & {window: Window, seq: number, peer_read_n: number, members: GroupMember[] | null,
- *   pinned?: Message[], arePinnedKnown?: boolean, noted?: Message[]}} Conversation
+ *   pins?: Message[], arePinnedKnown?: boolean, noted?: Message[]}} Conversation
  */
+
+/** @type {Array<'muted_until' | 'pinned' | 'archived' | 'marked_unread' | 'hidden' | 'first_n'>} */
+const SETTINGS = ['muted_until', 'pinned', 'archived', 'marked_unread', 'hidden', 'first_n'];
+
+/**
+ * From before what the member sees of it.
+ * @param {Conversation} conversation
+ * @param {Message} message
+ */
+const isUnseen = ({ first_n = 1 }, { n }) => n < first_n;
 
 /**
  * Takes what a response says. What an event has already moved past `seq` is kept.
@@ -27,13 +37,21 @@ import { Window } from './window.js';
  */
 export function merge(held, fresh, seq = 0) {
   if (!held) {
-    return { ...fresh, window: new Window(), seq, peer_read_n: fresh.peer_read_n ?? 0, members: null };
+    return { ...fresh, window: new Window(fresh.first_n), seq, peer_read_n: fresh.peer_read_n ?? 0, members: null };
   }
+  const { first_n } = held;
   const { last_n, read_n, unread, last_message, peer_read_n, unread_mentions, mention_n } = held;
   const isLate = held.seq > seq;
+  // The server leaves out what is not set.
+  for (const name of SETTINGS) held[name] = undefined;
   Object.assign(held, fresh);
   mentions.set(held, isLate ? { unread_mentions, mention_n } : fresh);
   if (isLate) Object.assign(held, { last_n, unread, last_message, read_n: Math.max(read_n, fresh.read_n) });
+  if (held.first_n !== first_n) {
+    held.window = new Window(held.first_n);
+    held.pins = held.pins?.filter((message) => !isUnseen(held, message));
+    if (held.last_message && isUnseen(held, held.last_message)) held.last_message = null;
+  }
   held.seq = Math.max(held.seq, seq);
   held.peer_read_n = Math.max(peer_read_n, fresh.peer_read_n ?? 0);
   return held;
@@ -44,7 +62,7 @@ export function merge(held, fresh, seq = 0) {
  * @param {Conversation} conversation
  */
 export function forget(conversation) {
-  conversation.window = new Window();
+  conversation.window = new Window(conversation.first_n);
   conversation.arePinnedKnown = false;
   conversation.seq = 0;
 }
@@ -57,6 +75,7 @@ export function forget(conversation) {
  * @returns {boolean} whether the unread count is no longer certain
  */
 export function note(conversation, message, me) {
+  if (isUnseen(conversation, message)) return false;
   const before = conversation.window.at(message.n);
   const changed = conversation.window.put(message);
   const mine = message.sender === me;
@@ -80,6 +99,10 @@ function count(conversation, message, me) {
   conversation.last_n = message.n;
   // A system message is nobody's news.
   if (message.kind) return;
+  if (!message.deleted_at) {
+    conversation.hidden = undefined;
+    if (!conversation.muted) conversation.archived = undefined;
+  }
   if (message.sender === me) {
     conversation.read_n = message.n;
     conversation.unread = 0;
@@ -108,7 +131,7 @@ function keepLast(conversation, message) {
 export function setPinned(conversation, pinned) {
   const noted = conversation.noted ?? [];
   conversation.noted = undefined;
-  conversation.pinned = pinned.sort((a, b) => a.n - b.n);
+  conversation.pins = pinned.sort((a, b) => a.n - b.n);
   for (const message of noted) keepPinned(conversation, message);
 }
 
@@ -118,12 +141,12 @@ export function setPinned(conversation, pinned) {
  * @param {Message} message
  */
 function keepPinned(conversation, message) {
-  const { pinned, noted } = conversation;
+  const { pins: pinned, noted } = conversation;
   noted?.push(message);
   const held = pinned?.find(({ n }) => n === message.n);
   if (!pinned || (held && held.rev > message.rev)) return;
   const others = pinned.filter((other) => other !== held);
-  conversation.pinned = message.pinned ? [...others, message].sort((a, b) => a.n - b.n) : others;
+  conversation.pins = message.pinned ? [...others, message].sort((a, b) => a.n - b.n) : others;
 }
 
 /**
@@ -164,9 +187,14 @@ export const atTail = ({ window, last_n }) => window.loaded && window.hi >= last
  */
 export const laneOf = ({ type, peer, id }) => (type === 'direct' && peer ? `to:${peer.id}` : id);
 
-/** @param {Iterable<Conversation>} conversations */
+/**
+ * As the server lists them: the pinned ones first, then the newest activity.
+ * @param {Iterable<Conversation>} conversations
+ */
 export function sorted(conversations) {
   /** @param {Conversation} c */
   const at = (c) => (c.last_message ? Date.parse(c.last_message.created_at) : ulidMs(c.id));
-  return [...conversations].sort((a, b) => at(b) - at(a) || (a.id < b.id ? 1 : -1));
+  /** @param {Conversation} c */
+  const rank = (c) => Number(Boolean(c.pinned));
+  return [...conversations].sort((a, b) => rank(b) - rank(a) || at(b) - at(a) || (a.id < b.id ? 1 : -1));
 }

@@ -45,7 +45,8 @@ const keptMessage = (message) => ({
  * @param {Conversation} conversation
  * @returns {Listed}
  */
-function keptConversation({ window: _, seq: _seq, members: _members, ...listed }) {
+function keptConversation({ window: _, seq: _seq, members: _members, ...rest }) {
+  const { pins: _pins, noted: _noted, arePinnedKnown: _known, ...listed } = rest;
   const { peer, last_message: last } = listed;
   return { ...listed, image: null, peer: peer && keptPerson(peer), last_message: last && keptMessage(last) };
 }

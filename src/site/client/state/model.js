@@ -24,6 +24,7 @@ import { Typing } from './typing.js';
 /** @typedef {import('../../types.d.ts').Events} Events */
 /** @typedef {import('../../types.d.ts').Conversation} Listed */
 /** @typedef {import('../../types.d.ts').ConversationBrief} Brief */
+/** @typedef {import('../../types.d.ts').Routes['PUT /conversations/{conversation}']['params']} Update */
 /** @typedef {import('../net/http.js').Problem} Problem */
 /** @typedef {import('./conversation.js').Conversation} Conversation */
 
@@ -36,6 +37,11 @@ const CLOSE_PAGES_MAX = 3;
 // Where neither way of the connection works, requests may: show the lists in this case too.
 const LISTS_WITHOUT_EVENTS_MS = 4_000;
 const KEEP_EVERY_MS = 3_000;
+const COUNT_AFTER_MS = 500;
+const UNMUTE_AFTER_MS = 1_000;
+const UNMUTE_AGAIN_MS = 60_000;
+// A longer time does not fit a timer.
+const UNMUTE_WAIT_MS_MAX = 86_400_000;
 
 /** @extends {Notifier<{arrived: Message}>} */
 class Model extends Notifier {
@@ -66,6 +72,11 @@ class Model extends Notifier {
   #absent = new Set();
   /** @type {string | null} */
   #next = null;
+  /** The same of the archive. @type {string | null} */
+  #nextArchived = null;
+  archivedTotal = 0;
+  #counting = 0;
+  #unmuting = 0;
   #typing = new Typing((conversation) => this.touch(TOPIC.list, conversation));
   /** @type {Map<string, Promise<Conversation | null>>} */
   #fetching = new Map();
@@ -111,7 +122,10 @@ class Model extends Notifier {
     known.stop();
     this.people.clear();
     for (const map of [this.presence, this.conversations, this.#typing]) map.clear();
+    clearTimeout(this.#counting);
+    clearTimeout(this.#unmuting);
     this.me = this.member = null;
+    this.archivedTotal = 0;
     this.listState = 'loading';
   }
 
@@ -181,18 +195,14 @@ class Model extends Notifier {
     clearTimeout(this.#keeping);
     this.#keeping = 0;
     if (!this.me || this.listState !== 'ready') return;
-    known.save(this.me.id, this.sorted(), (id) => this.people.get(id)).catch(console.error);
+    known.save(this.me.id, rules.sorted(this.conversations.values()), (id) => this.people.get(id)).catch(console.error);
   }
 
   async #begin() {
     // Without a connection, what is shown is the best there is.
     if (link.online) for (const conversation of this.conversations.values()) rules.forget(conversation);
     try {
-      const answer = await this.#listPage();
-      const listed = new Set(answer.data.map((conversation) => conversation.id));
-      if (!answer.next) {
-        for (const id of this.conversations.keys()) if (!listed.has(id)) this.conversations.delete(id);
-      }
+      await this.#listBegin(false);
       this.listState = 'ready';
     } catch (error) {
       if (error.code === 'not_verified') return this.#refused(error);
@@ -202,25 +212,89 @@ class Model extends Notifier {
     this.touch(TOPIC.list, TOPIC.reloaded);
   }
 
-  /** @param {string} [next] */
-  async #listPage(next) {
-    const answer = await ask('GET /conversations', { next });
+  /**
+   * The first page of a list. What is in it no more, as far as it tells, is dropped.
+   * @param {boolean} archived
+   */
+  async #listBegin(archived) {
+    const answer = await this.#listPage(archived);
+    if (answer.next) return;
+    const listed = new Set(answer.data.map((conversation) => conversation.id));
+    for (const conversation of this.conversations.values()) {
+      const isOfList = Boolean(conversation.archived) === archived && !conversation.hidden;
+      if (isOfList && !listed.has(conversation.id)) this.conversations.delete(conversation.id);
+    }
+  }
+
+  /**
+   * @param {boolean} archived
+   * @param {string} [next]
+   */
+  async #listPage(archived, next) {
+    const answer = await ask('GET /conversations', { next, archived });
     const seq = Number(answer.cursor?.split(':')[1] ?? 0);
     for (const conversation of answer.data) this.#merge(conversation, seq);
-    this.#next = answer.next;
+    this.#continue(archived, answer.next);
+    this.archivedTotal = answer.archived_total;
     return answer;
   }
 
-  async moreConversations() {
-    if (!this.#next) return;
-    const next = this.#next;
-    this.#next = null;
+  /**
+   * @param {boolean} archived
+   * @param {string | null} next
+   */
+  #continue(archived, next) {
+    if (archived) this.#nextArchived = next;
+    else this.#next = next;
+  }
+
+  async moreConversations(archived = false) {
+    const next = archived ? this.#nextArchived : this.#next;
+    if (!next) return;
+    this.#continue(archived, null);
     try {
-      await this.#listPage(next);
+      await this.#listPage(archived, next);
     } catch {
-      this.#next = next;
+      this.#continue(archived, next);
     }
     this.touch(TOPIC.list);
+  }
+
+  async openArchive() {
+    await this.#listBegin(true);
+    this.touch(TOPIC.list);
+  }
+
+  // How many are archived is not in an event: the server is asked, once for many changes.
+  #countArchived() {
+    clearTimeout(this.#counting);
+    this.#counting = setTimeout(async () => {
+      try {
+        const { archived_total } = await ask('GET /conversations', { archived: true, limit: 1 });
+        this.archivedTotal = archived_total;
+        this.touch(TOPIC.list);
+      } catch {
+        /* the next list has it too */
+      }
+    }, COUNT_AFTER_MS);
+  }
+
+  // A mute ends without an event.
+  #unmuteInTime() {
+    clearTimeout(this.#unmuting);
+    const muted = [...this.conversations.values()].filter(({ muted_until }) => muted_until);
+    /** @param {Conversation} conversation */
+    const left = ({ muted_until }) => Date.parse(muted_until ?? '') - Date.now();
+    const next = Math.min(...muted.map(left));
+    if (next === Number.POSITIVE_INFINITY) return;
+    const wake = () => {
+      for (const conversation of muted) if (left(conversation) <= 0) this.refresh(conversation.id);
+      this.#countArchived();
+      this.#unmuteInTime();
+    };
+    // A clock that is fast asks too early, but not often.
+    const wait = next < 0 ? UNMUTE_AGAIN_MS : Math.min(next + UNMUTE_AFTER_MS, UNMUTE_WAIT_MS_MAX);
+    this.#unmuting = setTimeout(wake, wait);
   }
 
   /** @param {Listed} fresh */
@@ -229,6 +303,7 @@ class Model extends Notifier {
     this.conversations.set(fresh.id, conversation);
     this.#absent.delete(fresh.id);
     this.learn(fresh.peer);
+    if (fresh.muted_until) this.#unmuteInTime();
     if (fresh.last_message) this.#note(fresh.last_message, conversation);
     return conversation;
   }
@@ -311,8 +386,9 @@ class Model extends Notifier {
     return null;
   }
 
-  sorted() {
-    return rules.sorted(this.conversations.values());
+  sorted(archived = false) {
+    const all = [...this.conversations.values()];
+    return rules.sorted(all.filter((it) => Boolean(it.archived) === archived && !it.hidden));
   }
 
   unreadTotal() {
@@ -333,7 +409,9 @@ class Model extends Notifier {
       return;
     }
     if (seq) conversation.seq = Math.max(conversation.seq, seq);
+    const wasArchived = conversation.archived;
     this.#note(message, conversation);
+    if (wasArchived && !conversation.archived) this.#countArchived();
     this.touch(TOPIC.list, conversation.id);
   }
 
@@ -430,9 +508,10 @@ class Model extends Notifier {
    * @param {number} n
    */
   async read(conversation, n) {
-    if (n <= conversation.read_n || !link.online) return;
-    const before = conversation.read_n;
-    conversation.read_n = n;
+    const { read_n: before, marked_unread } = conversation;
+    if ((n <= before && !marked_unread) || !link.online) return;
+    conversation.read_n = Math.max(n, before);
+    conversation.marked_unread = undefined;
     this.#recount(conversation);
     this.touch(TOPIC.list, conversation.id);
     try {
@@ -441,6 +520,7 @@ class Model extends Notifier {
       if (answer.read_n >= conversation.read_n) mentions.set(conversation, answer);
     } catch {
       if (conversation.read_n === n) conversation.read_n = before;
+      conversation.marked_unread = marked_unread;
     }
     this.touch(TOPIC.list, conversation.id);
   }
@@ -525,22 +605,26 @@ class Model extends Notifier {
 
   /**
    * @param {Conversation} conversation
-   * @param {boolean} muted
+   * @param {Omit<Update, 'conversation'>} change
    */
-  async mute(conversation, muted) {
-    await call('PUT /conversations/{conversation}', { conversation: conversation.id, muted });
-    conversation.muted = muted;
-    this.touch(TOPIC.list, conversation.id);
+  async change(conversation, change) {
+    this.#took(await call('PUT /conversations/{conversation}', { conversation: conversation.id, ...change }));
+    if ('archived' in change || 'pinned' in change) this.#countArchived();
   }
 
   /**
+   * Hides all present messages from this member.
    * @param {Conversation} conversation
-   * @param {{title?: string, image?: string | null, history?: 'all' | 'joined'}} change
+   * @param {boolean} hide the conversation too
    */
-  async change(conversation, change) {
-    const fresh = await call('PUT /conversations/{conversation}', { conversation: conversation.id, ...change });
-    Object.assign(conversation, fresh);
-    this.touch(TOPIC.list, conversation.id);
+  async clear(conversation, hide) {
+    this.#took(await call('POST /conversations/{conversation}/clear', { conversation: conversation.id, hide }));
+  }
+
+  /** @param {Listed} fresh */
+  #took(fresh) {
+    this.#merge(fresh);
+    this.touch(TOPIC.list, fresh.id);
   }
 
   /** @param {Conversation} conversation */
@@ -648,7 +732,8 @@ class Model extends Notifier {
   #changed(brief) {
     const conversation = this.conversations.get(brief.id);
     // The event of a direct conversation says only that it changed: its other member may have been deleted.
-    if (!conversation || brief.type === 'direct') return void this.refresh(brief.id);
+    if (brief.own) this.#countArchived();
+    if (!conversation || brief.own || brief.type === 'direct') return void this.refresh(brief.id);
     Object.assign(conversation, brief);
     this.touch(TOPIC.list, brief.id);
   }

@@ -10,9 +10,15 @@ export class Window {
   #byN = new Map();
   /** @type {Map<string, number>} */
   #nById = new Map();
-  lo = 1;
-  hi = 0;
+  #first;
   loaded = false;
+
+  /** @param {number} [first] the member sees no message before this one */
+  constructor(first = 1) {
+    this.#first = first;
+    this.lo = first;
+    this.hi = first - 1;
+  }
 
   /**
    * True if it changed the state. An equal rev is taken too: it is the same message with renewed signed URLs.
@@ -20,7 +26,7 @@ export class Window {
    */
   put(message) {
     const held = this.#byN.get(message.n);
-    if (held && held.rev > message.rev) return false;
+    if (message.n < this.#first || (held && held.rev > message.rev)) return false;
     this.#byN.set(message.n, message);
     this.#nById.set(message.id, message.n);
     if (this.loaded) this.#extend();
@@ -34,8 +40,8 @@ export class Window {
    */
   take(page, { replace = false } = {}) {
     for (const message of page) this.put(message);
-    const first = page.at(0)?.n ?? 1;
-    const last = page.at(-1)?.n ?? 0;
+    const first = page.at(0)?.n ?? this.#first;
+    const last = page.at(-1)?.n ?? this.#first - 1;
     if (!this.loaded || replace) {
       this.loaded = true;
       this.lo = first;

@@ -54,6 +54,19 @@ export function h(tag, props, ...children) {
 export const those = (/** @type {Child[]} */ ...children) =>
   /** @type {Array<string | Node>} */ (children.filter(Boolean));
 
+/**
+ * Draws the one child of `parent` anew: it stays the same element, which may have the focus.
+ * @param {HTMLElement} parent
+ * @param {HTMLElement} fresh
+ */
+export function become(parent, fresh) {
+  const child = parent.firstElementChild;
+  if (!child) return parent.append(fresh);
+  for (const name of child.getAttributeNames()) if (!fresh.hasAttribute(name)) child.removeAttribute(name);
+  for (const { name, value } of fresh.attributes) child.setAttribute(name, value);
+  child.replaceChildren(...fresh.childNodes);
+}
+
 /** @typedef {HTMLElement & {__key?: string, __sign?: string}} Keyed an element of a list */
 /**
  * @template I

@@ -47,6 +47,9 @@ const PATHS = {
   play: 'M8 5.5v13l10.5-6.5z',
   pause: 'M8.5 6v12M15.5 6v12',
   mic: 'M12 3.5a3 3 0 0 0-3 3v5a3 3 0 0 0 6 0v-5a3 3 0 0 0-3-3zM6 11.5a6 6 0 0 0 12 0M12 17.5v3',
+  archive: 'M4 5h16v4H4zM5.5 9v10h13V9M10 13h4',
+  clear: 'M9 19.5h11M4.5 14.5 13 6l6 6-7.5 7.5H8zM9.5 9.5l6 6',
+  dot: 'M12 8a4 4 0 1 0 0 8 4 4 0 0 0 0-8z',
   block: 'M12 4a8 8 0 1 0 0 16 8 8 0 0 0 0-16zM6.5 6.5l11 11',
 };
 const TURNING = new Set(['back', 'send', 'reply', 'forward', 'exit']);

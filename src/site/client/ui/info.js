@@ -14,6 +14,7 @@ import { openInvites } from './invites.js';
 import { confirm, failed, openDialog, openMenu } from './layers.js';
 import { actionRow, avatar, pictureChooser, spinner } from './parts.js';
 import { openAdd, personRow } from './people.js';
+import { preferenceItems } from './preferences.js';
 import { titleOf } from './words.js';
 
 /** @typedef {import('./shell.js').Shell} Shell */
@@ -45,13 +46,20 @@ export function openInfo({ conversation, profile, shell }) {
 }
 
 /**
+ * What the member sets of it: first what can be undone.
  * @param {Conversation} conversation
- * @param {() => void} draw
+ * @param {Sheet} sheet
  */
-function muteRow(conversation, draw) {
-  const { muted } = conversation;
-  const change = () => model.mute(conversation, !muted).then(draw, failed);
-  return actionRow(muted ? 'bell' : 'mute', t(muted ? 'info.unmute' : 'info.mute'), 'info-mute', change);
+function preferenceRows(conversation, { close, shell }) {
+  /** @param {string} testid */
+  const anchor = (testid) => /** @type {HTMLElement | null} */ (document.querySelector(`[data-testid=${testid}]`));
+  const items = preferenceItems(conversation, { shell, anchor, prefix: 'info', gone: close });
+  /** @param {boolean} danger */
+  const rows = (danger) =>
+    items
+      .filter((item) => Boolean(item.danger) === danger)
+      .map((item) => actionRow(item.icon, item.label, item.testid, item.act, danger));
+  return { plain: rows(false), final: rows(true) };
 }
 
 /** @param {Conversation} conversation */
@@ -84,8 +92,10 @@ function blockRow(profile, draw) {
  * @param {Profile | null} profile
  * @param {Sheet} sheet
  */
-function person(conversation, profile, { close, draw, shell }) {
-  if (!profile) return [h('p.quiet.center', null, t('people.deleted'))];
+function person(conversation, profile, sheet) {
+  const { close, draw, shell } = sheet;
+  const own = conversation && preferenceRows(conversation, sheet);
+  if (!profile) return [h('p.quiet.center', null, t('people.deleted')), ...(own ? [...own.plain, ...own.final] : [])];
   const presence = model.presence.get(profile.id);
   const { id, display_name: name, profile_image: image } = profile;
   const write = () => {
@@ -102,8 +112,9 @@ function person(conversation, profile, { close, draw, shell }) {
       seenLine(presence),
     ),
     conversation && filesRow(conversation),
-    conversation ? muteRow(conversation, draw) : actionRow('reply', t('info.message'), 'info-message', write),
+    ...(own ? own.plain : [actionRow('reply', t('info.message'), 'info-message', write)]),
     blockRow(profile, draw),
+    ...(own ? own.final : []),
   ];
 }
 
@@ -111,7 +122,9 @@ function person(conversation, profile, { close, draw, shell }) {
  * @param {Conversation} conversation
  * @param {Sheet} sheet
  */
-function group(conversation, { close, draw, shell }) {
+function group(conversation, sheet) {
+  const { close, draw, shell } = sheet;
+  const own = preferenceRows(conversation, sheet);
   const isAdmin = conversation.role === 'admin';
   const again = () => model.members(conversation, true).catch(failed);
   const list = h('ul.people', { testid: 'members' });
@@ -128,26 +141,15 @@ function group(conversation, { close, draw, shell }) {
     model.members(conversation).then(fill, failed);
   }
   const add = () => model.members(conversation).then((members) => openAdd(conversation, members, again), failed);
-  const leave = async () => {
-    const title = t('info.leave_title', { name: titleOf(conversation) });
-    if (!(await confirm({ title, action: t('info.leave') }))) return;
-    try {
-      await model.leave(conversation);
-      close();
-      shell.go('#/');
-    } catch (error) {
-      failed(error);
-    }
-  };
   return [
     groupHead(conversation, isAdmin, draw),
     isAdmin && actionRow('plus', t('info.add'), 'info-add', add),
     isAdmin && actionRow('link', t('invite.title'), 'info-invites', () => openInvites(conversation)),
     isAdmin && historyRow(conversation),
     filesRow(conversation),
-    muteRow(conversation, draw),
+    ...own.plain,
     list,
-    actionRow('exit', t('info.leave'), 'info-leave', leave, true),
+    ...own.final,
   ];
 }
 

@@ -93,7 +93,7 @@ export function search({ shell, row, changed }) {
     const low = query.toLocaleLowerCase();
     /** @param {Conversation} conversation */
     const titled = (conversation) => titleOf(conversation).toLocaleLowerCase().includes(low);
-    const chats = scope ? [] : model.sorted().filter(titled).slice(0, CHATS_MAX);
+    const chats = scope ? [] : [...model.sorted(), ...model.sorted(true)].filter(titled).slice(0, CHATS_MAX);
     const known = new Set(chats.map((conversation) => conversation.peer?.id));
     const others = people.filter((profile) => !model.isMe(profile.id) && !known.has(profile.id));
     const isEmpty = !chats.length && !others.length && !messages.length;

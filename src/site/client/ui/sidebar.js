@@ -10,10 +10,12 @@ import { link as connection } from '../net/link.js';
 import { laneOf } from '../state/conversation.js';
 import { outbox } from '../state/here.js';
 import { model } from '../state/model.js';
-import { h, reconcile } from './dom.js';
+import { become, h, reconcile } from './dom.js';
 import { icon, iconButton, mark } from './icons.js';
+import { failed } from './layers.js';
 import { avatar, button, link, spinner } from './parts.js';
 import { openNew } from './people.js';
+import { conversationMenus } from './preferences.js';
 import { search } from './search.js';
 import { openSettings } from './settings.js';
 import { nameOf, preview, titleOf } from './words.js';
@@ -56,6 +58,8 @@ export function sidebar({ shell, signal }) {
   );
   const list = h('ul.conversations', { testid: 'conversations' });
   const note = h('div.list-note');
+  let isArchive = false;
+  const archive = h('button.archive-row', { type: 'button', testid: 'archive', onclick: () => turn(!isArchive) });
   const found = search({
     shell,
     row: (conversation) => conversationRow(conversation, false),
@@ -65,7 +69,7 @@ export function sidebar({ shell, signal }) {
       drawList();
     },
   });
-  const scroller = h('div.side-scroll', { tabindex: '-1' }, list, found.results, note);
+  const scroller = h('div.side-scroll', { tabindex: '-1' }, archive, list, found.results, note);
   const start = iconButton('plus', t('list.new'), { testid: 'new-conversation', onclick: () => openNew(shell) });
   const element = h(
     'nav.sidebar',
@@ -95,23 +99,60 @@ export function sidebar({ shell, signal }) {
     word.textContent = t(text);
   }
 
+  /** @param {boolean} toArchive */
+  function turn(toArchive) {
+    isArchive = toArchive;
+    if (toArchive) model.openArchive().catch(failed);
+    scroller.scrollTop = 0;
+    drawList();
+    archive.focus();
+  }
+
+  function drawArchive() {
+    const total = model.archivedTotal;
+    archive.hidden = isSearching || !(isArchive || total);
+    const sign = icon(isArchive ? 'back' : 'archive');
+    archive.replaceChildren(
+      h('span.archive-icon', null, sign),
+      h('span.archive-name', null, t('list.archived')),
+      ...(isArchive ? [] : [h('span.quiet', null, number(total))]),
+    );
+    archive.setAttribute('aria-pressed', String(isArchive));
+  }
+
   function drawList() {
     const current = shell.openId();
-    const all = model.sorted();
+    const all = model.sorted(isArchive);
+    const focused = rowWithFocus();
+    drawArchive();
     reconcile(list, all, {
       key: (conversation) => conversation.id,
       sign: (conversation) => signRow(conversation, conversation.id === current),
       create: () => h('li'),
-      draw: (target, conversation) =>
-        target.replaceChildren(conversationRow(conversation, conversation.id === current)),
+      draw: (target, conversation) => become(target, conversationRow(conversation, conversation.id === current)),
     });
-    note.replaceChildren(...(all.length || isSearching ? [] : [emptyNote(shell)]));
+    // A row that moved keeps the focus.
+    if (focused && !rowWithFocus()) {
+      /** @type {HTMLElement | null} */ (list.querySelector(`a[data-id="${focused}"]`))?.focus({ preventScroll: true });
+    }
+    const empty = () => (isArchive ? h('p.quiet.center', null, t('list.archive_empty')) : emptyNote(shell));
+    note.replaceChildren(...(all.length || isSearching ? [] : [empty()]));
   }
 
-  element.addEventListener('keydown', (event) => event.key === 'Escape' && found.escape());
+  const rowWithFocus = () => {
+    const { activeElement: active } = document;
+    return active instanceof HTMLElement && list.contains(active) ? active.dataset.id : undefined;
+  };
+
+  conversationMenus(list, shell);
+  element.addEventListener('keydown', (event) => {
+    if (event.key !== 'Escape') return;
+    if (isArchive && !isSearching) turn(false);
+    else found.escape();
+  });
   const scrolled = () => {
     const left = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight;
-    if (left < MORE_PX) model.moreConversations();
+    if (left < MORE_PX) model.moreConversations(isArchive);
   };
   scroller.addEventListener('scroll', scrolled, { passive: true });
   for (const topic of [TOPIC.list, TOPIC.people, TOPIC.outbox]) model.on(topic, drawList, signal);
@@ -151,6 +192,7 @@ function emptyNote(shell) {
  */
 function signRow(conversation, isCurrent) {
   const { image, peer, unread, muted, last_message: last, peer_read_n, type } = conversation;
+  const { pinned, marked_unread } = conversation;
   return [
     isCurrent,
     titleOf(conversation),
@@ -159,6 +201,8 @@ function signRow(conversation, isCurrent) {
     unread,
     conversation.unread_mentions,
     muted,
+    pinned,
+    marked_unread,
     last?.id,
     last?.rev,
     peer_read_n,
@@ -197,7 +241,8 @@ function lineOf(conversation) {
  * @param {boolean} isCurrent
  */
 function conversationRow(conversation, isCurrent) {
-  const { id, peer, last_message: last, unread, muted, type } = conversation;
+  const { id, peer, last_message: last, unread, muted, type, pinned, marked_unread } = conversation;
+  const isMarked = marked_unread && !unread;
   const line = lineOf(conversation);
   const isGroup = type === 'group';
   const face = avatar({
@@ -214,7 +259,7 @@ function conversationRow(conversation, isCurrent) {
   return h(
     'a',
     {
-      class: ['conversation', isCurrent && 'current', unread && 'unread'].filter(Boolean).join(' '),
+      class: ['conversation', isCurrent && 'current', (unread || isMarked) && 'unread'].filter(Boolean).join(' '),
       href: `#/c/${id}`,
       testid: 'conversation',
       'aria-current': isCurrent ? 'page' : null,
@@ -229,6 +274,7 @@ function conversationRow(conversation, isCurrent) {
         'span.conversation-top',
         null,
         h('span.conversation-name.line', { dir: 'auto' }, titleOf(conversation)),
+        pinned && h('span.muted-mark', { role: 'img', 'aria-label': t('list.pinned'), testid: 'pinned' }, icon('pin')),
         muted && h('span.muted-mark', { role: 'img', 'aria-label': t('list.muted') }, icon('mute')),
         time,
       ),
@@ -239,6 +285,7 @@ function conversationRow(conversation, isCurrent) {
         h(text, { dir: 'auto', testid: 'conversation-preview' }, line.text),
         Boolean(conversation.unread_mentions) && mentionMark(conversation.unread_mentions ?? 0),
         unread > 0 && unreadCount(unread, muted),
+        isMarked && unreadDot(muted),
       ),
     ),
   );
@@ -254,6 +301,14 @@ const unreadCount = (unread, muted) =>
     { testid: 'unread-count', 'aria-label': t('list.unread', { count: unread }), role: 'img' },
     countWord(unread),
   );
+
+/** @param {boolean} muted */
+const unreadDot = (muted) =>
+  h(`span.unread-count.unread-dot${muted ? '.calm' : ''}`, {
+    testid: 'unread-dot',
+    'aria-label': t('list.marked'),
+    role: 'img',
+  });
 
 /** @param {number} count */
 const mentionMark = (count) =>

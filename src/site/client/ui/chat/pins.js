@@ -23,7 +23,7 @@ export function pinnedBar(conversation, jump) {
   let back = 0;
 
   function draw() {
-    const pinned = conversation?.pinned ?? [];
+    const pinned = conversation?.pins ?? [];
     element.hidden = !pinned.length;
     if (back >= pinned.length) back = 0;
     const shown = pinned.at(-1 - back);
@@ -69,7 +69,7 @@ function openPinned(conversation, jump) {
       const list = h('ul.people');
       const mayUnpin = conversation.type === 'direct' || conversation.role === 'admin';
       const draw = () => {
-        const pinned = [...(conversation.pinned ?? [])].reverse();
+        const pinned = [...(conversation.pins ?? [])].reverse();
         if (!pinned.length) return close();
         list.replaceChildren(...pinned.map((message) => row(message, mayUnpin, () => leave(message))));
       };

@@ -235,6 +235,7 @@ export function chatView({ conversation, profile, at, shell }) {
   model.on(TOPIC.arrived, arrived, signal);
   link.on(SIGNAL.caughtUp, () => history.failure && open(), signal);
 
+  if (conversation?.marked_unread) model.read(conversation, conversation.read_n);
   // The rest follows after it is in the page: no position can be scrolled to before.
   foot.draw();
   schedule();
