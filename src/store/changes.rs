@@ -13,7 +13,7 @@ use super::event_log::{self, Change};
 use super::fault::Stop;
 use super::profiles::Names;
 use super::value::{int, number, text};
-use super::{conversations, groups, mentions, messages, pins, search_changes, system_messages, uploads};
+use super::{attachments, conversations, groups, mentions, messages, pins, search_changes, system_messages};
 use crate::base::emoji;
 use crate::base::time::UnixMs;
 use crate::limits::{REACTION_PROFILES_SHOWN, REACTIONS_MAX};
@@ -147,7 +147,7 @@ pub fn erase(conn: &Connection, conversation: i64, seq: u64, n: u64, at: UnixMs)
         "UPDATE messages SET body = NULL, reply_to = NULL, has_files = NULL, deleted_at = ?2 WHERE seq = ?1",
     )?
     .execute((int(seq), int(at)))?;
-    uploads::detach(conn, seq)?;
+    attachments::detach(conn, seq)?;
     mentions::erase(conn, seq)?;
     system_messages::erase(conn, seq)?;
     pins::erase(conn, seq)?;

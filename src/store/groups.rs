@@ -13,7 +13,7 @@ use super::fault::Stop;
 use super::page::{Budget, profile_bytes};
 use super::system_messages::{self, Told};
 use super::value::{id, int, number, text_or_null};
-use super::{by_sender, invites, preferences, profiles, uploads};
+use super::{attachments, by_sender, invites, preferences, profiles, uploads};
 use crate::base::id::Id;
 use crate::base::time::UnixMs;
 use crate::model::conversation::{
@@ -236,12 +236,12 @@ fn write(conn: &Connection, group: i64, admin: i64, update: &UpdateConversation)
 
 /// Sets the image of a group, one of this member's uploads, or none.
 fn set_image(conn: &Connection, group: i64, owner: i64, image: Option<UploadId>) -> Result<(), Stop> {
-    let now = image.map(|image| uploads::picture(conn, owner, image, "image")).transpose()?;
+    let now = image.map(|image| attachments::picture(conn, owner, image, "image")).transpose()?;
     let before = conn
         .prepare_cached("SELECT image FROM conversations WHERE key = ?1")?
         .query_row([group], |row| row.get(0))?;
     conn.prepare_cached("UPDATE conversations SET image = ?2 WHERE key = ?1")?.execute((group, now))?;
-    Ok(uploads::picture_replaced(conn, before, now)?)
+    Ok(attachments::picture_replaced(conn, before, now)?)
 }
 
 pub fn put_member(batch: &mut Batch<'_>, put: PutMember) -> Result<Written, Stop> {

@@ -9,7 +9,7 @@ use super::fault::Stop;
 use super::page::{Budget, message_bytes};
 use super::profiles::{self, Names};
 use super::value::{id, int, joined, number, number_or_null, or_damaged};
-use super::{changes, conversations, mentions, metadata, pins, system_messages, uploads};
+use super::{attachments, changes, conversations, mentions, metadata, pins, system_messages};
 use crate::base::time::UnixMs;
 use crate::model::id::{ConversationId, MessageId};
 use crate::model::message::{
@@ -80,7 +80,7 @@ fn from_row(
             None => None,
         },
         body,
-        attachments: if has_files { uploads::attachments(conn, seq)? } else { Vec::new() },
+        attachments: if has_files { attachments::of_message(conn, seq)? } else { Vec::new() },
         reply_to,
         // A message without a change has no reactions: no lookup for nearly all messages.
         reactions: if rev.is_some() { changes::reactions(conn, names, seq)? } else { Vec::new() },

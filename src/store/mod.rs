@@ -11,6 +11,7 @@
 //! Faults are logged here, once when one begins and once when it is over. The caller counts and shows them.
 
 mod accounts;
+mod attachments;
 mod backup;
 mod batch;
 mod block;

@@ -15,7 +15,7 @@ use super::fault::Stop;
 use super::mentions::{self, Mentions};
 use super::profiles::{self, Names};
 use super::value::{halves, id, int, joined, number};
-use super::{messages, uploads};
+use super::{attachments, messages};
 use crate::base::id::Id;
 use crate::base::time::UnixMs;
 use crate::model::event::{Event, Events, Fact};
@@ -91,7 +91,7 @@ pub fn forward(batch: &mut Batch<'_>, forward: ForwardMessage) -> Result<Written
         let at = post.draft.created_at;
         let files = match source.attachments.is_empty() {
             true => Files::new(),
-            false => uploads::share(batch.conn, source.seq, (sender_key, &uploads), quota, at)?,
+            false => attachments::share(batch.conn, source.seq, (sender_key, &uploads), quota, at)?,
         };
         store(batch, found, post, Shown { files, mentions: Mentions::new() })
     })?;
@@ -125,7 +125,7 @@ fn store(
     // Before the insert of the message, which changes the cache: the savepoint does not restore the cache.
     let (seq, conversation) = (batch.log.head + 1, batch.cache.get(slot));
     let place = (seq, conversation.key, conversation.last_n + 1);
-    uploads::attach(batch.conn, place, &shown.files)?;
+    attachments::attach(batch.conn, place, &shown.files)?;
     mentions::insert(batch.conn, place, &shown.mentions)?;
     Ok(insert(batch, slot, member, post, shown)?)
 }
@@ -211,7 +211,7 @@ fn files(batch: &Batch<'_>, sender_key: i64, post: &PostMessage) -> Result<Files
     if post.attachments.is_empty() {
         return Ok(Vec::new());
     }
-    let found = uploads::of_owner(batch.conn, sender_key, &post.attachments)?;
+    let found = attachments::of_owner(batch.conn, sender_key, &post.attachments)?;
     Ok(found.ok_or(Refusal::Invalid("attachments"))?)
 }
 

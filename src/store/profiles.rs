@@ -12,7 +12,7 @@ use super::batch::{Batch, Written};
 use super::fault::Stop;
 use super::page::{Budget, profile_bytes};
 use super::value::{id, number, text};
-use super::{conversations, event_log, uploads};
+use super::{attachments, conversations, event_log, uploads};
 use crate::base::time::UnixMs;
 use crate::model::event::{Audience, Event, Fact};
 use crate::model::id::ProfileId;
@@ -258,7 +258,7 @@ pub fn update(batch: &mut Batch<'_>, update: &UpdateProfile) -> Result<Written, 
     let image = match update.image {
         None => before_image,
         Some(None) => None,
-        Some(Some(upload)) => Some(uploads::picture(conn, key, upload, "profile_image")?),
+        Some(Some(upload)) => Some(attachments::picture(conn, key, upload, "profile_image")?),
     };
     let mut after = before.clone();
     after.profile_image = uploads::image(conn, image)?;
@@ -289,7 +289,7 @@ pub fn update(batch: &mut Batch<'_>, update: &UpdateProfile) -> Result<Written, 
         after.presence,
         image,
     ))?;
-    uploads::picture_replaced(conn, before_image, image)?;
+    attachments::picture_replaced(conn, before_image, image)?;
     if (after.is_private, after.presence) != (before.is_private, before.presence) {
         conversations::renew_all(batch, update.profile)?;
     }

@@ -10,8 +10,8 @@ use rusqlite::{Connection, ErrorCode, InterruptHandle};
 use super::fault::{FaultLog, OpenFault, Stop};
 use super::search::IndexReader;
 use super::{
-    StoreOptions, accounts, blocks, connection, conversations, digests, event_log, groups, invites, messages,
-    outbox, presence, profiles, push, search, sessions, uploads,
+    StoreOptions, accounts, attachments, blocks, connection, conversations, digests, event_log, groups,
+    invites, messages, outbox, presence, profiles, push, search, sessions, uploads,
 };
 use crate::model::operation::{Answer, Read, Refusal};
 
@@ -134,7 +134,7 @@ fn answer(conn: &Connection, index: &mut IndexReader, read: Read) -> Result<Answ
         Read::ReadPosted(read) => Answer::ReadPosted(Box::new(push::read_posted(conn, *read)?)),
         Read::FindPush(find) => Answer::FindPush(Box::new(push::find(conn, *find)?)),
         Read::FetchMail(fetch) => Answer::FetchMail(Box::new(outbox::fetch(conn, *fetch)?)),
-        Read::ListFiles(list) => Answer::ListFiles(Box::new(uploads::list_shown(conn, *list)?)),
+        Read::ListFiles(list) => Answer::ListFiles(Box::new(attachments::list(conn, *list)?)),
         Read::FindDigests(find) => Answer::FindDigests(Box::new(digests::find(conn, *find)?)),
         Read::AdmitUpload(admit) => Answer::AdmitUpload(uploads::admit(conn, admit)?),
         Read::FindUpload(find) => Answer::FindUpload(Box::new(uploads::find(conn, *find)?)),

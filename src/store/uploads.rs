@@ -1,4 +1,4 @@
-//! Uploads: their rows, who may read them, what shows them, and which files are no longer needed.
+//! Uploads: their rows, who may read them, and which files are no longer needed.
 //!
 //! Owns the counts of each owner's stored bytes and files. Touches no file: a file without a row is listed in `erased_files`, and a
 //! worker removes it.
@@ -8,19 +8,16 @@
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::batch::{Batch, Written};
-use super::conversations;
 use super::fault::Stop;
-use super::page::{Budget, attachment_bytes};
-use super::profiles::{self, Names};
-use super::value::{id, int, joined, number, number_or_null, text, text_or_null};
+use super::profiles;
+use super::value::{id, int, number, number_or_null, text, text_or_null};
 use crate::base::crypto::hex;
 use crate::base::time::UnixMs;
-use crate::model::id::{MessageId, UploadId};
+use crate::model::id::UploadId;
 use crate::model::operation::{Answer, Refusal};
 use crate::model::upload::{
-    AdmitUpload, Attachment, DeleteUpload, FileKind, FilePage, FilePlace, FindOrphans, FindUpload,
-    ForgetFiles, Image, ListErasedFiles, ListFiles, PREVIEW, PublishUpload, PublishedUpload, Quota,
-    ShownFile, StoredFile, UpdateUpload, Upload, is_image, is_played,
+    AdmitUpload, DeleteUpload, FindOrphans, FindUpload, ForgetFiles, Image, ListErasedFiles, PREVIEW,
+    PublishUpload, PublishedUpload, Quota, StoredFile, UpdateUpload, Upload, is_played,
 };
 
 // ---- making --------------------------------------------------------------------------------------
@@ -31,7 +28,12 @@ pub fn admit(conn: &Connection, admit: AdmitUpload) -> Result<u64, Stop> {
 }
 
 /// The bytes that the owner has left, if these bytes and files fit.
-fn has_room(conn: &Connection, owner: i64, (bytes, files): (u64, u64), quota: Quota) -> Result<u64, Stop> {
+pub(super) fn has_room(
+    conn: &Connection,
+    owner: i64,
+    (bytes, files): (u64, u64),
+    quota: Quota,
+) -> Result<u64, Stop> {
     let (used, kept) = conn
         .prepare_cached("SELECT bytes, files FROM upload_usage WHERE owner = ?1")?
         .query_row([owner], |row| Ok((number(row, 0)?, number(row, 1)?)))
@@ -82,7 +84,7 @@ pub fn publish(batch: &mut Batch<'_>, publish: PublishUpload) -> Result<Written,
 }
 
 /// Counts the bytes of a file in the quota of its owner once more, and an upload unless it is a preview.
-fn count_more(conn: &Connection, file: i64, uploads: u64) -> rusqlite::Result<()> {
+pub(super) fn count_more(conn: &Connection, file: i64, uploads: u64) -> rusqlite::Result<()> {
     conn.prepare_cached(
         "INSERT INTO upload_usage (owner, bytes, files) SELECT owner, size, ?2 FROM files WHERE key = ?1 \
          ON CONFLICT (owner) DO UPDATE SET bytes = bytes + excluded.bytes, files = files + excluded.files",
@@ -193,33 +195,6 @@ pub fn image(conn: &Connection, upload: Option<i64>) -> rusqlite::Result<Option<
         .optional()
 }
 
-/// The attachments of a message, in the order in which they were posted.
-pub fn attachments(conn: &Connection, message: u64) -> rusqlite::Result<Vec<Attachment>> {
-    conn.prepare_cached(
-        "SELECT u.id, u.name, f.mime, f.size, f.width, f.height, u.alt, u.duration_ms, u.preview IS NOT NULL \
-         FROM attachments a \
-         JOIN uploads u ON u.key = a.upload JOIN files f ON f.key = u.file \
-         WHERE a.message = ?1 ORDER BY a.place",
-    )?
-    .query_map([int(message)], attachment)?
-    .collect()
-}
-
-fn attachment(row: &Row<'_>) -> rusqlite::Result<Attachment> {
-    Ok(Attachment {
-        id: id(row, 0)?,
-        name: text(row, 1)?,
-        mime: text(row, 2)?,
-        size: number(row, 3)?,
-        width: row.get(4)?,
-        height: row.get(5)?,
-        alt: text_or_null(row, 6)?,
-        duration_ms: number_or_null(row, 7)?,
-        url: String::new(),
-        preview: row.get::<_, bool>(8)?.then(String::new),
-    })
-}
-
 /// The columns of [`upload`], of `uploads u` and `files f`.
 macro_rules! upload_columns {
     () => {
@@ -254,156 +229,6 @@ fn of_id(conn: &Connection, id: UploadId) -> rusqlite::Result<Upload> {
     .query_row([id.to_bytes()], upload)
 }
 
-// ---- showing -------------------------------------------------------------------------------------
-
-/// Uploads of this owner that a message is about to show: their keys, and how they are shown. `None` if one of them belongs
-/// to another owner.
-pub fn of_owner(
-    conn: &Connection,
-    owner: i64,
-    uploads: &[UploadId],
-) -> rusqlite::Result<Option<Vec<(i64, Attachment)>>> {
-    let mut statement = conn.prepare_cached(
-        "SELECT u.id, u.name, f.mime, f.size, f.width, f.height, u.alt, u.duration_ms, u.preview IS NOT NULL, u.key \
-         FROM uploads u JOIN files f ON f.key = u.file WHERE u.id = ?1 AND f.owner = ?2",
-    )?;
-    let mut found = Vec::with_capacity(uploads.len());
-    for upload in uploads {
-        let row = statement
-            .query_row((upload.to_bytes(), owner), |row| Ok((row.get::<_, i64>(9)?, attachment(row)?)))
-            .optional()?;
-        let Some(row) = row else { return Ok(None) };
-        found.push(row);
-    }
-    Ok(Some(found))
-}
-
-/// Makes uploads of `owner` of the files that a message shows: each a row of its own on the same bytes, counted as any other upload.
-/// Their ids are the first of `ids`.
-pub fn share(
-    conn: &Connection,
-    message: u64,
-    (owner, ids): (i64, &[UploadId]),
-    quota: Quota,
-    at: UnixMs,
-) -> Result<Vec<(i64, Attachment)>, Stop> {
-    let shown = conn
-        .prepare_cached(
-            "SELECT u.key, u.file, u.preview, f.size + ifnull(p.size, 0) FROM attachments a \
-             JOIN uploads u ON u.key = a.upload JOIN files f ON f.key = u.file LEFT JOIN files p ON p.key = u.preview \
-             WHERE a.message = ?1 ORDER BY a.place",
-        )?
-        .query_map([int(message)], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, Option<i64>>(2)?, number(row, 3)?))
-        })?
-        .collect::<rusqlite::Result<Vec<_>>>()?;
-    let own = ids.get(..shown.len()).ok_or(Refusal::Internal)?;
-    // The rows of previews have ids too, which nothing names.
-    let mut others = ids.iter().rev();
-    for ((upload, file, preview, size), id) in shown.into_iter().zip(own) {
-        has_room(conn, owner, (size, 1), quota)?;
-        let file = share_file(conn, file, owner, *id)?;
-        let preview = match (preview, others.next()) {
-            (Some(preview), Some(id)) => Some(share_file(conn, preview, owner, *id)?),
-            _ => None,
-        };
-        conn.prepare_cached(
-            "INSERT INTO uploads (id, file, preview, name, alt, duration_ms, created_at) \
-             SELECT ?1, ?2, ?3, name, alt, duration_ms, ?4 FROM uploads WHERE key = ?5",
-        )?
-        .execute((id.to_bytes(), file, preview, int(at), upload))?;
-        count_more(conn, file, 1)?;
-        preview.map_or(Ok(()), |preview| count_more(conn, preview, 0))?;
-    }
-    Ok(of_owner(conn, owner, own)?.ok_or(Refusal::Internal)?)
-}
-
-/// The file of `owner` with the bytes of another file: the one with these bytes that it has already, or a new row on them.
-fn share_file(conn: &Connection, file: i64, owner: i64, id: UploadId) -> rusqlite::Result<i64> {
-    conn.prepare_cached(
-        "INSERT INTO files (id, owner, sha256, size, mime, width, height, bytes_of) \
-         SELECT ?1, ?2, sha256, size, mime, width, height, ifnull(bytes_of, id) FROM files WHERE key = ?3 \
-         ON CONFLICT (owner, sha256) DO NOTHING",
-    )?
-    .execute((id.to_bytes(), owner, file))?;
-    conn.prepare_cached(
-        "SELECT key FROM files WHERE owner = ?1 AND sha256 = (SELECT sha256 FROM files WHERE key = ?2)",
-    )?
-    .query_row([owner, file], |row| row.get(0))
-}
-
-/// Attaches these uploads to a message that is about to be stored: its `seq`, its conversation, and its `n`.
-pub fn attach(
-    conn: &Connection,
-    (message, conversation, n): (u64, i64, u64),
-    uploads: &[(i64, Attachment)],
-) -> rusqlite::Result<()> {
-    let mut insert = conn.prepare_cached(
-        "INSERT INTO attachments (message, place, upload, conversation, n, kind) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-    )?;
-    for (position, (upload, file)) in (0_i64..).zip(uploads) {
-        let kind = FileKind::of(&file.mime) as i64;
-        insert.execute((int(message), position, upload, conversation, int(n), kind))?;
-    }
-    Ok(())
-}
-
-pub fn list_shown(conn: &Connection, list: ListFiles) -> Result<FilePage, Stop> {
-    let readable = conversations::readable(conn, list.viewer, list.conversation)?.ok_or(Refusal::NotFound)?;
-    let before = list.before.unwrap_or(FilePlace { n: readable.last_n.saturating_add(1), place: 0 });
-    let mut statement = conn.prepare_cached(
-        "SELECT u.id, u.name, f.mime, f.size, f.width, f.height, u.alt, u.duration_ms, u.preview IS NOT NULL, \
-         a.n, a.place, a.message, m.id_high, m.sender FROM attachments a JOIN messages m ON m.seq = a.message \
-         JOIN uploads u ON u.key = a.upload JOIN files f ON f.key = u.file \
-         WHERE a.conversation = ?1 AND a.kind = ?2 AND (a.n, a.place) < (?3, ?4) AND a.n >= ?5 \
-         ORDER BY a.n DESC, a.place DESC LIMIT ?6",
-    )?;
-    let (n, place) = (int(before.n), int(before.place));
-    let asked = (readable.key, list.kind as i64, n, place, int(readable.first_n), i64::from(list.limit) + 1);
-    let mut rows = statement.query(asked)?;
-    let (mut names, mut budget, mut files) = (Names::default(), Budget::new(list.limit), Vec::new());
-    let mut last = before;
-    while let Some(row) = rows.next()? {
-        let file = attachment(row)?;
-        if !budget.take(attachment_bytes(&file)) {
-            return Ok(FilePage { files, next: Some(last) });
-        }
-        last = FilePlace { n: number(row, 9)?, place: number(row, 10)? };
-        let message: MessageId = joined(row.get(12)?, row.get(11)?);
-        let sender = names.of(conn, row.get(13)?)?;
-        files.push(ShownFile { message, n: last.n, sender, created_at: message.unix_ms(), file });
-    }
-    Ok(FilePage { files, next: None })
-}
-
-/// Removes the attachments of a message, and erases those that nothing else shows.
-pub fn detach(conn: &Connection, message: u64) -> rusqlite::Result<()> {
-    let mut uploads = conn
-        .prepare_cached("DELETE FROM attachments WHERE message = ?1 RETURNING upload")?
-        .query_map([int(message)], |row| row.get::<_, i64>(0))?
-        .collect::<rusqlite::Result<Vec<_>>>()?;
-    // SQLite promises no order of what RETURNING returns.
-    uploads.sort_unstable();
-    uploads.into_iter().try_for_each(|upload| erase_unless_shown(conn, upload))
-}
-
-/// The key of an image of this owner. `Invalid` for an upload that is not an image, or not this owner's.
-pub fn picture(conn: &Connection, owner: i64, upload: UploadId, field: &'static str) -> Result<i64, Stop> {
-    let found = of_owner(conn, owner, &[upload])?.and_then(|mut found| found.pop());
-    match found {
-        Some((key, attachment)) if is_image(&attachment.mime) => Ok(key),
-        _ => Err(Refusal::Invalid(field).into()),
-    }
-}
-
-/// Erases a former image of a profile or a group, unless something else shows it.
-pub fn picture_replaced(conn: &Connection, before: Option<i64>, now: Option<i64>) -> rusqlite::Result<()> {
-    match before {
-        Some(before) if now != Some(before) => erase_unless_shown(conn, before),
-        _ => Ok(()),
-    }
-}
-
 // ---- erasing -------------------------------------------------------------------------------------
 
 pub fn delete(batch: &mut Batch<'_>, delete: DeleteUpload) -> Result<Written, Stop> {
@@ -418,7 +243,7 @@ fn is_shown(conn: &Connection, upload: i64) -> rusqlite::Result<bool> {
     Ok(attached || is_picture(conn, upload)?)
 }
 
-fn erase_unless_shown(conn: &Connection, upload: i64) -> rusqlite::Result<()> {
+pub(super) fn erase_unless_shown(conn: &Connection, upload: i64) -> rusqlite::Result<()> {
     match is_shown(conn, upload)? {
         true => Ok(()),
         false => erase(conn, upload),
