@@ -1,7 +1,7 @@
 //! Pictures, films and sounds: made small, described, shown, played and recorded in a real browser.
 
 use super::chromium::Chromium;
-use super::page::{PHONE, Page, by};
+use super::page::{PHONE, Page, all, by, last};
 use super::{ONLINE, Stage, open_person, send};
 
 /// Chooses a file that a script of the page makes: `blob` is an expression that gives its bytes.
@@ -47,14 +47,6 @@ const FILM: &str = "(async () => { const canvas = document.createElement('canvas
      while (n < 40) await new Promise((done) => setTimeout(done, 50)); \
      const over = new Promise((done) => { recorder.onstop = done; }); recorder.stop(); await over; clearInterval(timer); \
      return new Blob(pieces, { type: 'video/webm' }); })()";
-
-fn all(testid: &str) -> String {
-    format!("document.querySelectorAll('[data-testid={testid}]')")
-}
-
-fn last(testid: &str) -> String {
-    format!("[...{}].at(-1)", all(testid))
-}
 
 /// Whether an element is a picture that was loaded, as wide as this.
 fn is_wide(element: &str, width: &str) -> String {

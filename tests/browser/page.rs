@@ -408,6 +408,16 @@ pub fn by(testid: &str) -> String {
     format!("document.querySelector('[data-testid=\"{testid}\"]')")
 }
 
+/// All elements with this name.
+pub fn all(testid: &str) -> String {
+    format!("document.querySelectorAll('[data-testid=\"{testid}\"]')")
+}
+
+/// The last of them.
+pub fn last(testid: &str) -> String {
+    format!("[...{}].at(-1)", all(testid))
+}
+
 /// `target/browser`, wherever `target` is.
 fn pictures() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("target").join("browser")

@@ -4,6 +4,7 @@
 //! axe-core comes from npm (`NATTER_AXE` or `target/axe`, where `.ci/run` installs it); a line says if it is absent. Then the views are
 //! visited only with `NATTER_ALL=1`.
 
+use super::page::{all, last};
 use super::*;
 use crate::support::http::Person;
 use crate::support::net::Http;
@@ -312,14 +313,16 @@ fn visit_files(c: &mut Chromium, visit: &mut Visit, world: &World, picture: &Pat
     page.wait(c, "refused", &by("message-failure"));
     visit.view(c, "files-refused");
     page.click(c, "message-discard");
+    // There is a picture of an earlier visit in the list, which moves while the new one is shown.
+    let shown = page.eval(c, &format!("{}.length", all("message-image")));
     page.choose(c, "composer-file", picture);
     page.click(c, "composer-send");
-    page.wait(
-        c,
-        "sent",
-        &format!("{} && !document.querySelector('[data-state=sending]')", by("message-image")),
+    let is_sent = format!(
+        "{}.length > {shown} && !document.querySelector('[data-state=sending]')",
+        all("message-image")
     );
-    page.click(c, "message-image");
+    page.wait(c, "sent", &is_sent);
+    page.click_on(c, &last("message-image"));
     page.wait(c, "large", &by("lightbox-image"));
     visit.view(c, "picture");
     visit.close(c, "lightbox");
