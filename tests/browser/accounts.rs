@@ -2,6 +2,8 @@
 //!
 //! Signing in and out, resets and devices are in `sign_up_sign_in_reset_and_devices`.
 
+use std::net::TcpListener;
+
 use super::*;
 
 const TOKEN: &str = "JSON.parse(localStorage.getItem('natter.token')).access";
@@ -43,6 +45,38 @@ fn a_required_verification_comes_before_everything_else() {
     page.click(c, "verify-submit");
     page.wait(c, "in", ONLINE);
     page.wait(c, "the empty list", &by("list-empty"));
+    page.has_no_faults(c);
+}
+
+#[test]
+fn the_daily_mail_is_switched_on_and_stays_on() {
+    // Nobody answers there. The page offers the daily mail because a mail server is set.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = silent.local_addr().expect("an address").port().to_string();
+    let env = [
+        ("EMAIL_HOST", "127.0.0.1"),
+        ("EMAIL_PORT", port.as_str()),
+        ("EMAIL_TLS", "none"),
+        ("EMAIL_FROM", "natter@example.org"),
+    ];
+    let Some(mut stage) = Stage::with(&env) else { return };
+    let page = stage.sign_up("Ann");
+    let c = &mut stage.chromium;
+    page.click(c, "open-settings");
+    page.click(c, "tab-notify");
+    page.wait(c, "off", &format!("{0} && !{0}.checked", by("notify-digest")));
+    let answers =
+        "performance.getEntriesByType('resource').filter((it) => it.name.endsWith('/user/me')).length";
+    let before = page.eval(c, answers);
+    page.click(c, "notify-digest");
+    // The page shows the switch at once, the entry comes with the answer.
+    page.wait(c, "an answer", &format!("{answers} > {before}"));
+    views::check(c, &page, "notify-digest");
+    page.must(c, "Page.reload", "{}");
+    page.wait(c, "back", ONLINE);
+    page.click(c, "open-settings");
+    page.click(c, "tab-notify");
+    page.wait(c, "on", &format!("{}?.checked", by("notify-digest")));
     page.has_no_faults(c);
 }
 
