@@ -313,7 +313,8 @@ fn visit_files(c: &mut Chromium, visit: &mut Visit, world: &World, picture: &Pat
     page.wait(c, "refused", &by("message-failure"));
     visit.view(c, "files-refused");
     page.click(c, "message-discard");
-    // There is a picture of an earlier visit in the list, which moves while the new one is shown.
+    // The discarded message had a picture too, and one of an earlier visit is in the list, which moves while the new one is shown.
+    page.wait(c, "discarded", &format!("!{}", by("message-failure")));
     let shown = page.eval(c, &format!("{}.length", all("message-image")));
     page.choose(c, "composer-file", picture);
     page.click(c, "composer-send");
