@@ -36,7 +36,7 @@ pub fn pin(batch: &mut Batch<'_>, pin: PinMessage) -> Result<Written, Stop> {
         let count = conn
             .prepare_cached("SELECT count(*) FROM pins WHERE conversation = ?1")?
             .query_row([target.conversation_key], |row| number(row, 0))?;
-        if count >= PINNED_MAX {
+        if count >= PINNED_MAX && erase_unseen(conn, target.conversation_key)? == 0 {
             return Err(Refusal::Invalid("pinned").into());
         }
         conn.prepare_cached("INSERT INTO pins (message, conversation) VALUES (?1, ?2)")?
@@ -51,6 +51,15 @@ pub fn pin(batch: &mut Batch<'_>, pin: PinMessage) -> Result<Written, Stop> {
 
 pub fn is_pinned(conn: &Connection, message: u64) -> rusqlite::Result<bool> {
     conn.prepare_cached("SELECT 1 FROM pins WHERE message = ?1")?.exists([int(message)])
+}
+
+/// Unpins what no member sees: messages before the joining of all of them, or cleared by all. Returns how many there were.
+fn erase_unseen(conn: &Connection, conversation: i64) -> rusqlite::Result<usize> {
+    conn.prepare_cached(
+        "DELETE FROM pins WHERE conversation = ?1 AND (SELECT n FROM messages WHERE seq = message) < \
+         (SELECT min(first_n) FROM memberships WHERE conversation = ?1)",
+    )?
+    .execute([conversation])
 }
 
 /// Of a message that becomes a tombstone.

@@ -24,6 +24,7 @@ use crate::model::message::{
     Destination, ForwardMessage, GetMessage, PostMessage, Posted, PostedMessage, PostedStub,
 };
 use crate::model::operation::{Answer, Refusal};
+use crate::model::params::written_text;
 use crate::model::upload::Attachment;
 
 /// The greatest time an id can hold: 48 bits, the year 10889.
@@ -81,7 +82,8 @@ pub fn forward(batch: &mut Batch<'_>, forward: ForwardMessage) -> Result<Written
         source => source?,
     };
     // Its files may be gone, with the account that uploaded them.
-    let is_empty = source.body.is_none() && source.attachments.is_empty();
+    let has_text = source.body.as_deref().is_some_and(|text| written_text(text, usize::MAX));
+    let is_empty = !has_text && source.attachments.is_empty();
     if source.system.is_some() || source.damaged || is_empty {
         return Err(refused());
     }

@@ -51,7 +51,9 @@ pub fn publish(batch: &mut Batch<'_>, publish: PublishUpload) -> Result<Written,
     let (conn, new) = (batch.conn, publish.file);
     let owner = profiles::key(conn, publish.owner)?.ok_or(Refusal::Unauthorized)?;
     // How many files there are was checked before the body came. Those in progress since then are few.
-    has_room(conn, owner, (new.size, 0), Quota { bytes: publish.quota, files: u64::MAX })?;
+    let replaced = publish.preview_of.map_or(Ok(0), |upload| preview_size(conn, upload))?;
+    let more = new.size.saturating_sub(replaced);
+    has_room(conn, owner, (more, 0), Quota { bytes: publish.quota, files: u64::MAX })?;
     let known = conn
         .prepare_cached("SELECT key FROM files WHERE owner = ?1 AND sha256 = ?2")?
         .query_row((owner, new.sha256), |row| row.get::<_, i64>(0))
@@ -91,6 +93,14 @@ pub(super) fn count_more(conn: &Connection, file: i64, uploads: u64) -> rusqlite
     )?
     .execute((file, int(uploads)))?;
     Ok(())
+}
+
+/// Bytes of the preview that an upload has; 0 without one.
+fn preview_size(conn: &Connection, upload: UploadId) -> rusqlite::Result<u64> {
+    conn.prepare_cached(
+        "SELECT ifnull(sum(f.size), 0) FROM uploads u JOIN files f ON f.key = u.preview WHERE u.id = ?1",
+    )?
+    .query_row([upload.to_bytes()], |row| number(row, 0))
 }
 
 fn set_preview(conn: &Connection, upload: i64, preview: i64) -> rusqlite::Result<()> {

@@ -1,5 +1,6 @@
 //! The handler of upload.create: admits the body by its length, then publishes the file.
 
+use crate::limits::PREVIEW_MAX;
 use crate::model::handler::{Actor, Ctx, Reply, Request, Step};
 use crate::model::problem::Problem;
 use crate::model::upload::{AdmitUpload, Quota, UnderWay};
@@ -14,9 +15,9 @@ pub fn admit(ctx: &mut Ctx<'_>, actor: Actor, under_way: UnderWay) -> Result<Ste
     Ok(Step::store(admit, |_, room| Ok(Step::Receive { room })))
 }
 
-/// The same for a preview, which is no upload of its own: the number of files does not grow.
-pub fn admit_preview(ctx: &mut Ctx<'_>, actor: Actor, under_way: UnderWay) -> Result<Step, Problem> {
-    admit(ctx, actor, UnderWay { files: under_way.files.saturating_sub(1), ..under_way })
+/// Admits the body of a preview, which is small and may replace another of the same size: only its publication knows what it adds.
+pub fn admit_preview(_: &mut Ctx<'_>, _: Actor, _: UnderWay) -> Result<Step, Problem> {
+    Ok(Step::Receive { room: PREVIEW_MAX })
 }
 
 /// POST /uploads.

@@ -165,6 +165,47 @@ fn the_queues_of_one_address_have_a_bound_together() {
     assert!(world.metric("natter_streams_cut_total") > 0);
 }
 
+/// Changes that a newcomer does not see fill pages of the log too. A poll reads on behind them, and does not wait.
+#[test]
+fn a_poll_does_not_wait_at_changes_that_the_member_does_not_see() {
+    let mut world = World::new();
+    let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
+    let group = world.ask_as(&ann, "POST", "/api/v1/conversations", Some(r#"{"title":"tea","members":[]}"#));
+    let path = format!("/api/v1/conversations/{}", group.at("data.id"));
+    let said = |key: u8, body: &str| {
+        format!(
+            r#"{{"conversation":"{}","client_id":"01ARZ3NDEKTSV4RRFFQ69G5F{key:02}","body":"{body}"}}"#,
+            group.at("data.id")
+        )
+    };
+    let old: Vec<String> = (1..=4)
+        .map(|key| world.ask_as(&ann, "POST", "/api/v1/messages", Some(&said(key, "before"))).at("data.id"))
+        .collect();
+    assert_eq!(world.ask_as(&ann, "PUT", &path, Some(r#"{"history":"joined"}"#)).status, 200);
+    let member = format!("{path}/members/{}", bob.profile);
+    assert_eq!(world.ask_as(&ann, "PUT", &member, Some("{}")).status, 200);
+    let cursor = world.ask_as(&bob, "GET", "/api/v1/events?cursor=now", None).at("cursor");
+    for id in &old {
+        let edited =
+            world.ask_as(&ann, "PUT", &format!("/api/v1/messages/{id}"), Some(r#"{"body":"later"}"#));
+        assert_eq!(edited.status, 200);
+    }
+    let bearer = format!("Bearer {}", bob.access);
+    let wait = format!("/api/v1/events?cursor={cursor}&limit=1&wait=20");
+    let wait = request("GET", &wait, &[("Authorization", &bearer)], None);
+    let conn = world.connect();
+    world.send(conn, &wait);
+    assert!(world.take(conn).is_empty(), "nothing that Bob sees yet");
+    assert_eq!(world.ask_as(&ann, "POST", "/api/v1/messages", Some(&said(9, "hello"))).status, 201);
+    let answer = responses(&mut world.take(conn), false).remove(0);
+    assert_eq!((answer.status, answer.at("data.0.data.body")), (200, "hello".into()));
+
+    // The same if it was said before the poll begins.
+    world.send(conn, &wait);
+    let answer = responses(&mut world.take(conn), false).remove(0);
+    assert_eq!((answer.status, answer.at("data.0.data.body")), (200, "hello".into()));
+}
+
 /// Deadlines are monotonic instants, but tokens expire by the calendar: a clock that was set a day ahead ends them all.
 #[test]
 fn a_clock_set_ahead_ends_streams_and_polls_of_expired_tokens() {

@@ -115,8 +115,10 @@ pub fn answered(core: &mut Core, conn: &mut Conn, ticket: Ticket, result: Result
             let problem = Problem::reset(cursor_text(core, head));
             finish(core, conn, Err(problem));
         }
-        LogPage::Events { events, through, .. } => {
+        LogPage::Events { events, through, complete } => {
             poll.after = Some(through);
+            // Changes that this member does not see fill a page too: then there is more to read now.
+            poll.stale |= !complete;
             if events.is_empty() && core.now.instant < poll.until && !core.is_draining() {
                 return advance(core, conn);
             }

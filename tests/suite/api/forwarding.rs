@@ -116,7 +116,8 @@ fn the_bytes_stay_until_the_last_upload_of_them_is_gone() {
     let mut t = Three::of(World::new());
     let (ann, bob, cat) = (t.ann.clone(), t.bob.clone(), t.cat.clone());
     let file = raw(&mut t.world, &ann, "a.txt", b"one");
-    let first = t.post(&ann, &bob.profile, &format!(r#""attachments":["{}"]"#, file.at("data.id")));
+    let shown = format!(r#""body":" ","attachments":["{}"]"#, file.at("data.id"));
+    let first = t.post(&ann, &bob.profile, &shown);
     let second = t.forward(&bob, &cat.profile, &first);
     let third = t.forward(&cat, &ann.profile, &second);
     assert_eq!(third.at("data.attachments.0.name"), "a.txt");
@@ -126,7 +127,7 @@ fn the_bytes_stay_until_the_last_upload_of_them_is_gone() {
     assert_eq!(t.world.ask_as(&ann, "DELETE", "/api/v1/user/me", Some(leave)).status, 204);
     assert_eq!(t.world.ask("GET", &first.at("data.attachments.0.url"), &[], None).status, 404);
     assert_eq!((t.files(), t.world.ask_as(&cat, "GET", &plain(&second, 0), None).status), (1, 200));
-    // What has lost its files, and had no text, is nothing to forward.
+    // What has lost its files, and had no text that one sees, is nothing to forward.
     assert_eq!(refused(&t.forward(&bob, &cat.profile, &first)), (422, "invalid_forward".into()));
     // The second one's message.
     assert_eq!(t.ask(&bob, "DELETE", &second, None).status, 204);

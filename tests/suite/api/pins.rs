@@ -157,4 +157,17 @@ fn a_conversation_has_at_most_100() {
     assert_eq!(g.pinned(&ann, "&limit=200").len(), 100);
     assert_eq!(g.pin(&ann, "DELETE", &ids[7]).status, 200);
     assert_eq!(g.pin(&ann, "PUT", &ids[100]).status, 200);
+
+    // What all members have cleared takes no place, and what one of them still sees does.
+    let (bob, clear) = (g.bob.clone(), format!("/api/v1/conversations/{}/clear", g.id));
+    assert_eq!(g.world.ask_as(&ann, "POST", &clear, Some("{}")).status, 200);
+    let new = g.here(&ann, "new").at("data.id");
+    assert_eq!(refused(&g.pin(&ann, "PUT", &new)), (422, "invalid_pinned".into()));
+    assert_eq!(g.world.ask_as(&bob, "POST", &clear, Some("{}")).status, 200);
+    let newer = g.here(&ann, "newer").at("data.id");
+    assert_eq!(g.pin(&ann, "PUT", &newer).status, 200);
+    assert_eq!(
+        (g.pinned(&ann, ""), g.pinned(&bob, "")),
+        (vec!["newer".to_owned()], vec!["newer".to_owned()])
+    );
 }

@@ -329,7 +329,8 @@ export const words = {
   'own.unarchive': 'Move out of the archive',
   'own.clear': 'Clear messages',
   'own.clear_title': 'Clear “{name}”?',
-  'own.clear_more': 'All messages until now disappear for you, on all your devices. The others keep them.',
+  'own.clear_more':
+    'All messages until now disappear for you, on all your devices. The others keep them: what you want to take back, delete first.',
   'own.clear_yes': 'Clear',
   'own.hide': 'Delete conversation',
   'own.hide_title': 'Delete the conversation with {name}?',
