@@ -7,7 +7,7 @@
 //! block by block. The conversation whose unread part may hold the newest message is next, so results are found in order,
 //! and a scan can stop anywhere: `next` is the seq below which it continues.
 //! Invariant: a search shows only what it reads from `messages`, so that an index that lags shows less, but never erased
-//! content.
+//! content. Messages that the viewer does not see change neither the cost nor `next`: both would say what is in them.
 
 use std::collections::BinaryHeap;
 use std::path::{Path, PathBuf};
@@ -79,6 +79,8 @@ struct Scan {
     last_n: u64,
     /// The viewer sees no message before this one.
     first_n: u64,
+    /// Its seq, or the least seq.
+    floor: u64,
     /// Messages below this seq are not scanned yet.
     below: u64,
     /// Seqs above `below` that may match, the oldest first.
@@ -90,7 +92,7 @@ struct Scan {
 impl Scan {
     /// The seq of the newest message that this scan may still find, or a greater one. `None` at its end.
     fn newest(&self) -> Option<u64> {
-        self.found.last().copied().or_else(|| self.below.checked_sub(1).filter(|seq| *seq > 0))
+        self.found.last().copied().or_else(|| self.below.checked_sub(1).filter(|seq| *seq >= self.floor))
     }
 }
 
@@ -159,6 +161,8 @@ impl From<rusqlite::Error> for SearchFault {
     }
 }
 
+/// The scans of the conversations in which the viewer sees a message. Rows of `messages` are never deleted, so that the
+/// first message that a viewer sees has one, also as a tombstone.
 fn scans(
     natter: &Connection,
     viewer: i64,
@@ -167,8 +171,10 @@ fn scans(
 ) -> rusqlite::Result<Vec<Scan>> {
     natter
         .prepare_cached(
-            "SELECT c.key, c.id, c.last_n, c.activity, m.first_n FROM memberships m JOIN conversations c ON c.key = m.conversation \
-             WHERE m.profile = ?1 AND (?2 IS NULL OR m.conversation = ?2)",
+            "SELECT c.key, c.id, c.last_n, c.activity, m.first_n, \
+             iif(m.first_n > 1, (SELECT seq FROM messages WHERE conversation = c.key AND n = m.first_n), 1) \
+             FROM memberships m JOIN conversations c ON c.key = m.conversation \
+             WHERE m.profile = ?1 AND (?2 IS NULL OR m.conversation = ?2) AND m.first_n <= c.last_n",
         )?
         .query_map((viewer, conversation), |row| {
             Ok(Scan {
@@ -176,6 +182,7 @@ fn scans(
                 id: id(row, 1)?,
                 last_n: number(row, 2)?,
                 first_n: number(row, 4)?,
+                floor: number(row, 5)?,
                 // Its last message has the seq of its activity, or an older one.
                 below: before.min(number(row, 3)? + 1),
                 found: Vec::new(),
@@ -241,6 +248,8 @@ impl Search<'_> {
             Some(index) => last_in_block(index, scan.key, scan.below).map_err(SearchFault::Index)?,
             None => None,
         };
+        // A block of hidden messages is not read.
+        let last = last.filter(|last| *last >= scan.floor);
         if !std::mem::replace(&mut scan.in_blocks, true) {
             let last = last.unwrap_or_default();
             if scan.below > last + 1 {
@@ -259,9 +268,9 @@ impl Search<'_> {
     /// Reads the messages after the last block.
     fn read_texts(&mut self, scan: &mut Scan, last: u64) -> rusqlite::Result<()> {
         let mut statement = self.natter.prepare_cached(
-            "SELECT n, seq, body FROM messages WHERE conversation = ?1 AND n <= ?2 ORDER BY n DESC LIMIT ?3",
+            "SELECT n, seq, body FROM messages WHERE conversation = ?1 AND n BETWEEN ?2 AND ?3 ORDER BY n DESC LIMIT ?4",
         )?;
-        let mut rows = statement.query((scan.key, int(scan.last_n), TEXTS_MAX + 1))?;
+        let mut rows = statement.query((scan.key, int(scan.first_n), int(scan.last_n), TEXTS_MAX + 1))?;
         let mut read = 0;
         while let Some(row) = rows.next()? {
             let seq = number(row, 1)?;
@@ -300,7 +309,7 @@ impl Search<'_> {
             return Ok(());
         };
         self.cost += BLOCK_COST + bytes / 1_024;
-        candidates.retain(|seq| *seq < scan.below);
+        candidates.retain(|seq| (scan.floor..scan.below).contains(seq));
         scan.found = candidates;
         scan.below = first;
         Ok(())

@@ -5,6 +5,7 @@ mod backup;
 mod by_sender;
 mod event_log;
 mod files;
+mod hidden_history;
 mod index;
 mod posting;
 mod reactions;
