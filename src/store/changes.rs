@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 
 use super::batch::{Batch, Written};
 use super::cache::{PairStatus, Slot};
@@ -302,4 +302,73 @@ pub fn deleted_after(conn: &Connection, conversation: i64, read_n: u64) -> rusql
          + (SELECT ifnull(sum(count), 0) FROM tombstone_blocks WHERE conversation = ?1 AND block >= ?4)",
     )?
     .query_row((conversation, int(read_n), int(block << BLOCK_BITS), int(block)), |row| number(row, 0))
+}
+
+/// When the newest of the messages after `read_n` that are not deleted was posted: ids rise with `n`, so that it is the latest.
+/// Of deleted messages at the end, complete blocks are skipped by their counts; one more block is read message by message.
+pub fn newest_after(
+    conn: &Connection,
+    conversation: i64,
+    read_n: u64,
+    last_n: u64,
+) -> rusqlite::Result<Option<UnixMs>> {
+    let mut through = last_n;
+    let mut blocks = conn.prepare_cached(
+        "SELECT block, count FROM tombstone_blocks WHERE conversation = ?1 AND block > ?2 AND block <= ?3 \
+         ORDER BY block DESC",
+    )?;
+    let mut rows = blocks.query((conversation, int(read_n >> BLOCK_BITS), int(last_n >> BLOCK_BITS)))?;
+    while let Some(row) = rows.next()? {
+        let first = number(row, 0)? << BLOCK_BITS;
+        if first >> BLOCK_BITS != through >> BLOCK_BITS || number(row, 1)? <= through - first {
+            break;
+        }
+        through = first - 1;
+    }
+    conn.prepare_cached(
+        "SELECT x.id_high FROM messages x WHERE x.conversation = ?1 AND x.n > ?2 AND x.n <= ?3 \
+         AND NOT EXISTS (SELECT 1 FROM tombstones t WHERE t.conversation = ?1 AND t.n = x.n) \
+         ORDER BY x.n DESC LIMIT 1",
+    )?
+    .query_row((conversation, int(read_n), int(through)), |row| {
+        Ok(UnixMs((row.get::<_, i64>(0)? as u64) >> 16))
+    })
+    .optional()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::migrations;
+
+    #[test]
+    fn the_newest_message_is_found_before_any_number_of_deleted_ones() {
+        let conn = migrations::empty_of(migrations::VERSION).expect("a database");
+        conn.execute_batch("PRAGMA foreign_keys = OFF").expect("the setting");
+        let count = 3_u64 << BLOCK_BITS;
+        for n in 1..=count {
+            conn.prepare_cached(
+                "INSERT INTO messages (seq, id_high, conversation, n, sender, client_high, client_low) \
+                 VALUES (?1, ?1 << 16, 1, ?1, 1, 0, ?1)",
+            )
+            .and_then(|mut insert| insert.execute([int(n)]))
+            .expect("a message");
+        }
+        let newest = |read_n| newest_after(&conn, 1, read_n, count).expect("an answer").map(|at| at.0);
+        assert_eq!((newest(0), newest(count - 1), newest(count)), (Some(count), Some(count), None));
+        let mut live = count;
+        for left in [count - 1, 2_048, 2_047, 1_500, 1_024, 1_023, 1] {
+            for n in left + 1..=live {
+                count_as_read(&conn, 1, n).expect("a tombstone");
+            }
+            live = left;
+            assert_eq!((newest(0), newest(left - 1), newest(left)), (Some(left), Some(left), None), "{left}");
+        }
+        // A gap in the middle: the newest is after it.
+        conn.execute_batch(
+            "DELETE FROM tombstones WHERE n = 2500; UPDATE tombstone_blocks SET count = count - 1 WHERE block = 2",
+        )
+        .expect("one less");
+        assert_eq!((newest(0), newest(2_499), newest(2_500)), (Some(2_500), Some(2_500), None));
+    }
 }

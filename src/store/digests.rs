@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use super::batch::{Batch, Written};
 use super::fault::Stop;
 use super::value::{id, int, number, text, text_or_null};
-use super::{accounts, conversations, outbox};
+use super::{accounts, changes, conversations, outbox};
 use crate::base::time::UnixMs;
 use crate::model::mail::{
     Content, Digest, DigestPage, FindDigests, Language, NewMail, SetDigest, WriteDigests,
@@ -26,10 +26,12 @@ const NAMED_MAX: usize = 10;
 
 /// A conversation with unread messages.
 struct Unread {
+    /// Its key.
+    conversation: i64,
     title: String,
+    read_n: u64,
+    last_n: u64,
     count: u64,
-    /// When its newest message was posted.
-    at: UnixMs,
 }
 
 pub fn set(batch: &mut Batch<'_>, set: &SetDigest) -> Result<Written, Stop> {
@@ -49,7 +51,7 @@ pub fn set(batch: &mut Batch<'_>, set: &SetDigest) -> Result<Written, Stop> {
 pub fn find(conn: &Connection, find: FindDigests) -> Result<DigestPage, Stop> {
     let mut statement = conn.prepare_cached(
         "SELECT d.member, m.id, p.id, p.key, d.is_on AND d.written_at <= ?2 AND m.verified AND m.active, \
-         (SELECT max(s.last_seen_at) FROM sessions s WHERE s.member = d.member) \
+         ifnull((SELECT max(s.last_seen_at) FROM sessions s WHERE s.member = d.member), 0) \
          FROM digests d JOIN members m ON m.key = d.member JOIN profiles p ON p.member = m.key \
          WHERE d.member > ?1 ORDER BY d.member LIMIT ?3",
     )?;
@@ -60,13 +62,8 @@ pub fn find(conn: &Connection, find: FindDigests) -> Result<DigestPage, Stop> {
     while let Some(row) = rows.next()? {
         count += 1;
         page.next = Some(number(row, 0)?);
-        let seen = UnixMs(row.get::<_, Option<i64>>(5)?.unwrap_or_default() as u64);
-        if row.get(4)?
-            && seen.0 <= away
-            && unread(conn, row.get(3)?, find.at)?
-                .iter()
-                .any(|unread| unread.at > seen && unread.at.0 <= away)
-        {
+        let seen = UnixMs(number(row, 5)?);
+        if row.get(4)? && seen.0 <= away && is_missed(conn, row.get(3)?, seen, find.at)? {
             page.members.push((id(row, 1)?, id(row, 2)?));
         }
     }
@@ -93,6 +90,17 @@ pub fn write(batch: &mut Batch<'_>, write: WriteDigests) -> Result<Written, Stop
     Written::quietly(Answer::WriteDigests(()))
 }
 
+/// Whether a message that the profile has unread came after it was last seen.
+fn is_missed(conn: &Connection, profile: i64, seen: UnixMs, at: UnixMs) -> rusqlite::Result<bool> {
+    for unread in unread(conn, profile, at)? {
+        let newest = changes::newest_after(conn, unread.conversation, unread.read_n, unread.last_n)?;
+        if newest.is_some_and(|newest| newest > seen) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// What a mail says now.
 pub fn of(conn: &Connection, profile: i64, at: UnixMs) -> rusqlite::Result<Digest> {
     let mut all = unread(conn, profile, at)?;
@@ -105,8 +113,7 @@ pub fn of(conn: &Connection, profile: i64, at: UnixMs) -> rusqlite::Result<Diges
 fn unread(conn: &Connection, profile: i64, at: UnixMs) -> rusqlite::Result<Vec<Unread>> {
     let mut statement = conn.prepare_cached(
         "SELECT c.key, m.read_n, c.last_n, ifnull(c.title, (SELECT p.display_name FROM profiles p \
-         WHERE p.key = iif(c.low = m.profile, c.high, c.low))), \
-         (SELECT x.id_high FROM messages x WHERE x.conversation = c.key AND x.n = c.last_n) \
+         WHERE p.key = iif(c.low = m.profile, c.high, c.low))) \
          FROM memberships m JOIN conversations c ON c.key = m.conversation \
          WHERE m.profile = ?1 AND m.read_n < c.last_n AND (NOT m.muted OR m.muted_until <= ?2) \
          ORDER BY c.activity DESC",
@@ -114,10 +121,11 @@ fn unread(conn: &Connection, profile: i64, at: UnixMs) -> rusqlite::Result<Vec<U
     let mut rows = statement.query((profile, int(at)))?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
-        let count = conversations::unread(conn, row.get(0)?, number(row, 1)?, number(row, 2)?)?;
+        let (conversation, read_n, last_n) = (row.get(0)?, number(row, 1)?, number(row, 2)?);
+        let count = conversations::unread(conn, conversation, read_n, last_n)?;
         if count > 0 {
-            let at = UnixMs((row.get::<_, Option<i64>>(4)?.unwrap_or_default() as u64) >> 16);
-            found.push(Unread { title: text_or_null(row, 3)?.unwrap_or_default(), count, at });
+            let title = text_or_null(row, 3)?.unwrap_or_default();
+            found.push(Unread { conversation, title, read_n, last_n, count });
         }
     }
     Ok(found)

@@ -62,6 +62,8 @@ fn who_was_away_gets_one_mail_a_day_without_a_text() {
     let group = world.ask_as(&ann, "POST", "/api/v1/conversations", Some(&group)).at("data.id");
     world.pass(HOUR);
     assert_eq!(digests(&world), [], "a system message is not unread");
+    assert_eq!(world.ask_as(&bob, "GET", "/api/v1/profile", None).status, 200);
+    world.pass(HOUR / 30);
     for n in 1..=3 {
         say(&mut world, &ann, &format!(r#""conversation":"{group}""#), n);
     }
@@ -117,6 +119,53 @@ fn who_is_here_has_read_it_or_has_no_verified_address_gets_none() {
         assert_eq!(world.ask_as(&bob, "GET", "/api/v1/profile", None).status, 200);
     }
     assert_eq!(digests(&world), []);
+}
+
+/// Ann and bob, who wants digests and has not read the first message of a group that both are in.
+fn world_of_two() -> (World, Person, Person, String) {
+    let mut world = world();
+    let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
+    verify(&mut world, &bob, "bob");
+    assert_eq!(set(&mut world, &bob, &[], true), (200, "true".into()));
+    let group = format!(r#"{{"title":"tea","members":["{}"]}}"#, bob.profile);
+    let group = world.ask_as(&ann, "POST", "/api/v1/conversations", Some(&group)).at("data.id");
+    say(&mut world, &ann, &format!(r#""conversation":"{group}""#), 1);
+    world.pass(HOUR / 2);
+    assert_eq!(world.ask_as(&bob, "GET", "/api/v1/profile", None).status, 200);
+    world.pass(HOUR / 60);
+    (world, ann, bob, group)
+}
+
+#[test]
+fn a_change_of_a_group_and_a_deleted_message_are_no_cause() {
+    let (mut world, ann, _bob, group) = world_of_two();
+    let path = format!("/api/v1/conversations/{group}");
+    assert_eq!(world.ask_as(&ann, "PUT", &path, Some(r#"{"title":"coffee"}"#)).status, 200);
+    let body = format!(r#"{{"conversation":"{group}","client_id":"01ARZ3NDEKTSV4RRFFQ6900002","body":"x"}}"#);
+    let deleted = world.ask_as(&ann, "POST", "/api/v1/messages", Some(&body)).at("data.id");
+    let path = format!("/api/v1/messages/{deleted}");
+    assert_eq!(world.ask_as(&ann, "DELETE", &path, None).status, 204);
+    world.pass(3 * HOUR);
+    assert_eq!(digests(&world), [], "bob was here after the only unread message");
+    say(&mut world, &ann, &format!(r#""conversation":"{group}""#), 3);
+    let path = format!("/api/v1/conversations/{group}");
+    assert_eq!(world.ask_as(&ann, "PUT", &path, Some(r#"{"title":"water"}"#)).status, 200);
+    world.pass(HOUR);
+    let sent = digests(&world);
+    assert!(sent.len() == 1 && sent[0].1.contains("\nwater: 2\n"), "{sent:?}");
+}
+
+#[test]
+fn messages_that_never_pause_do_not_put_it_off() {
+    let (mut world, ann, _bob, group) = world_of_two();
+    for n in 2..7 {
+        assert_eq!(digests(&world), [], "bob was here less than an hour ago");
+        say(&mut world, &ann, &format!(r#""conversation":"{group}""#), n);
+        world.pass(HOUR / 5);
+    }
+    say(&mut world, &ann, &format!(r#""conversation":"{group}""#), 7);
+    world.pass(HOUR / 5);
+    assert_eq!(digests(&world).len(), 1);
 }
 
 #[test]
