@@ -51,7 +51,7 @@ pub fn set(batch: &mut Batch<'_>, set: &SetDigest) -> Result<Written, Stop> {
 pub fn find(conn: &Connection, find: FindDigests) -> Result<DigestPage, Stop> {
     let mut statement = conn.prepare_cached(
         "SELECT d.member, m.id, p.id, p.key, d.is_on AND d.written_at <= ?2 AND m.verified AND m.active, \
-         ifnull((SELECT max(s.last_seen_at) FROM sessions s WHERE s.member = d.member), 0) \
+         max(d.seen_at, ifnull((SELECT max(s.last_seen_at) FROM sessions s WHERE s.member = d.member), 0)) \
          FROM digests d JOIN members m ON m.key = d.member JOIN profiles p ON p.member = m.key \
          WHERE d.member > ?1 ORDER BY d.member LIMIT ?3",
     )?;
@@ -99,6 +99,26 @@ fn is_missed(conn: &Connection, profile: i64, seen: UnixMs, at: UnixMs) -> rusql
         }
     }
     Ok(false)
+}
+
+/// Keeps in the row of a session's member that it was here until the session ends. The session's own row is deleted.
+pub fn seen_until(conn: &Connection, session: i64, at: UnixMs) -> rusqlite::Result<()> {
+    conn.prepare_cached(
+        "UPDATE digests SET seen_at = max(seen_at, ?2) \
+         WHERE member = (SELECT member FROM sessions WHERE key = ?1)",
+    )?
+    .execute((session, int(at)))?;
+    Ok(())
+}
+
+/// Keeps when each member was last seen, before all sessions are deleted.
+pub fn keep_last_seen(conn: &Connection) -> rusqlite::Result<()> {
+    conn.execute(
+        "UPDATE digests SET seen_at = max(seen_at, \
+         ifnull((SELECT max(s.last_seen_at) FROM sessions s WHERE s.member = digests.member), 0))",
+        [],
+    )?;
+    Ok(())
 }
 
 /// What a mail says now.

@@ -15,7 +15,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::batch::{Batch, Written};
 use super::fault::Stop;
 use super::value::{id, int, number, number_or_null, text, text_or_null};
-use super::{accounts, event_log, outbox, push};
+use super::{accounts, digests, event_log, outbox, push};
 use crate::base::crypto::sha256;
 use crate::base::id::Id;
 use crate::base::time::{UnixMs, UnixS};
@@ -110,7 +110,7 @@ pub fn open(batch: &mut Batch<'_>, open: OpenSession) -> Result<Written, Stop> {
     if let Some(hash) = &open.rehash {
         conn.prepare_cached("UPDATE members SET hash = ?2 WHERE key = ?1")?.execute((member, hash))?;
     }
-    // Sessions that can't be continued any more are deleted at the next sign-in of their member.
+    // Sessions that can't be continued any more are deleted at the next sign-in of their member, who is seen now.
     conn.prepare_cached(
         "DELETE FROM sessions WHERE member = ?1 AND refresh_expire <= ?2 AND access_until <= ?2",
     )?
@@ -197,6 +197,7 @@ pub fn end(batch: &mut Batch<'_>, end: EndSession) -> Result<Written, Stop> {
 
 /// Deletes every session without events. Only for a restored database with a new epoch, which no token contains.
 pub fn forget_all(conn: &Connection) -> rusqlite::Result<()> {
+    digests::keep_last_seen(conn)?;
     conn.execute("DELETE FROM sessions", [])?;
     Ok(())
 }
@@ -304,6 +305,7 @@ fn revoke(batch: &mut Batch<'_>, session: &Session, at: UnixMs) -> rusqlite::Res
     let conn = batch.conn;
     let unix_s = int(at.s());
     let (name, until) = (session.pair.session, session.access_until);
+    digests::seen_until(conn, session.key, at)?;
     conn.prepare_cached("DELETE FROM sessions WHERE key = ?1")?.execute([session.key])?;
     conn.prepare_cached("DELETE FROM ended_sessions WHERE until <= ?1")?.execute([unix_s])?;
     conn.prepare_cached("INSERT INTO ended_sessions (until, session) VALUES (?1, ?2)")?

@@ -37,6 +37,7 @@ const RELEASED: &[&str] = &[
     include_str!("../../src/store/migrations/023_files_of_conversations.sql"),
     include_str!("../../src/store/migrations/024_digests.sql"),
     include_str!("../../src/store/migrations/025_preferences.sql"),
+    include_str!("../../src/store/migrations/026_seen_before_sign_out.sql"),
 ];
 
 /// What each version could hold, written by its own statements.
@@ -128,6 +129,7 @@ const CONTENT: &[&str] = &[
     "",
     "INSERT INTO digests (member, is_on, language, written_at) VALUES (1, 1, 'ar', 7);",
     "UPDATE memberships SET muted = 1, muted_until = 5, pinned = 1, marked_unread = 1, archived_n = 1, hidden_n = 1 WHERE key = 1;",
+    "UPDATE digests SET seen_at = 8 WHERE member = 1;",
 ];
 
 /// A file as natter of this version would have left it.

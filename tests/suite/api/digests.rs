@@ -169,6 +169,24 @@ fn messages_that_never_pause_do_not_put_it_off() {
 }
 
 #[test]
+fn who_signed_out_was_here_until_then() {
+    let (mut world, ann, bob, group) = world_of_two();
+    world.pass(HOUR / 2);
+    assert_eq!(world.ask_as(&bob, "POST", "/api/v1/user/logout", None).status, 200);
+    world.pass(3 * HOUR);
+    assert_eq!(digests(&world), [], "the only unread message is older");
+    let bob = world.sign_in("bob");
+    assert_eq!(world.ask_as(&bob, "POST", "/api/v1/user/logout", None).status, 200);
+    let mut world = world.restart();
+    world.pass(HOUR / 60);
+    say(&mut world, &ann, &format!(r#""conversation":"{group}""#), 2);
+    world.pass(HOUR * 5 / 6);
+    assert_eq!(digests(&world), [], "bob was here less than an hour ago");
+    world.pass(HOUR / 2);
+    assert_eq!(digests(&world).len(), 1);
+}
+
+#[test]
 fn without_a_mail_server_there_are_none() {
     let mut world = World::with(Settings { mail_to_file: true, ..settings(limits()) });
     let ann = world.sign_up("ann");
