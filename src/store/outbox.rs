@@ -95,8 +95,9 @@ pub fn fetch(conn: &Connection, fetch: FetchMail) -> Result<MailPage, Stop> {
     let mails = conn
         .prepare_cached(
             "SELECT o.id, o.kind, o.language, o.written_at, o.sealed_code, o.session, o.address, o.user_agent, \
-             o.place, m.id, m.email, p.nick_name, p.key FROM outbox o LEFT JOIN members m ON m.key = o.member \
-             LEFT JOIN profiles p ON p.member = m.key \
+             o.place, m.id, m.email, p.nick_name, iif(d.is_on, p.key, NULL) \
+             FROM outbox o LEFT JOIN members m ON m.key = o.member \
+             LEFT JOIN profiles p ON p.member = m.key LEFT JOIN digests d ON d.member = m.key \
              WHERE o.due_at <= ?1 ORDER BY o.due_at LIMIT ?2",
         )?
         .query_map((int(fetch.at), fetch.limit), |row| from_row(conn, row, fetch.at))?
@@ -130,6 +131,7 @@ fn from_row(conn: &Connection, row: &Row<'_>, at: UnixMs) -> rusqlite::Result<Du
         NICK_NAME_CHANGED => Content::NickNameChanged(row.get::<_, Option<String>>(11)?.unwrap_or_default()),
         DIGEST => Content::Digest(match row.get::<_, Option<i64>>(12)? {
             Some(profile) => digests::of(conn, profile, at)?,
+            // It was turned off while the mail waited, as below.
             None => Digest::default(),
         }),
         kind => return Err(rusqlite::Error::IntegralValueOutOfRange(1, kind)),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use natter::model::job::Delivery;
 use natter::model::settings::Settings;
 
 use super::codes::code_of;
@@ -184,6 +185,24 @@ fn who_signed_out_was_here_until_then() {
     assert_eq!(digests(&world), [], "bob was here less than an hour ago");
     world.pass(HOUR / 2);
     assert_eq!(digests(&world).len(), 1);
+}
+
+#[test]
+fn a_mail_that_waits_is_not_sent_after_it_was_turned_off() {
+    for turned_off in [true, false] {
+        let (mut world, ann, bob, group) = world_of_two();
+        say(&mut world, &ann, &format!(r#""conversation":"{group}""#), 2);
+        // Tries that fail keep the mail in the outbox, until it is tried an hour later.
+        world.deliveries = [Delivery::Failed; 5].into();
+        world.pass(HOUR * 5 / 4);
+        assert!(world.deliveries.len() < 5, "it was tried");
+        assert_eq!(set(&mut world, &bob, &[], !turned_off).0, 200);
+        world.deliveries.clear();
+        let before = digests(&world).len();
+        world.pass(5 * HOUR);
+        let sent = digests(&world).len() - before;
+        assert_eq!(sent, usize::from(!turned_off), "turned off: {turned_off}");
+    }
 }
 
 #[test]
