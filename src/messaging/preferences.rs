@@ -14,7 +14,7 @@ pub(super) fn read(params: &Params<'_>, now: UnixMs) -> Result<ChangePreferences
     let muted = params.flag("muted")?;
     let muted_until = params.text("muted_until")?.map(|text| parse_rfc3339(text).map(|until| until.ms()));
     let is_valid = match muted_until {
-        None => muted == Some(true) || !params.is_null("muted_until"),
+        None => muted.is_some() || !params.is_null("muted_until"),
         Some(until) => muted == Some(true) && until.is_some_and(|until| until > now),
     };
     if !is_valid {

@@ -156,7 +156,7 @@ fn a_mute_ends_at_its_time() {
     }
     s.world.pass(Duration::from_secs(60));
     assert_eq!(s.own(&group), "muted");
-    s.set(&group, r#"{"muted":false}"#);
+    s.set(&group, r#"{"muted":false,"muted_until":null}"#);
     assert_eq!(s.own(&group), "");
 }
 
