@@ -330,7 +330,7 @@ export const words = {
   'own.clear': 'Clear messages',
   'own.clear_title': 'Clear “{name}”?',
   'own.clear_more':
-    'All messages until now disappear for you, on all your devices. The others keep them: what you want to take back, delete first.',
+    'All messages until now disappear on your devices. The others keep them: delete first what you take back.',
   'own.clear_yes': 'Clear',
   'own.hide': 'Delete conversation',
   'own.hide_title': 'Delete the conversation with {name}?',
