@@ -129,7 +129,8 @@ fn one_damaged_text_hides_nothing_else() {
 
     // Events: a replay, as JSON and on a WebSocket.
     let events = get(&mut http, &bob, "/api/v1/events");
-    assert_eq!(events.matches(r#""event":"message.posted""#).count(), 4, "{events}");
+    // The fifth tells that the group was made.
+    assert_eq!(events.matches(r#""event":"message.posted""#).count(), 5, "{events}");
     assert_eq!(events.matches(r#""damaged":true"#).count(), 2, "{events}");
     let cursor = at(&events, "cursor");
     let oldest = format!("{}:0", cursor.split(':').next().expect("an epoch"));
