@@ -1,4 +1,4 @@
-//! Writes that no device of a run asks for: those of an operator, of codes that came by mail, of the upkeep.
+//! Writes that no device of a run asks for, or too few of them: those of an operator, of codes that came by mail, of the upkeep.
 //!
 //! Performed on the database at the end of a run, so that the mirror reaches every row of the contract.
 
@@ -9,9 +9,10 @@ use natter::base::time::{UnixMs, UnixS};
 use natter::model::code::{IssueResetCode, IssueVerifyCode, NewCode, ResetPassword, VerifyMember};
 use natter::model::event::PruneLog;
 use natter::model::invite::{CreateInvite, RevokeInvite};
-use natter::model::mail::{Content, Language, NewMail, SealedCode};
+use natter::model::mail::{Content, Language, NewMail, SealedCode, SetDigest, WriteDigests};
 use natter::model::member::{AddMember, NewAccount, SetActive, SetAdmin};
 use natter::model::operation::Write;
+use natter::model::push::{ForgetSubscription, PushLevel, Recipient, Subscribe};
 use natter::model::session::{ChangePassword, NewSession, OpenSession, RevokeSessions, SessionSelector};
 
 const HOLDER: [u8; 16] = [7; 16];
@@ -37,6 +38,7 @@ pub fn writes(at: UnixMs) -> Vec<Write> {
     let mail = |number: u128| mail_of(number, Content::PasswordChanged);
     let sealed = SealedCode::seal(&HmacKey::new(b"simulation"), Id::from_u128(FIRST_ID), 123_456);
     let email = || Secret::new("operator@example.org".to_owned());
+    let endpoint = || Secret::new("https://push.example.org/1".to_owned());
     let hash = |text: &str| Secret::new(text.to_owned());
     let tag = |byte: u8| Secret::new([byte; 32]);
     let code = |byte: u8, content| NewCode {
@@ -87,6 +89,18 @@ pub fn writes(at: UnixMs) -> Vec<Write> {
         }
         .into(),
         open(22, "second").into(),
+        SetDigest { member, on: true, language: Language::En }.into(),
+        WriteDigests { at, mails: vec![(member, Id::from_u128(FIRST_ID + 60))] }.into(),
+        Subscribe {
+            at,
+            member,
+            session: Id::from_u128(FIRST_ID + 22),
+            endpoint: endpoint(),
+            recipient: Recipient { public: [4; 65], auth: [1; 16] },
+            level: PushLevel::Who,
+        }
+        .into(),
+        ForgetSubscription { session: Id::from_u128(FIRST_ID + 22), endpoint: endpoint() }.into(),
         RevokeSessions { at, member, which: SessionSelector::AllBut(Id::from_u128(FIRST_ID + 22)) }.into(),
         IssueResetCode { at, email: email(), code: code(2, Content::ResetCode(sealed)) }.into(),
         ResetPassword {
