@@ -51,7 +51,7 @@ pub fn scan(
     mut visit: impl FnMut(OwnMessage) -> rusqlite::Result<bool>,
 ) -> rusqlite::Result<Option<MessageCursor>> {
     let mut statement = conn.prepare_cached(
-        "SELECT n, seq, id_high, sender, deleted_at IS NULL AND (has_files IS NOT 2 \
+        "SELECT n, seq, id_high, sender, deleted_at IS NULL AND (flags IS NOT 2 \
          OR EXISTS (SELECT 1 FROM system_messages WHERE message = seq AND title IS NOT NULL)) \
          FROM messages WHERE conversation = ?1 AND n > ?2 ORDER BY n LIMIT ?3",
     )?;

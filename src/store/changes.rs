@@ -47,7 +47,7 @@ pub fn find(batch: &mut Batch<'_>, actor: ProfileId, message: MessageId) -> Resu
     let (n, sender, is_deleted, flags) = batch
         .conn
         .prepare_cached(
-            "SELECT n, sender, deleted_at IS NOT NULL, ifnull(has_files, 0) FROM messages WHERE seq = ?1",
+            "SELECT n, sender, deleted_at IS NOT NULL, ifnull(flags, 0) FROM messages WHERE seq = ?1",
         )?
         .query_row([int(seq)], |row| {
             Ok((number(row, 0)?, row.get::<_, i64>(1)?, row.get(2)?, row.get::<_, i64>(3)?))
@@ -144,7 +144,7 @@ pub fn delete(batch: &mut Batch<'_>, delete: DeleteMessage) -> Result<Written, S
 /// Removes all content of a message. Its position stays, and it does not count as unread.
 pub fn erase(conn: &Connection, conversation: i64, seq: u64, n: u64, at: UnixMs) -> rusqlite::Result<()> {
     conn.prepare_cached(
-        "UPDATE messages SET body = NULL, reply_to = NULL, has_files = NULL, deleted_at = ?2 WHERE seq = ?1",
+        "UPDATE messages SET body = NULL, reply_to = NULL, flags = NULL, deleted_at = ?2 WHERE seq = ?1",
     )?
     .execute((int(seq), int(at)))?;
     attachments::detach(conn, seq)?;

@@ -20,8 +20,8 @@ use crate::model::operation::Refusal;
 /// Messages searched for the newest one with a text. If none of them has one, the conversation counts as without text.
 const TEXT_SEARCH_MAX: u32 = 1_000;
 
-/// The bits of `messages.has_files`, which is NULL for nearly all messages. The third one is
-/// [`IS_SYSTEM`](system_messages::IS_SYSTEM), alone.
+/// The bits of `messages.flags`, which is NULL for nearly all messages. The other one is
+/// [`IS_SYSTEM`](system_messages::IS_SYSTEM), always alone.
 pub const HAS_FILES: i64 = 1;
 pub const IS_FORWARDED: i64 = 4;
 
@@ -31,7 +31,7 @@ macro_rules! select {
         concat!(
             "SELECT m.seq, m.id_high, m.n, m.sender, m.client_high, m.reply_to, \
              (SELECT r.id_high FROM messages r WHERE r.seq = m.reply_to), \
-             m.rev, m.edited_at, m.deleted_at, m.body, m.has_files, m.client_low FROM messages m ",
+             m.rev, m.edited_at, m.deleted_at, m.body, m.flags, m.client_low FROM messages m ",
             $rest
         )
     };
@@ -235,7 +235,7 @@ pub fn newest_counted(
 ) -> rusqlite::Result<Option<Message>> {
     let after = read_n.max(last_n.saturating_sub(u64::from(TEXT_SEARCH_MAX)));
     conn.prepare_cached(select!(
-        "WHERE m.conversation = ?1 AND m.n > ?2 AND m.has_files IS NOT 2 ORDER BY m.n DESC LIMIT 1"
+        "WHERE m.conversation = ?1 AND m.n > ?2 AND m.flags IS NOT 2 ORDER BY m.n DESC LIMIT 1"
     ))?
     .query_row((key, int(after)), |row| from_row(conn, &mut Names::default(), conversation, row))
     .optional()

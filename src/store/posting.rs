@@ -271,8 +271,8 @@ fn insert(
         };
         statement.execute((row, id_high, key, position, sender, high, low, &draft.body))?
     } else {
-        let (reply_to, has_files) = (draft.reply_to.map(|id| int(id.seq())), (flags != 0).then_some(flags));
-        batch.conn.prepare_cached(insert!(", reply_to, has_files", ", ?9, ?10"))?.execute((
+        let (reply_to, flags) = (draft.reply_to.map(|id| int(id.seq())), (flags != 0).then_some(flags));
+        batch.conn.prepare_cached(insert!(", reply_to, flags", ", ?9, ?10"))?.execute((
             row,
             id_high,
             key,
@@ -282,7 +282,7 @@ fn insert(
             low,
             &draft.body,
             reply_to,
-            has_files,
+            flags,
         ))?
     };
     if stored == 0 {

@@ -163,7 +163,7 @@ pub fn read_posted(conn: &Connection, read: ReadPosted) -> Result<PostedPage, St
         return Ok(page);
     }
     let mut posted = conn.prepare_cached(
-        "SELECT seq, conversation FROM messages WHERE seq > ?1 AND has_files IS NOT 2 ORDER BY seq LIMIT ?2",
+        "SELECT seq, conversation FROM messages WHERE seq > ?1 AND flags IS NOT 2 ORDER BY seq LIMIT ?2",
     )?;
     let mut rows = posted.query((int(after), POSTED_MESSAGES_MAX))?;
     let (mut seen, mut count, mut last) = (BTreeSet::new(), 0, after);

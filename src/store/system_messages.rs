@@ -16,7 +16,7 @@ use crate::model::event::{Event, Fact};
 use crate::model::operation::Refusal;
 use crate::model::system_message::{SYSTEM_PROFILES_MAX, SystemKind, SystemMessage};
 
-/// The value of `messages.has_files` of a system message. A message with attachments has 1.
+/// The value of `messages.flags` of a system message: no other flag is added to it.
 pub const IS_SYSTEM: i64 = 2;
 
 /// A change that is told.
@@ -42,7 +42,7 @@ pub fn tell(batch: &mut Batch<'_>, slot: Slot, told: &Told<'_>) -> Result<Event,
     let (row, (high, low)) = (int(seq), halves(id));
     // Its own id is its client_id: nobody else's message has it.
     conn.prepare_cached(
-        "INSERT INTO messages (seq, id_high, conversation, n, sender, client_high, client_low, has_files) \
+        "INSERT INTO messages (seq, id_high, conversation, n, sender, client_high, client_low, flags) \
          VALUES (?1, ?2, ?3, ?4, ?5, ?2, ?6, ?7)",
     )?
     .execute((row, high, key, int(n), told.by, low, IS_SYSTEM))?;

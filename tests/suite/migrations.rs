@@ -38,6 +38,7 @@ const RELEASED: &[&str] = &[
     include_str!("../../src/store/migrations/024_digests.sql"),
     include_str!("../../src/store/migrations/025_preferences.sql"),
     include_str!("../../src/store/migrations/026_seen_before_sign_out.sql"),
+    include_str!("../../src/store/migrations/027_flags_of_messages.sql"),
 ];
 
 /// What each version could hold, written by its own statements.
@@ -130,6 +131,7 @@ const CONTENT: &[&str] = &[
     "INSERT INTO digests (member, is_on, language, written_at) VALUES (1, 1, 'ar', 7);",
     "UPDATE memberships SET muted = 1, muted_until = 5, pinned = 1, marked_unread = 1, archived_n = 1, hidden_n = 1 WHERE key = 1;",
     "UPDATE digests SET seen_at = 8 WHERE member = 1;",
+    "",
 ];
 
 /// A file as natter of this version would have left it.
