@@ -228,13 +228,19 @@ pub fn readable(
     .optional()
 }
 
-/// A conversation of a viewer, before its details are read. Ordered as in the list.
+/// A conversation of a viewer, before its details are read.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Entry {
-    place: ConversationCursor,
+struct Marks {
     key: i64,
     read_n: u64,
     last_n: u64,
+}
+
+/// One in the list, ordered by its place.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Entry {
+    place: ConversationCursor,
+    marks: Marks,
 }
 
 /// All conversations of a viewer in one pass: the counts over all of them, and the `limit + 1` with the newest activity
@@ -274,7 +280,7 @@ fn overview(
         all.unread_conversations += u64::from(unread > 0);
         all.archived_total += u64::from(own.archived);
         if let Some(place) = wanted(kind(row.get(4)?), number(row, 0)?, &own) {
-            newest.push(Reverse(Entry { place, key, read_n, last_n }));
+            newest.push(Reverse(Entry { place, marks: Marks { key, read_n, last_n } }));
             if newest.len() > limit as usize + 1 {
                 newest.pop();
             }
@@ -302,7 +308,7 @@ pub fn list(conn: &Connection, list: ListConversations) -> Result<ConversationPa
     let mut last = None;
     for entry in all.newest {
         let full = budget.is_spent();
-        let shown = if full { None } else { Some(show(conn, &mut names, (viewer, list.at), entry)?) };
+        let shown = if full { None } else { Some(show(conn, &mut names, (viewer, list.at), entry.marks)?) };
         match shown.filter(|shown| budget.take(conversation_bytes(shown))) {
             Some(shown) => page.conversations.push(shown),
             None => {
@@ -323,22 +329,17 @@ pub fn get_in(batch: &mut Batch<'_>, asked: GetConversation) -> Result<Conversat
 
 pub fn get(conn: &Connection, get: GetConversation) -> Result<Conversation, Stop> {
     let viewer = profiles::key(conn, get.viewer)?.ok_or(Refusal::Unauthorized)?;
-    let entry = conn
+    let marks = conn
         .prepare_cached(
-            "SELECT c.activity, c.key, m.read_n, c.last_n FROM memberships m \
+            "SELECT c.key, m.read_n, c.last_n FROM memberships m \
              JOIN conversations c ON c.key = m.conversation WHERE m.profile = ?1 AND c.id = ?2",
         )?
         .query_row((viewer, get.conversation.to_bytes()), |row| {
-            Ok(Entry {
-                place: ConversationCursor { pinned: false, activity: number(row, 0)? },
-                key: row.get(1)?,
-                read_n: number(row, 2)?,
-                last_n: number(row, 3)?,
-            })
+            Ok(Marks { key: row.get(0)?, read_n: number(row, 1)?, last_n: number(row, 2)? })
         })
         .optional()?
         .ok_or(Refusal::NotFound)?;
-    Ok(show(conn, &mut Names::default(), (viewer, get.at), entry)?)
+    Ok(show(conn, &mut Names::default(), (viewer, get.at), marks)?)
 }
 
 /// How many messages after `read_n` are unread. Tombstones do not count.
@@ -367,7 +368,7 @@ fn show(
     conn: &Connection,
     names: &mut Names,
     (viewer, at): (i64, UnixMs),
-    entry: Entry,
+    marks: Marks,
 ) -> rusqlite::Result<Conversation> {
     let (mut shown, peer) = conn
         .prepare_cached(concat!(
@@ -377,7 +378,7 @@ fn show(
             " FROM conversations c \
              JOIN memberships m ON m.conversation = c.key WHERE c.key = ?1 AND m.profile = ?2",
         ))?
-        .query_row([entry.key, viewer], |row| {
+        .query_row([marks.key, viewer], |row| {
             let kind = kind(row.get(1)?);
             let role = groups::role(row.get(7)?);
             let shown = Conversation {
@@ -389,9 +390,9 @@ fn show(
                 peer: None,
                 last_message: None,
                 unread: 0,
-                read_n: entry.read_n,
-                last_n: entry.last_n,
-                own: preferences::read(conn, row, 10, (entry.key, entry.last_n), at)?,
+                read_n: marks.read_n,
+                last_n: marks.last_n,
+                own: preferences::read(conn, row, 10, (marks.key, marks.last_n), at)?,
                 peer_read_n: None,
                 role: (kind == ConversationType::Group).then_some(role),
                 history: groups::history(kind, row.get(9)?),
@@ -403,14 +404,14 @@ fn show(
     if let Some(peer) = peer {
         shown.peer = profiles::for_others(conn, peer)?;
         if shown.peer.is_some() && profiles::receipts(conn, viewer, peer)? {
-            shown.peer_read_n = read_by(conn, entry.key, peer)?;
+            shown.peer_read_n = read_by(conn, marks.key, peer)?;
         }
     }
-    shown.unread = unread(conn, entry.key, entry.read_n, entry.last_n)?;
-    shown.mentions = unread_mentions(conn, (shown.kind, entry.key, viewer), entry.read_n, shown.unread)?;
+    shown.unread = unread(conn, marks.key, marks.read_n, marks.last_n)?;
+    shown.mentions = unread_mentions(conn, (shown.kind, marks.key, viewer), marks.read_n, shown.unread)?;
     // Whoever joined later sees it too: their joining is a message of its own. Whoever has cleared the conversation does not.
-    if shown.first_n.is_none_or(|first_n| first_n <= entry.last_n) {
-        shown.last_message = messages::at(conn, names, (entry.key, shown.id), entry.last_n)?;
+    if shown.first_n.is_none_or(|first_n| first_n <= marks.last_n) {
+        shown.last_message = messages::at(conn, names, (marks.key, shown.id), marks.last_n)?;
     }
     Ok(shown)
 }
@@ -433,13 +434,13 @@ pub fn list_chats(conn: &Connection, list: ListChats) -> Result<Chats, Stop> {
     })?;
     let mut budget = Budget::new(list.limit);
     let mut chats = Vec::new();
-    for entry in all.newest.into_iter().take(list.limit as usize) {
+    for Entry { marks, .. } in all.newest.into_iter().take(list.limit as usize) {
         let (id, peer, first_n) = conn
             .prepare_cached(
                 "SELECT c.id, c.low, c.high, m.first_n FROM conversations c \
                  JOIN memberships m ON m.conversation = c.key WHERE c.key = ?1 AND m.profile = ?2",
             )?
-            .query_row([entry.key, viewer], |row| {
+            .query_row([marks.key, viewer], |row| {
                 Ok((id(row, 0)?, other(viewer, row.get(1)?, row.get(2)?), number(row, 3)?))
             })?;
         let receiver = match peer {
@@ -447,12 +448,12 @@ pub fn list_chats(conn: &Connection, list: ListChats) -> Result<Chats, Stop> {
             None => Vec::new(),
         };
         // A direct conversation has at least one message: its first one created it.
-        let newest = messages::newest_text(conn, entry.key, (first_n, entry.last_n))?;
+        let newest = messages::newest_text(conn, marks.key, (first_n, marks.last_n))?;
         let (message, created_at) = newest.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
         if !budget.take(chat_bytes(&message, &receiver)) {
             break;
         }
-        let is_read = unread(conn, entry.key, entry.read_n, entry.last_n)? == 0;
+        let is_read = unread(conn, marks.key, marks.read_n, marks.last_n)? == 0;
         chats.push(Chat { id, sender: list.viewer, receiver, message, is_read, created_at });
     }
     Ok(Chats { chats, unread_conversations: all.unread_conversations, as_of: metadata::head(conn)? })
