@@ -175,6 +175,24 @@ fn complete_sign_up(c: &mut Chromium, page: &Page, name: &str) {
     page.wait(c, "the connection", ONLINE);
 }
 
+/// Makes a group of people who are found by their names.
+fn make_group(c: &mut Chromium, page: &Page, title: &str, names: &[&str]) {
+    page.click(c, "new-conversation");
+    page.click(c, "new-group");
+    page.fill(c, "field-title", title);
+    for name in names {
+        page.fill(c, "people-search", name);
+        let row = format!(
+            "[...document.querySelectorAll('[data-testid=people-results] [data-testid=person]')].find((p) => p.textContent.startsWith('{name}'))"
+        );
+        page.click_on(c, &row);
+        page.wait(c, "chosen", &format!("{row}?.ariaPressed === 'true'"));
+    }
+    page.click(c, "group-submit");
+    let title = json::to_string(&title);
+    page.wait(c, "made", &format!("document.querySelector('.chat-name')?.textContent === {title}"));
+}
+
 fn secure(launch: Launch) -> Launch {
     #[cfg(feature = "tls")]
     return support::tls::secure(launch);
@@ -334,18 +352,7 @@ fn messages_of_a_group_are_changed_and_searched() {
     ann.wait(c, "no more", "!document.querySelector('[data-testid=typing].shown')");
 
     // A group of three.
-    ann.click(c, "new-conversation");
-    ann.click(c, "new-group");
-    ann.fill(c, "field-title", "Kitchen");
-    for name in ["Bob", "Cyrine"] {
-        ann.fill(c, "people-search", name);
-        let row = format!(
-            "[...document.querySelectorAll('[data-testid=people-results] [data-testid=person]')].find((p) => p.textContent.startsWith('{name}'))"
-        );
-        ann.click_on(c, &row);
-        ann.wait(c, "chosen", &format!("{row}?.ariaPressed === 'true'"));
-    }
-    ann.click(c, "group-submit");
+    make_group(c, &ann, "Kitchen", &["Bob", "Cyrine"]);
     ann.wait(c, "the group", &format!("{} === '3 members'", text_of("chat-line")));
     send(c, &ann, "The café opens at nine.");
     for page in [&bob, &cy] {

@@ -1,7 +1,7 @@
 //! Forwarding and pinning in a real browser: a message is posted on with its file, and what is pinned is above the conversation.
 
 use super::page::{PHONE, Page, by};
-use super::{Chromium, MESSAGES, Stage, send, views};
+use super::{Chromium, MESSAGES, Stage, make_group, send, views};
 
 /// Opens the menu of the newest message, by keys.
 fn menu(c: &mut Chromium, page: &Page) {
@@ -11,26 +11,15 @@ fn menu(c: &mut Chromium, page: &Page) {
     page.wait(c, "the menu", &by("menu"));
 }
 
-fn group(c: &mut Chromium, page: &Page, title: &str, with: &str) {
-    page.click(c, "new-conversation");
-    page.click(c, "new-group");
-    page.fill(c, "field-title", title);
-    page.fill(c, "people-search", with);
-    page.click(c, "person");
-    page.wait(c, "chosen", &format!("{}?.ariaPressed === 'true'", by("person")));
-    page.click(c, "group-submit");
-    page.wait(c, "made", &format!("document.querySelector('.chat-name')?.textContent === '{title}'"));
-}
-
 #[test]
 fn a_message_is_forwarded_and_pinned() {
     let Some(mut stage) = Stage::set() else { return };
     let (ann, bob, eve) = (stage.sign_up("Ann"), stage.sign_up("Bob"), stage.sign_up("Eve"));
     let c = &mut stage.chromium;
-    group(c, &ann, "Kitchen", "Bob");
+    make_group(c, &ann, "Kitchen", &["Bob"]);
     send(c, &ann, "the plan is tea");
     ann.wait(c, "sent", &format!("{MESSAGES}.endsWith('sent the plan is tea')"));
-    group(c, &ann, "Garden", "Eve");
+    make_group(c, &ann, "Garden", &["Eve"]);
     ann.eval(c, "history.back()");
     ann.wait(c, "back", &format!("{MESSAGES}.endsWith('sent the plan is tea')"));
 

@@ -1,7 +1,7 @@
 //! The life of a group in a real browser: its changes are told, newcomers see what they may, and who has read is asked for.
 
 use super::page::{PHONE, by};
-use super::{MESSAGES, Stage, send};
+use super::{MESSAGES, Stage, make_group, send};
 
 /// What the conversation tells of its group.
 const TOLD: &str =
@@ -12,13 +12,7 @@ fn a_group_tells_its_changes_hides_its_past_and_says_who_has_read() {
     let Some(mut stage) = Stage::set() else { return };
     let (ann, bob, eve) = (stage.sign_up("Ann"), stage.sign_up("Bob"), stage.sign_up("Eve"));
     let c = &mut stage.chromium;
-    ann.click(c, "new-conversation");
-    ann.click(c, "new-group");
-    ann.fill(c, "field-title", "Kitchen");
-    ann.fill(c, "people-search", "Bob");
-    ann.click(c, "person");
-    ann.wait(c, "chosen", &format!("{}?.ariaPressed === 'true'", by("person")));
-    ann.click(c, "group-submit");
+    make_group(c, &ann, "Kitchen", &["Bob"]);
     ann.wait(c, "made", &format!("{TOLD} === 'You created the group with Bob'"));
     bob.wait(
         c,

@@ -2,7 +2,7 @@
 
 use super::chromium::Chromium;
 use super::page::{PHONE, Page, all, by, last};
-use super::{ONLINE, Stage, open_person, send};
+use super::{ONLINE, Stage, open_person, send, views};
 
 /// Chooses a file that a script of the page makes: `blob` is an expression that gives its bytes.
 fn choose(c: &mut Chromium, page: &Page, blob: &str, name: &str) {
@@ -125,12 +125,7 @@ fn pictures_are_made_small_and_their_previews_are_shown() {
     bob.settle(c);
     let loaded = "performance.getEntriesByType('resource').filter((it) => it.name.includes('/n.png')).length";
     assert_eq!(bob.eval(c, loaded), "1", "only the small one");
-    for (name, size, scheme) in [("desktop", super::DESKTOP, "light"), ("phone", PHONE, "dark")] {
-        bob.size(c, size);
-        bob.scheme(c, scheme);
-        bob.settle(c);
-        bob.picture(c, &format!("media-pictures-{name}"));
-    }
+    views::check(c, &bob, "media-pictures");
     bob.click(c, "message-large");
     bob.wait(c, "shown", &is_wide(&by("lightbox-image"), "=== 600"));
     bob.click(c, "lightbox-close");
@@ -270,12 +265,7 @@ fn a_voice_message_is_recorded_and_played() {
         "0",
         "nothing of it is loaded before it is played"
     );
-    for (name, size, scheme) in [("desktop", super::DESKTOP, "light"), ("phone", PHONE, "dark")] {
-        bob.size(c, size);
-        bob.scheme(c, scheme);
-        bob.settle(c);
-        bob.picture(c, &format!("media-voice-{name}"));
-    }
+    views::check(c, &bob, "media-voice");
     bob.click(c, "sound-play");
     bob.wait(c, "it plays", &format!("{audio}.currentTime > 0"));
     bob.must(c, "Page.reload", "{}");

@@ -1,7 +1,7 @@
 //! Mentions in a real browser: a name is completed by keys and by touch, shown, counted and jumped to.
 
 use super::page::{PHONE, by};
-use super::{MESSAGES, Stage, send};
+use super::{MESSAGES, Stage, make_group, send};
 
 /// The nick names that are offered, and which of them is active.
 const OFFERED: &str = "[...document.querySelectorAll('[data-testid=composer-name]')].map((row) => \
@@ -16,13 +16,7 @@ fn a_name_is_completed_shown_counted_and_jumped_to() {
     let Some(mut stage) = Stage::set() else { return };
     let (ann, bob) = (stage.sign_up("Ann"), stage.sign_up("Bob"));
     let c = &mut stage.chromium;
-    ann.click(c, "new-conversation");
-    ann.click(c, "new-group");
-    ann.fill(c, "field-title", "Kitchen");
-    ann.fill(c, "people-search", "Bob");
-    ann.click(c, "person");
-    ann.wait(c, "chosen", &format!("{}?.ariaPressed === 'true'", by("person")));
-    ann.click(c, "group-submit");
+    make_group(c, &ann, "Kitchen", &["Bob"]);
     ann.wait(c, "the composer", &by("composer-input"));
 
     // By keys: the field keeps the focus, and names the active option.

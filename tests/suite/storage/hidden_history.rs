@@ -4,15 +4,15 @@
 
 use std::time::Instant;
 
-use natter::base::secret::Secret;
 use natter::base::time::UnixMs;
 use natter::model::conversation::{CreateConversation, History, PutMember, UpdateConversation};
 use natter::model::event::Role;
-use natter::model::id::{ConversationId, ProfileId};
-use natter::model::message::{Destination, FoundMessages, SearchMessages};
+use natter::model::id::ConversationId;
+use natter::model::message::{Destination, FoundMessages};
 use natter::model::preferences::{ChangePreferences, ClearConversation};
 use natter::store::Index;
 
+use super::find;
 use crate::store_kit::{Kit, Person};
 
 fn group(kit: &mut Kit, creator: Person, members: &[Person]) -> ConversationId {
@@ -61,17 +61,6 @@ fn join_later(kit: &mut Kit, admin: Person, conversation: ConversationId, newcom
         members_max: 9,
     };
     kit.write(put).0.expect("a member");
-}
-
-fn find(kit: &mut Kit, viewer: ProfileId, query: &str, before: Option<u64>) -> FoundMessages {
-    let search = SearchMessages {
-        viewer,
-        query: Secret::new(query.to_owned()),
-        conversation: None,
-        before,
-        limit: 50,
-    };
-    kit.read(search).expect("an answer")
 }
 
 /// The answer for a word that only hidden messages have is that for a word which no message has.

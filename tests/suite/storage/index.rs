@@ -6,16 +6,13 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use natter::base::secret::Secret;
 use natter::base::time::UnixMs;
 use natter::model::conversation::CreateConversation;
-use natter::model::id::{ConversationId, ProfileId};
-use natter::model::message::{
-    DeleteMessage, Destination, EditMessage, FoundMessages, Message, SearchMessages,
-};
+use natter::model::id::ConversationId;
+use natter::model::message::{DeleteMessage, Destination, EditMessage, FoundMessages, Message};
 use natter::store::Index;
 
-use super::{Room, room};
+use super::{Room, find, room};
 use crate::store_kit::Kit;
 
 fn file(kit: &Kit) -> PathBuf {
@@ -39,17 +36,6 @@ fn follow(index: &mut Index, now: Instant) -> u64 {
             return step.done;
         }
     }
-}
-
-fn find(kit: &mut Kit, viewer: ProfileId, query: &str, before: Option<u64>) -> FoundMessages {
-    let search = SearchMessages {
-        viewer,
-        query: Secret::new(query.to_owned()),
-        conversation: None,
-        before,
-        limit: 50,
-    };
-    kit.read(search).expect("an answer")
 }
 
 fn bodies(found: &FoundMessages) -> Vec<&str> {

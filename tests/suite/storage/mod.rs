@@ -14,8 +14,9 @@ mod reserved;
 mod sessions;
 
 use crate::store_kit::{Kit, Person};
-use natter::model::id::ConversationId;
-use natter::model::message::{Destination, Message};
+use natter::base::secret::Secret;
+use natter::model::id::{ConversationId, ProfileId};
+use natter::model::message::{Destination, FoundMessages, Message, SearchMessages};
 
 /// Four people; ann and bob have a conversation of one message, cat and dan have another.
 pub struct Room {
@@ -36,6 +37,18 @@ pub fn room(name: &str) -> Room {
     let first = kit.say(ann.profile, Destination::To(bob.profile), "hello");
     let other = kit.say(cat.profile, Destination::To(dan.profile), "elsewhere");
     Room { kit, ann, bob, cat, dan, first, other }
+}
+
+/// Searches all conversations of a viewer.
+pub fn find(kit: &mut Kit, viewer: ProfileId, query: &str, before: Option<u64>) -> FoundMessages {
+    let search = SearchMessages {
+        viewer,
+        query: Secret::new(query.to_owned()),
+        conversation: None,
+        before,
+        limit: 50,
+    };
+    kit.read(search).expect("an answer")
 }
 
 pub fn key_of(person: Person) -> String {
