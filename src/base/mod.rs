@@ -4,6 +4,7 @@
 
 pub mod crypto;
 pub(crate) mod emoji;
+pub mod file_version;
 pub(crate) mod fold;
 pub mod id;
 pub mod json;

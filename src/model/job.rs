@@ -13,6 +13,7 @@ use super::id::{MemberId, UploadId};
 use super::mail::Letter;
 use super::push::{Notification, Pushed};
 use super::upload::{FileSource, InspectedFile, Inspection};
+use crate::base::file_version::FileVersion;
 use crate::base::open_file::OpenFile;
 use crate::base::secret::Secret;
 use crate::base::time::Now;
@@ -169,8 +170,8 @@ pub struct OpenedFile {
     pub len: u64,
     /// Unix seconds.
     pub modified_s: u64,
-    /// The nanoseconds after them, as far as the file system keeps any: a file may be replaced within a second.
-    pub modified_ns: u64,
+    /// A file may be replaced within a tick of the file system's clock.
+    pub version: FileVersion,
 }
 
 impl Job {

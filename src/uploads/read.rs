@@ -89,8 +89,7 @@ struct Meta {
 
 impl Meta {
     fn of_file(opened: &OpenedFile, mime: String, name: String) -> Meta {
-        let OpenedFile { len, modified_s, modified_ns, .. } = opened;
-        let etag = format!("\"{len:x}-{modified_s:x}-{modified_ns:x}\"");
+        let etag = format!("\"{}\"", opened.version.tag());
         Meta { etag, modified: UnixS(opened.modified_s), mime, name }
     }
 }

@@ -5,17 +5,14 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use crate::base::file_version::FileVersion;
 use crate::model::job::{CertificateReport, Done, Job};
 use crate::proto::tls::server::{Acceptor, Tickets};
 
 /// Bytes of a file with certificates or a key; a chain has a few kilobytes. Beyond: refused.
 const FILE_BYTES_MAX: u64 = 1_048_576;
-
-/// What tells a file from the one that had its name before: device, inode, size, and when it was written.
-type Stamp = (u64, u64, u64, i64, i64);
 
 #[derive(Clone, Debug)]
 pub struct CertificateFiles {
@@ -23,7 +20,7 @@ pub struct CertificateFiles {
     key: PathBuf,
     tickets: Tickets,
     /// Of the files that were read last, used or not.
-    read: Option<[Stamp; 2]>,
+    read: Option<[FileVersion; 2]>,
     problem: Option<String>,
 }
 
@@ -39,12 +36,12 @@ impl CertificateFiles {
     /// `None` if the files did not change since they were read. Two files are not replaced at once: until both are new, the
     /// key does not fit, and they are read again when the other one changes.
     fn load(&mut self, always: bool) -> Result<Option<Acceptor>, String> {
-        let stamps = [stamp("TLS_CERT", &self.certificate)?, stamp("TLS_KEY", &self.key)?];
-        if !always && self.read == Some(stamps) {
+        let versions = [version("TLS_CERT", &self.certificate)?, version("TLS_KEY", &self.key)?];
+        if !always && self.read == Some(versions) {
             return self.problem.clone().map_or(Ok(None), Err);
         }
         let (certificate, key) = (read("TLS_CERT", &self.certificate)?, read("TLS_KEY", &self.key)?);
-        self.read = Some(stamps);
+        self.read = Some(versions);
         Acceptor::new(&certificate, &key, &self.tickets).map(Some).map_err(|fault| fault.to_string())
     }
 
@@ -72,9 +69,8 @@ impl CertificateFiles {
     }
 }
 
-fn stamp(name: &str, path: &Path) -> Result<Stamp, String> {
-    let meta = path.metadata().map_err(|error| cannot(name, path, &error))?;
-    Ok((meta.dev(), meta.ino(), meta.size(), meta.mtime(), meta.mtime_nsec()))
+fn version(name: &str, path: &Path) -> Result<FileVersion, String> {
+    path.metadata().map(|file| FileVersion::of(&file)).map_err(|error| cannot(name, path, &error))
 }
 
 fn read(name: &str, path: &Path) -> Result<Vec<u8>, String> {

@@ -7,14 +7,14 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 #[cfg(feature = "geoip")]
-use std::os::unix::fs::MetadataExt;
-#[cfg(feature = "geoip")]
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::exchange::exchange;
 use super::wire::{Trust, WireFault};
+#[cfg(feature = "geoip")]
+use crate::base::file_version::FileVersion;
 use crate::base::json::{self, Value};
 use crate::base::network::is_public;
 use crate::model::job::{Done, Job};
@@ -46,7 +46,7 @@ impl PlaceSource {
     /// Reads GEOIP_DB. The error is a phrase that follows that name.
     #[cfg(feature = "geoip")]
     pub fn database(path: &Path) -> Result<PlaceSource, String> {
-        let file = FileState::of(path);
+        let file = version(path);
         let reader = read_database(path)?;
         let content = Content { file, reader: Arc::new(reader) };
         Ok(PlaceSource::Database(Arc::new(Database { path: path.to_owned(), content: Mutex::new(content) })))
@@ -64,27 +64,13 @@ pub struct Database {
 #[cfg(feature = "geoip")]
 struct Content {
     /// The file that was read last, or could not be read.
-    file: Option<FileState>,
+    file: Option<FileVersion>,
     reader: Arc<maxminddb::Reader<Vec<u8>>>,
 }
 
-/// Distinguishes a file from the one that replaced it.
 #[cfg(feature = "geoip")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct FileState {
-    device: u64,
-    inode: u64,
-    bytes: u64,
-    modified: (i64, i64),
-}
-
-#[cfg(feature = "geoip")]
-impl FileState {
-    fn of(path: &Path) -> Option<FileState> {
-        let file = path.metadata().ok()?;
-        let modified = (file.mtime(), file.mtime_nsec());
-        Some(FileState { device: file.dev(), inode: file.ino(), bytes: file.len(), modified })
-    }
+fn version(path: &Path) -> Option<FileVersion> {
+    path.metadata().ok().map(|file| FileVersion::of(&file))
 }
 
 #[cfg(feature = "geoip")]
@@ -93,7 +79,7 @@ impl Database {
     /// old content.
     fn renew(&self) -> bool {
         let mut content = self.content.lock().unwrap_or_else(PoisonError::into_inner);
-        let file = FileState::of(&self.path);
+        let file = version(&self.path);
         // A file that is missing for a moment is not new content.
         if file.is_none() || file == content.file {
             return false;

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::published;
+use crate::base::file_version::FileVersion;
 use crate::base::open_file::{Closer, OpenFile};
 use crate::model::job::{Done, Job, OpenedFile};
 use crate::model::upload::FileSource;
@@ -74,10 +75,9 @@ impl Opener {
             return Err(ErrorKind::NotFound.into());
         }
         let modified_s = u64::try_from(metadata.mtime()).unwrap_or_default();
-        let modified_ns = u64::try_from(metadata.mtime_nsec()).unwrap_or_default();
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.insert(source, Arc::downgrade(&file));
-        Ok(Some(OpenedFile { file, len: metadata.len(), modified_s, modified_ns }))
+        Ok(Some(OpenedFile { file, len: metadata.len(), modified_s, version: FileVersion::of(&metadata) }))
     }
 
     fn path(&self, source: &FileSource) -> Option<PathBuf> {
