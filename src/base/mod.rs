@@ -4,7 +4,6 @@
 
 pub mod crypto;
 pub(crate) mod emoji;
-pub mod file_version;
 pub(crate) mod fold;
 pub mod id;
 pub mod json;

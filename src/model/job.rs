@@ -13,7 +13,6 @@ use super::id::{MemberId, UploadId};
 use super::mail::Letter;
 use super::push::{Notification, Pushed};
 use super::upload::{FileSource, InspectedFile, Inspection};
-use crate::base::file_version::FileVersion;
 use crate::base::open_file::OpenFile;
 use crate::base::secret::Secret;
 use crate::base::time::Now;
@@ -170,8 +169,8 @@ pub struct OpenedFile {
     pub len: u64,
     /// Unix seconds.
     pub modified_s: u64,
-    /// A file may be replaced within a tick of the file system's clock.
-    pub version: FileVersion,
+    /// Differs for each file that ever had this name: one may be replaced within a tick of the file system's clock.
+    pub tag: String,
 }
 
 impl Job {

@@ -89,7 +89,7 @@ struct Meta {
 
 impl Meta {
     fn of_file(opened: &OpenedFile, mime: String, name: String) -> Meta {
-        let etag = format!("\"{}\"", opened.version.tag());
+        let etag = format!("\"{}\"", opened.tag);
         Meta { etag, modified: UnixS(opened.modified_s), mime, name }
     }
 }

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use crate::base::file_version::FileVersion;
+use super::file_version::FileVersion;
 use crate::model::job::{CertificateReport, Done, Job};
 use crate::proto::tls::server::{Acceptor, Tickets};
 

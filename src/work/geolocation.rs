@@ -12,9 +12,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::exchange::exchange;
-use super::wire::{Trust, WireFault};
 #[cfg(feature = "geoip")]
-use crate::base::file_version::FileVersion;
+use super::file_version::FileVersion;
+use super::wire::{Trust, WireFault};
 use crate::base::json::{self, Value};
 use crate::base::network::is_public;
 use crate::model::job::{Done, Job};

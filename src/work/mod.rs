@@ -7,6 +7,7 @@
 pub mod acme;
 pub(crate) mod certificate;
 mod exchange;
+pub(crate) mod file_version;
 pub mod files;
 pub mod geolocation;
 pub mod mail;

@@ -10,10 +10,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::published;
-use crate::base::file_version::FileVersion;
 use crate::base::open_file::{Closer, OpenFile};
 use crate::model::job::{Done, Job, OpenedFile};
 use crate::model::upload::FileSource;
+use crate::work::file_version::FileVersion;
 
 /// Files of uploads open for sending, each once for all its readers. Above it: `Done::Busy`, 503.
 pub(super) const OPEN_FILES_MAX: usize = 1_024;
@@ -77,7 +77,7 @@ impl Opener {
         let modified_s = u64::try_from(metadata.mtime()).unwrap_or_default();
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.insert(source, Arc::downgrade(&file));
-        Ok(Some(OpenedFile { file, len: metadata.len(), modified_s, version: FileVersion::of(&metadata) }))
+        Ok(Some(OpenedFile { file, len: metadata.len(), modified_s, tag: FileVersion::of(&metadata).tag() }))
     }
 
     fn path(&self, source: &FileSource) -> Option<PathBuf> {

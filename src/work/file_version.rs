@@ -6,6 +6,8 @@
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 
+use crate::base::crypto::{hex, sha256};
+
 #[cfg_attr(test, derive(Default))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileVersion {
@@ -35,7 +37,7 @@ impl FileVersion {
     pub fn tag(&self) -> String {
         let FileVersion { device, inode, len, modified, changed } = self;
         let numbers = format!("{device} {inode} {len} {modified:?} {changed:?}");
-        super::crypto::hex(&super::crypto::sha256(numbers.as_bytes())[..8])
+        hex(&sha256(numbers.as_bytes())[..8])
     }
 }
 
