@@ -86,9 +86,9 @@ fn data_names_the_server_for_every_command() {
     let folder = elsewhere.path().join("deep/data");
     let folder = folder.to_str().expect("text");
     let launch = Launch::new(dir.path());
-    let with =
-        |arguments: &[&str]| launch.run_with(&[&["--data", folder], arguments].concat(), "correct horse 9\n");
-    stdout_of(&with(&["member", "add", "--create", "ann@example.org"]));
+    let with = |arguments: &[&str]| launch.run(&[&["--data", folder], arguments].concat());
+    let add = ["--data", folder, "member", "add", "--create", "ann@example.org"];
+    stdout_of(&launch.run_with(&add, "correct horse 9\n"));
     assert!(stdout_of(&with(&["member", "list"])).contains("ann@example.org"));
     assert!(stdout_of(&with(&["check"])).contains("deep/data/natter.db"));
     let text = stdout_of(&with(&["backup", "all.tar"]));

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use super::reload::is_detachable;
 use super::support::TestDir;
 use super::support::net::{Http, Received, Ws};
-use super::support::process::{Launch, Natter, Signal, is_left_out_over_tls};
+use super::support::process::{Launch, Natter, Signal};
 use super::{client_id, post_to};
 
 /// A server whose stderr is read up to its first address and then no more.
@@ -173,26 +173,23 @@ fn a_process_that_did_not_run_keeps_its_sockets() {
 /// The limit of a shutdown (30 s) counts only the time in which the process runs: here it is stopped for longer than that.
 #[test]
 fn a_process_that_did_not_run_finishes_its_requests_at_a_shutdown() {
-    if is_left_out_over_tls(
-        "an answer on one connection does not show that a forwarder has passed on another",
-    ) {
-        return;
-    }
     let dir = TestDir::new();
     // Slow hashes, so that the request is not answered in the turn in which its last bytes are read.
     let mut natter = Launch::new(dir.path()).with(&[("ARGON2", "16384,20,1")]).start();
     let mut http = Http::connect(natter.address);
     http.sign_up("ann");
     let body = r#"{"email":"ann@example.org","password":"correct horse ann's"}"#;
-    let request = super::support::http::request("POST", "/api/v1/user/sign-in", &[], Some(body));
-    let (begin, rest) = request.split_at(request.len() - 5);
+    let expects = [("Expect", "100-continue")];
+    let request = super::support::http::request("POST", "/api/v1/user/sign-in", &expects, Some(body));
+    let (head, body) = request.split_at(request.len() - body.len());
     let mut waiting = Http::connect(natter.address);
-    waiting.send(begin).expect("sent");
-    assert_eq!(http.ask("GET", "/healthz", &[], None).expect("a response").status, 200);
+    waiting.send(head).expect("sent");
+    // The server has read the head: the request is one that it has begun.
+    assert_eq!(waiting.response(false).expect("a connection").expect("an answer").status, 100);
     natter.signal(Signal::Term);
     natter.wait_for_line("stopping");
     natter.signal(Signal::Stop);
-    waiting.send(rest).expect("sent");
+    waiting.send(body).expect("sent");
     std::thread::sleep(std::time::Duration::from_secs(31));
     natter.signal(Signal::Continue);
     let response = waiting.response(false).expect("a connection").expect("an answer");

@@ -69,7 +69,7 @@ impl Launch {
         self.command(arguments).stdin(Stdio::null()).output().expect("the binary runs")
     }
 
-    /// Runs a command that reads `input` from stdin.
+    /// Runs a command that reads `input` from stdin. One that succeeds without reading may end before it is written.
     pub fn run_with(&self, arguments: &[&str], input: &str) -> Output {
         let mut command = self.command(arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
