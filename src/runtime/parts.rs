@@ -142,16 +142,22 @@ macro_rules! workers {
     };
 }
 
-workers!(CertificateFiles, Mailer, Geolocator, PushSender, Publisher, Opener);
+workers!(CertificateFiles, Mailer, Geolocator, Publisher, Opener);
 #[cfg(feature = "acme")]
 workers!(Renewer);
 
-impl Worker for PasswordHasher {
-    fn run(&mut self, job: Job) -> Done {
-        self.run(job)
-    }
+macro_rules! workers_with_memory {
+    ($($worker:ty),*) => {
+        $(impl Worker for $worker {
+            fn run(&mut self, job: Job) -> Done {
+                self.run(job)
+            }
 
-    fn idle(&mut self) {
-        self.idle();
-    }
+            fn idle(&mut self) {
+                self.idle();
+            }
+        })*
+    };
 }
+
+workers_with_memory!(PasswordHasher, PushSender);

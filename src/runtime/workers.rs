@@ -216,7 +216,8 @@ fn work_until_closed<W: Worker>(
     background: &Background,
     idle_after: Duration,
 ) {
-    if kind == PoolKind::Password {
+    // A notification waits for seconds before it is sent.
+    if matches!(kind, PoolKind::Password | PoolKind::Push) {
         kernel::lower_priority();
     }
     let mut worker = make();

@@ -107,6 +107,11 @@ impl Wire {
         Err(last)
     }
 
+    /// A new deadline, for the next exchange over this connection.
+    pub fn limit(&mut self, limit: Duration) {
+        self.until = Instant::now() + limit;
+    }
+
     /// Does the TLS handshake; from here on every byte goes through TLS.
     #[cfg(feature = "tls")]
     pub fn start_tls(&mut self, trust: &Trust, server_name: &str) -> Result<(), WireFault> {

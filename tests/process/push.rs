@@ -4,6 +4,8 @@
 
 use std::path::Path;
 
+use natter::limits::PUSH_THREADS;
+
 use super::support::TestDir;
 use super::support::http::Person;
 use super::support::net::{Http, Ws, at};
@@ -93,6 +95,30 @@ fn a_notification_is_encrypted_signed_and_says_what_was_asked_for() {
     assert!(s.natter.wait().success());
     s.restart();
     assert_eq!(s.http.ask_as(&bob, "GET", "/api/v1/push", None).expect("a response").at("data.key"), key);
+}
+
+/// A handshake costs more than all the rest of a notification.
+#[test]
+fn notifications_share_a_connection_while_the_service_keeps_it() {
+    let mut s = Stage::new(&[]);
+    let ann = s.ann.clone();
+    let people: Vec<Person> = (0..12).map(|i| s.http.sign_up(&format!("reader{i}"))).collect();
+    for person in &people {
+        s.subscribe(person, "/a/x", "text");
+    }
+    people.iter().for_each(|person| s.post(&ann, person, "hello"));
+    people.iter().for_each(|_| drop(s.service.next()));
+    let connections = s.service.connections();
+    assert!((1..=PUSH_THREADS).contains(&connections), "{connections} connections for 12 notifications");
+    // Each connection of this kind is closed after its answer: the next notification needs a new one, and none is lost.
+    let others: Vec<Person> = (0..12).map(|i| s.http.sign_up(&format!("other{i}"))).collect();
+    for person in &others {
+        s.subscribe(person, "/once/x", "text");
+    }
+    others.iter().for_each(|person| s.post(&ann, person, "hello"));
+    others.iter().for_each(|_| drop(s.service.next()));
+    until("each was answered", || s.http.metric("natter_pushes_total") == 24);
+    assert_eq!(s.http.metric("natter_push_failures_total"), 0);
 }
 
 #[test]

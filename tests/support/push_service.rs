@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -39,9 +40,12 @@ impl Arrived {
 
 /// A push service. It answers by the path of the address: `/gone/…` is 410, `/moved/…` a redirect to `/a/…`, `/slow/…` takes the
 /// message and never answers, `/huge/…` begins an answer without end; anything else is 201.
+///
+/// A connection takes any number of requests, but for `/once/…`, which closes it after the answer without saying so.
 pub struct Service {
     pub origin: String,
     pub arrived: Receiver<Arrived>,
+    connections: Arc<AtomicUsize>,
 }
 
 impl Service {
@@ -49,6 +53,8 @@ impl Service {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let origin = format!("https://{}", listener.local_addr().expect("an address"));
         let (sender, arrived) = channel();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let opened = Arc::clone(&connections);
         let file = |name: &str| Path::new(tls::FOLDER).join(name);
         let certificate = CertificateDer::from_pem_file(file("p256.pem")).expect("a certificate");
         let key = PrivateKeyDer::from_pem_file(file("p256.key.pem")).expect("a key");
@@ -63,6 +69,7 @@ impl Service {
         std::thread::spawn(move || {
             for socket in listener.incoming().map_while(Result::ok) {
                 let (config, sender) = (Arc::clone(&config), sender.clone());
+                opened.fetch_add(1, Ordering::Relaxed);
                 std::thread::spawn(move || {
                     let conn = ServerConnection::new(config).expect("a connection");
                     // A client that leaves is what some of the tests want to see.
@@ -72,7 +79,12 @@ impl Service {
                 });
             }
         });
-        Service { origin, arrived }
+        Service { origin, arrived, connections }
+    }
+
+    /// How many connections there were.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
     }
 
     pub fn next(&self) -> Arrived {
@@ -84,6 +96,16 @@ fn serve(
     mut stream: StreamOwned<ServerConnection, std::net::TcpStream>,
     arrived: impl Fn(Arrived),
 ) -> std::io::Result<()> {
+    while serve_one(&mut stream, &arrived)? {}
+    stream.conn.send_close_notify();
+    stream.flush()
+}
+
+/// Returns whether another request may follow.
+fn serve_one(
+    stream: &mut StreamOwned<ServerConnection, std::net::TcpStream>,
+    arrived: &impl Fn(Arrived),
+) -> std::io::Result<bool> {
     let (mut head, mut byte) = (Vec::new(), [0]);
     while !head.ends_with(b"\r\n\r\n") {
         stream.read_exact(&mut byte)?;
@@ -116,8 +138,8 @@ fn serve(
         "moved" => stream.write_all(moved.as_bytes())?,
         _ => stream.write_all(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n")?,
     }
-    stream.conn.send_close_notify();
-    stream.flush()
+    stream.flush()?;
+    Ok(kind != "once")
 }
 
 /// The keys of a browser.

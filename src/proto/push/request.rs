@@ -64,14 +64,14 @@ impl PushEndpoint {
         Ok(PushEndpoint { service, target })
     }
 
-    /// The bytes of the request. A device is to be woken at once (RFC 8030 §5.3).
+    /// The bytes of the request. A device is to be woken at once (RFC 8030 §5.3). The connection may be used again after the answer.
     pub fn post(&self, request: &PushRequest<'_>) -> Vec<u8> {
         let PushRequest { ttl_s, topic, authorization, body } = *request;
         debug_assert!(topic.len() <= TOPIC_CHARS_MAX, "a topic of {} characters", topic.len());
         let mut bytes = format!(
             "POST {} HTTP/1.1\r\nHost: {}\r\nAuthorization: {authorization}\r\nTTL: {ttl_s}\r\nUrgency: high\r\n\
              Topic: {topic}\r\nContent-Encoding: aes128gcm\r\nContent-Type: application/octet-stream\r\n\
-             Content-Length: {}\r\nUser-Agent: natter\r\nConnection: close\r\n\r\n",
+             Content-Length: {}\r\nUser-Agent: natter\r\n\r\n",
             self.target,
             self.service.host_and_port(),
             body.len(),
@@ -139,8 +139,7 @@ mod tests {
             PushRequest { ttl_s: 60, topic: "topic", authorization: "vapid t=x, k=y", body: b"\x00\xff" };
         let expect = "POST /a?b HTTP/1.1\r\nHost: push.example:8443\r\nAuthorization: vapid t=x, k=y\r\nTTL: 60\r\n\
                       Urgency: high\r\nTopic: topic\r\nContent-Encoding: aes128gcm\r\n\
-                      Content-Type: application/octet-stream\r\nContent-Length: 2\r\nUser-Agent: natter\r\n\
-                      Connection: close\r\n\r\n";
+                      Content-Type: application/octet-stream\r\nContent-Length: 2\r\nUser-Agent: natter\r\n\r\n";
         assert_eq!(endpoint.post(&request), [expect.as_bytes(), b"\x00\xff"].concat());
     }
 
