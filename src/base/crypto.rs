@@ -4,6 +4,8 @@
 //! value; [`p256`] has the elliptic curve. Leaves to its callers what is signed and with which key. Invariant: `Debug` never
 //! shows a secret.
 
+#[cfg(feature = "cluster")]
+pub mod aes_256_gcm;
 pub mod p256;
 pub mod pem;
 
@@ -165,6 +167,12 @@ pub fn base64(bytes: &[u8]) -> String {
     data_encoding::BASE64.encode(bytes)
 }
 
+/// Strict, with padding, as [`base64`] writes it.
+#[cfg(feature = "cluster")]
+pub fn base64_decode(text: &str) -> Option<Vec<u8>> {
+    data_encoding::BASE64.decode(text.as_bytes()).ok()
+}
+
 pub fn base64url(bytes: &[u8]) -> String {
     data_encoding::BASE64URL_NOPAD.encode(bytes)
 }
@@ -183,6 +191,8 @@ mod tests {
         for (bytes, text) in
             [(&b""[..], ""), (b"f", "Zg=="), (b"fo", "Zm8="), (b"foo", "Zm9v"), (b"\xfb\xff", "+/8=")]
         {
+            #[cfg(feature = "cluster")]
+            assert_eq!(base64_decode(text).as_deref(), Some(bytes));
             assert_eq!(base64(bytes), text);
         }
     }

@@ -11,7 +11,7 @@ use super::words::is_unspaced;
 use crate::limits::NICK_NAME_MAX;
 
 /// Bytes of the shortest name: that of the shortest nick name, and `all`.
-const NAME_MIN: usize = 3;
+pub const NAME_MIN: usize = 3;
 /// Spaces before a fence; more make it a part of the text (CommonMark §4.5).
 const FENCE_INDENT_MAX: usize = 3;
 /// The fewest backticks of a fence.

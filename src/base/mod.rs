@@ -4,6 +4,7 @@
 
 pub mod crypto;
 pub(crate) mod emoji;
+pub mod fields;
 pub(crate) mod fold;
 pub mod id;
 pub mod json;
@@ -12,6 +13,8 @@ pub mod network;
 pub(crate) mod no_follow;
 pub(crate) mod open_file;
 pub mod percent;
+#[cfg(feature = "cluster")]
+pub mod seal;
 pub mod secret;
 pub mod send_queue;
 pub mod slab;

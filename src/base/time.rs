@@ -153,6 +153,13 @@ pub fn parse_rfc3339(text: &str) -> Option<UnixS> {
     unix(OffsetDateTime::parse(text, &Rfc3339).ok()?)
 }
 
+/// As [`parse_rfc3339`], in milliseconds; what is less is dropped.
+#[cfg(feature = "cluster")]
+pub fn parse_rfc3339_ms(text: &str) -> Option<UnixMs> {
+    let at = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+    u64::try_from(at.unix_timestamp_nanos() / 1_000_000).ok().map(UnixMs)
+}
+
 fn unix(at: OffsetDateTime) -> Option<UnixS> {
     u64::try_from(at.unix_timestamp()).ok().map(UnixS)
 }
@@ -200,6 +207,21 @@ mod tests {
         assert_eq!(imf_fixdate(UnixS(1_795_352_634)), "Sun, 22 Nov 2026 13:03:54 GMT");
         assert_eq!(rfc3339(UnixMs(u64::MAX)), "9999-12-31T23:59:59.999Z");
         assert_eq!(mail_date(UnixMs(1_795_352_634_120)), "Sun, 22 Nov 2026 13:03:54 +0000");
+    }
+
+    #[cfg(feature = "cluster")]
+    #[test]
+    fn a_time_is_read_to_the_millisecond() {
+        let check = |text: &str, expect: Option<u64>| {
+            assert_eq!(parse_rfc3339_ms(text), expect.map(UnixMs), "{text}")
+        };
+        check("2026-11-22T13:03:54.120999999Z", Some(1_795_352_634_120));
+        check("2026-11-22T13:03:54.1Z", Some(1_795_352_634_100));
+        check("2026-11-22T14:03:54+01:00", Some(1_795_352_634_000));
+        check("1970-01-01T00:00:00.000999Z", Some(0));
+        for bad in ["0001-01-01T00:00:00Z", "1969-12-31T23:59:59.998Z", "2026-11-22", ""] {
+            check(bad, None);
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Recent failed attempts, counted by key: wrong passwords of an account, answers `email_taken` to a network.
 //!
-//! Owns the counts; leaves to the handlers what follows from a count. The counts are in memory and end with the process. The
-//! key of an account is an HMAC, so that no e-mail can be read back.
+//! Owns the counts; leaves to the handlers what follows from a count, and to the server to tell the other nodes of a cluster. The
+//! counts are in memory and end with the process. The key of an account is an HMAC, so that no e-mail can be read back.
 //! Invariant: each table has at most [`ATTEMPT_KEYS_MAX`] keys.
 
 use std::collections::BTreeMap;
@@ -28,12 +28,31 @@ const PASSWORD_FAILURES_MAX: usize = 10;
 /// The counts of a server.
 #[derive(Debug)]
 pub struct Attempts {
-    /// Wrong passwords, by account, known or unknown.
-    pub sign_in: Failures<AttemptKey>,
-    /// Wrong passwords in requests with an access token, by member.
-    pub password: Failures<AttemptKey>,
-    /// Answers `email_taken`, by network.
-    pub email_taken: NetworkFailures,
+    sign_in: Failures<AttemptKey>,
+    password: Failures<AttemptKey>,
+    email_taken: NetworkFailures,
+    /// In a cluster: what the other nodes are to count, too.
+    news: Option<Vec<AttemptEnd>>,
+}
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attempt {
+    /// A password of an account, known or unknown.
+    SignIn(AttemptKey),
+    /// A password in a request with an access token, by member.
+    Password(AttemptKey),
+    /// The answer `email_taken`, by network.
+    EmailTaken(IpAddr),
+}
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttemptEnd {
+    /// It is one failure more.
+    Failed(Attempt),
+    /// The failures before it do not count any more.
+    Succeeded(Attempt),
 }
 
 impl Default for Attempts {
@@ -42,6 +61,68 @@ impl Default for Attempts {
             sign_in: Failures::new(SIGN_IN_FAILURES_MAX, SIGN_IN_WINDOW),
             password: Failures::new(PASSWORD_FAILURES_MAX, SIGN_IN_WINDOW),
             email_taken: NetworkFailures::new(EMAIL_TAKEN_MAX, EMAIL_TAKEN_WINDOW),
+            news: None,
+        }
+    }
+}
+
+impl Attempts {
+    /// Of one of several nodes, each of which counts the failures of all.
+    pub fn shared() -> Attempts {
+        Attempts { news: Some(Vec::new()), ..Attempts::default() }
+    }
+
+    /// How long until this may be tried again; `None` if it may be now.
+    pub fn blocked(&self, attempt: Attempt, now: Now) -> Option<Duration> {
+        match attempt {
+            Attempt::SignIn(key) => self.sign_in.blocked(&key, now),
+            Attempt::Password(key) => self.password.blocked(&key, now),
+            Attempt::EmailTaken(address) => self.email_taken.blocked(address, now),
+        }
+    }
+
+    /// Records a failure.
+    pub fn failed(&mut self, attempt: Attempt, now: Now) {
+        self.tell(AttemptEnd::Failed(attempt));
+        self.count(AttemptEnd::Failed(attempt), now);
+    }
+
+    /// Forgets the failures. Those of a network stay until their window is over.
+    pub fn succeeded(&mut self, attempt: Attempt) {
+        if self.forget(attempt) {
+            self.tell(AttemptEnd::Succeeded(attempt));
+        }
+    }
+
+    /// Another node has seen this.
+    pub fn count(&mut self, ended: AttemptEnd, now: Now) {
+        match ended {
+            AttemptEnd::Failed(Attempt::SignIn(key)) => self.sign_in.failed(key, now),
+            AttemptEnd::Failed(Attempt::Password(key)) => self.password.failed(key, now),
+            AttemptEnd::Failed(Attempt::EmailTaken(address)) => self.email_taken.failed(address, now),
+            AttemptEnd::Succeeded(attempt) => {
+                self.forget(attempt);
+            }
+        }
+    }
+
+    /// What the other nodes are to count, too. The server asks after each handler, each of which reports one or two.
+    pub fn take_news(&mut self) -> Vec<AttemptEnd> {
+        self.news.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    fn tell(&mut self, ended: AttemptEnd) {
+        if let Some(news) = &mut self.news {
+            news.push(ended);
+        }
+    }
+
+    /// Returns whether there were any.
+    fn forget(&mut self, attempt: Attempt) -> bool {
+        match attempt {
+            Attempt::SignIn(key) => self.sign_in.succeeded(&key),
+            Attempt::Password(key) => self.password.succeeded(&key),
+            Attempt::EmailTaken(_) => false,
         }
     }
 }
@@ -51,7 +132,7 @@ pub type AttemptKey = [u8; 32];
 
 /// Failures within a window that slides with the clock.
 #[derive(Debug)]
-pub struct Failures<K> {
+struct Failures<K> {
     max: usize,
     window: Duration,
     keys_max: usize,
@@ -61,12 +142,12 @@ pub struct Failures<K> {
 
 impl<K: Ord + Copy> Failures<K> {
     /// Counts up to `max` failures of a key within `window`.
-    pub fn new(max: usize, window: Duration) -> Failures<K> {
+    fn new(max: usize, window: Duration) -> Failures<K> {
         Failures { max, window, keys_max: ATTEMPT_KEYS_MAX, by_key: BTreeMap::new() }
     }
 
     /// How long until this key may try again; `None` when it may now.
-    pub fn blocked(&self, key: &K, now: Now) -> Option<Duration> {
+    fn blocked(&self, key: &K, now: Now) -> Option<Duration> {
         let times = self.by_key.get(key)?;
         // With `max` failures recorded, the oldest of them decides.
         let oldest = *times.first().filter(|_| times.len() >= self.max)?;
@@ -75,7 +156,7 @@ impl<K: Ord + Copy> Failures<K> {
     }
 
     /// Records a failure.
-    pub fn failed(&mut self, key: K, now: Now) {
+    fn failed(&mut self, key: K, now: Now) {
         if !self.by_key.contains_key(&key) && self.by_key.len() >= self.keys_max {
             self.make_room(now);
         }
@@ -86,9 +167,9 @@ impl<K: Ord + Copy> Failures<K> {
         times.push(now.instant);
     }
 
-    /// Forgets the failures of a key.
-    pub fn succeeded(&mut self, key: &K) {
-        self.by_key.remove(key);
+    /// Forgets the failures of a key. Returns whether there were any.
+    fn succeeded(&mut self, key: &K) -> bool {
+        self.by_key.remove(key).is_some()
     }
 
     /// Forgets the keys outside of the window, or else the key with the fewest failures, the oldest of those first. It scans all
@@ -110,7 +191,7 @@ impl<K: Ord + Copy> Failures<K> {
 /// Failures of an address, counted for the subscriber and for each prefix around it: a client that rents 256 neighbouring
 /// prefixes gets no more than the widest one.
 #[derive(Debug)]
-pub struct NetworkFailures {
+struct NetworkFailures {
     by_width: [Failures<Prefix>; 3],
 }
 
@@ -125,12 +206,12 @@ impl NetworkFailures {
     }
 
     /// How long until this address may try again; `None` if it may now.
-    pub fn blocked(&self, address: IpAddr, now: Now) -> Option<Duration> {
+    fn blocked(&self, address: IpAddr, now: Now) -> Option<Duration> {
         Prefix::around(address).filter_map(|prefix| self.by_width[prefix.width()].blocked(&prefix, now)).max()
     }
 
     /// Records a failure of this address.
-    pub fn failed(&mut self, address: IpAddr, now: Now) {
+    fn failed(&mut self, address: IpAddr, now: Now) {
         Prefix::around(address).for_each(|prefix| self.by_width[prefix.width()].failed(prefix, now));
     }
 }

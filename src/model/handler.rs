@@ -19,7 +19,6 @@ use super::operation::{Answer, Command, Operation, Refusal};
 use super::params::Params;
 use super::problem::{Code, Problem};
 use super::settings::Settings;
-use super::tickets::Tickets;
 use super::upload::{ReceivedFile, UnderWay};
 use crate::base::crypto::Entropy;
 use crate::base::id::Id;
@@ -86,8 +85,6 @@ pub struct Ctx<'a> {
     pub settings: &'a Settings,
     /// Recent failed attempts: the server stores them, handlers decide what follows from them.
     pub attempts: &'a mut Attempts,
-    /// One-time credentials that were issued and not used.
-    pub tickets: &'a mut Tickets,
     /// The log's epoch.
     pub epoch: &'a str,
     /// The greatest `seq` the server has seen.
@@ -104,7 +101,7 @@ pub struct Ctx<'a> {
 /// Work that no client waits for. The server does it, whether or not the connection that caused it is still open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FollowUp {
-    /// A write put a mail into the outbox.
+    /// A write put a mail into the outbox. The server itself sees that.
     Mail,
     /// Look up the place of this address, for the session's row and for the mail that waits for it.
     FindPlace {
@@ -113,7 +110,7 @@ pub enum FollowUp {
         /// The address from which it signed in.
         address: IpAddr,
     },
-    /// A device subscribed to notifications.
+    /// A device subscribed to notifications. The server itself sees that.
     Push,
     /// The member's e-mail address is verified now.
     Verified(MemberId),

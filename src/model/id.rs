@@ -36,6 +36,10 @@ kinds! {
     OfInvite InviteId;
     /// A row of the outbox.
     OfMail MailId;
+    /// One run of a natter among several, from its start.
+    OfLife Life;
+    /// A ticket for one WebSocket.
+    OfTicket TicketId;
 }
 
 impl MessageId {

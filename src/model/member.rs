@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::code::NewCode;
 use super::id::{MemberId, ProfileId};
 use super::invite::PresentedInvite;
-use super::profile::Profile;
+use super::profile::{DisplayName, Profile};
 use super::session::NewSession;
 
 /// A member as it sees itself and as an operator sees it.
@@ -107,7 +107,7 @@ pub struct NewAccount {
     /// A PHC string.
     pub hash: Secret,
     /// The display name.
-    pub display_name: String,
+    pub display_name: DisplayName,
     /// Tried in order until one is free; the last has enough random digits to be free in practice.
     pub nick_names: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! The kinds of background error, for `/metrics` and `/readyz`.
+//! What `/metrics` and `/readyz` show of other threads: the kinds of background error, the progress in the log of a cluster.
 
 /// The kinds of background error. Each is logged once where it is handled, counted here, and shown by `/readyz`
 /// while it lasts.
@@ -72,4 +72,17 @@ impl ErrorKind {
             ErrorKind::Panic => "panic",
         }
     }
+}
+
+/// How far a node of a cluster has come in the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogProgress {
+    /// The position of the last entry that it has applied.
+    pub position: u64,
+    /// The position of the newest entry of the log, as far as it knows.
+    pub head: u64,
+    /// Entries that it has appended since its start, and those of all nodes that it has applied.
+    pub appended: u64,
+    /// See `appended`.
+    pub applied: u64,
 }

@@ -9,6 +9,9 @@ pub(crate) mod attempts;
 pub mod backup;
 pub mod code;
 pub mod conversation;
+pub mod duty;
+#[cfg(feature = "cluster")]
+pub mod entry;
 pub mod event;
 pub mod export;
 pub mod handler;
@@ -20,6 +23,7 @@ pub(crate) mod mail_text;
 pub mod member;
 pub mod message;
 pub mod metrics;
+pub mod node;
 pub mod operation;
 pub mod params;
 pub mod preferences;
@@ -35,3 +39,6 @@ pub mod system_message;
 pub(crate) mod testing;
 pub(crate) mod tickets;
 pub mod upload;
+pub mod whisper;
+#[cfg(feature = "cluster")]
+mod write_bytes;

@@ -15,6 +15,7 @@ use super::conversation::{
     GroupMember, ListChats, ListConversations, ListMembers, MarkRead, Marked, MemberPage, PutMember,
     RemoveMember, UpdateConversation,
 };
+use super::duty::{Duty, HoldDuty};
 use super::event::{Events, LogPage, PruneLog, ReadLog};
 use super::export::{ExportAccount, ExportPage};
 use super::id::{MemberId, ProfileId, SessionId, UploadId};
@@ -294,6 +295,8 @@ operations! {
         ForgetFiles -> ();
         // The log.
         PruneLog -> bool;
+        // The nodes of a cluster.
+        HoldDuty -> Duty;
     }
     + BackUp -> DatabaseCopy;
 }
@@ -406,7 +409,7 @@ mod tests {
     fn the_weight_of_a_write_is_the_time_that_others_wait_for_it() {
         let weight = |update: UpdateProfile| Write::from(update).weight();
         assert_eq!(weight(UpdateProfile { presence: Some(false), ..UpdateProfile::default() }), 1);
-        let name = Some("Ann".to_owned());
+        let name = Some("Ann".to_owned().into());
         let renamed = Write::from(UpdateProfile { display_name: name, ..UpdateProfile::default() });
         assert!(renamed.is_heavy());
         assert_eq!(weight(UpdateProfile { image: Some(None), ..UpdateProfile::default() }), renamed.weight());

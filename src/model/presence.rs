@@ -34,6 +34,8 @@ pub struct MarkOffline {
 /// The answer to [`FindPeers`] and [`MarkOffline`].
 #[derive(Clone, Debug)]
 pub struct Peers {
+    /// The profile whose peers they are.
+    pub profile: ProfileId,
     /// Whether the profile hides its presence, or is private.
     pub hidden: bool,
     /// The direct peers that do not hide theirs, with no block in between.

@@ -113,6 +113,22 @@ pub fn search_key(name: &str) -> String {
     name.to_lowercase()
 }
 
+/// A display name in a command. It brings the form in which it is searched: which letters have a lower case is a table of the build,
+/// and every store that performs the command must write the same.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DisplayName {
+    /// As it is shown.
+    pub text: String,
+    /// As [`search_key`] made it.
+    pub key: String,
+}
+
+impl From<String> for DisplayName {
+    fn from(text: String) -> DisplayName {
+        DisplayName { key: search_key(&text), text }
+    }
+}
+
 /// First segments of the paths under `/api/v1`, also those that are reserved for later: `GET /api/v1/{nick_name}` would never
 /// find a profile with such a name. When the database is opened, a profile that has one gets another name.
 pub const RESERVED_NICK_NAMES: &[&str] = &[
@@ -153,7 +169,7 @@ pub struct UpdateProfile {
     /// The profile.
     pub profile: ProfileId,
     /// The new display name.
-    pub display_name: Option<String>,
+    pub display_name: Option<DisplayName>,
     /// In lower case.
     pub nick_name: Option<String>,
     /// Whether it is private from now on.

@@ -8,6 +8,7 @@ use super::conversation::Conversation;
 use super::event::Fact;
 use super::id::UploadId;
 use super::message::Message;
+use super::node::NodeName;
 use super::profile::Profile;
 use super::upload::{Attachment, Image, PREVIEW, Upload};
 use crate::base::crypto::{HmacKey, base64url};
@@ -58,6 +59,15 @@ pub struct Settings {
     pub push: Option<PushSettings>,
     /// How it speaks https, if it does so itself.
     pub https: Option<Https>,
+    /// Which of several natters this is; `None` if it is the only one.
+    pub cluster: Option<ClusterSettings>,
+}
+
+/// One of several natters that apply one log.
+#[derive(Clone, Debug)]
+pub struct ClusterSettings {
+    /// The name of this node.
+    pub node: NodeName,
 }
 
 /// Who may create an account.
@@ -135,6 +145,7 @@ impl Settings {
             places: false,
             push: Some(PushSettings { key: base64url(&[4; 65]), private: false }),
             https: None,
+            cluster: None,
         }
     }
 }

@@ -14,7 +14,6 @@ use super::params::Params;
 use super::problem::Problem;
 use super::session::TokenPair;
 use super::settings::Settings;
-use super::tickets::Tickets;
 use crate::base::crypto::{HmacKey, sha256};
 use crate::base::id::Id;
 use crate::base::json;
@@ -34,7 +33,6 @@ pub struct Stage {
     pub entropy: Seeded,
     pub settings: Settings,
     pub attempts: Attempts,
-    pub tickets: Tickets,
     pub client: Client,
     pub actor: Actor,
     pub epoch: String,
@@ -50,7 +48,6 @@ impl Stage {
             entropy: Seeded(1),
             settings: settings(),
             attempts: Attempts::default(),
-            tickets: Tickets::default(),
             client: Client {
                 address: "192.0.2.7".parse().expect("an address"),
                 user_agent: "test".to_owned(),
@@ -79,7 +76,6 @@ impl Stage {
             entropy: &mut self.entropy,
             settings: &self.settings,
             attempts: &mut self.attempts,
-            tickets: &mut self.tickets,
             epoch: &self.epoch,
             head: 0,
             proven: true,

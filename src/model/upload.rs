@@ -3,6 +3,8 @@
 //! Invariant: equal bytes of one owner are one file with several uploads, and each counts in the quota. Files of several owners may
 //! share the bytes on disk.
 
+use std::borrow::Cow;
+
 use serde::{Serialize, Serializer};
 
 use super::handler::{Actor, Ctx, Step};
@@ -92,7 +94,7 @@ pub struct ReceivedFile {
     /// The file name.
     pub name: String,
     /// The media type, found from the bytes.
-    pub mime: &'static str,
+    pub mime: Cow<'static, str>,
     /// Bytes.
     pub size: u64,
     /// SHA-256 of the bytes.
@@ -131,7 +133,7 @@ pub struct InspectedFile {
 
 impl ReceivedFile {
     fn learn(&mut self, inspected: InspectedFile) {
-        self.mime = inspected.mime;
+        self.mime = inspected.mime.into();
         self.size = inspected.size;
         self.width = inspected.pixels.map(|pixels| pixels.width).or(self.width);
         self.height = inspected.pixels.map(|pixels| pixels.height).or(self.height);
@@ -140,7 +142,7 @@ impl ReceivedFile {
 
     /// Whether it may be an image of a profile or a group.
     pub fn is_image(&self) -> bool {
-        is_image(self.mime)
+        is_image(&self.mime)
     }
 
     /// Publishes the bytes as an upload, or as the preview of one, then writes the row, then continues with `then`: no client learns of an upload whose bytes a power cut
@@ -396,6 +398,8 @@ pub struct FilePage {
 /// Files to which no row refers any more, the oldest first.
 #[derive(Clone, Copy, Debug)]
 pub struct ListErasedFiles {
+    /// The page begins after this one.
+    pub after: Option<UploadId>,
     /// The most files.
     pub limit: u32,
 }

@@ -110,7 +110,7 @@ impl CheckedFile {
         ReceivedFile {
             id: self.id,
             name: self.name,
-            mime: self.mime,
+            mime: self.mime.into(),
             size: self.size,
             sha256,
             width: self.pixels.map(|pixels| pixels.width),

@@ -20,7 +20,7 @@ pub fn delete(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<St
 /// One run of the background removal, from the rows that name erased files to the deletion of these rows. No client
 /// waits for its reply. A failure is reported where it happens, and the next run tries again.
 pub fn sweep() -> Step {
-    Step::store(ListErasedFiles { limit: SWEEP_FILES_MAX }, |_, files| {
+    Step::store(ListErasedFiles { after: None, limit: SWEEP_FILES_MAX }, |_, files| {
         if files.is_empty() {
             return Reply::done().step();
         }

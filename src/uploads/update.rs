@@ -37,7 +37,7 @@ pub fn update(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<St
 pub fn preview(ctx: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step, Problem> {
     let upload = request.params.required_id("upload")?;
     let file = request.file.cloned().ok_or(Problem::invalid("file"))?;
-    if !is_preview(file.mime) {
+    if !is_preview(&file.mime) {
         return Err(Problem::new(Code::NotSupportedType));
     }
     Ok(file.publish(ctx, actor, Some(upload), |_, upload| Reply::ok(&upload).step()))

@@ -1,0 +1,242 @@
+//! What a log carries that several natters apply: entries, each of one node.
+//!
+//! Owns the entry, its bytes and its size. Leaves the bytes of a write to `write_bytes`, the seal to
+//! [`base::seal`](crate::base::seal), and what an entry does to `store`.
+//! Invariant: an entry that this build cannot apply as its author meant it is refused, never guessed.
+
+use std::fmt;
+
+pub use super::id::Life;
+pub use super::node::NodeName;
+use super::operation::Write;
+use crate::base::fields::{self, Field, Reader, fields};
+use crate::base::seal::{SealError, SealKey, SealPurpose, SealedBy, seal_bytes};
+
+/// Bytes of a sealed entry. A broker takes messages of 1 MiB unless it is told otherwise, and a batch must stay under half of that. Above:
+/// the writes go into several entries ([`EntryDraft::push`]).
+pub const ENTRY_BYTES_MAX: usize = 524_288;
+
+/// What this build can apply: raised with each change after which the same entry is applied otherwise, and with each row, variant or
+/// field that an older build may not ignore. An entry of a higher level is refused.
+pub const LEVEL: u32 = 1;
+
+/// The length of a body has one byte in a draft, and at most three when it ends.
+const LENGTH_GROWTH_MAX: usize = 2;
+const _: () = assert!(ENTRY_BYTES_MAX < 1 << 21);
+
+/// One entry of the log. It is applied whole or not at all.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The node that wrote it.
+    pub node: NodeName,
+    /// The life of the node in which it did.
+    pub life: Life,
+    /// The number of the entry in this life, from 1.
+    pub n: u64,
+    /// What it says.
+    pub body: EntryBody,
+}
+
+/// What an entry says.
+#[derive(Clone, Debug)]
+pub enum EntryBody {
+    /// The first entry of a log.
+    Genesis {
+        /// The epoch that all nodes have: 1–32 of `[a-z0-9]`.
+        epoch: String,
+    },
+    /// A life begins: the earlier ones of its node are over.
+    Hello,
+    /// Writes, in order.
+    Writes(Vec<Write>),
+}
+
+/// Why bytes are no entry for this build.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntryError {
+    /// Its level is above [`LEVEL`], or its seal is of a later version: a newer natter wrote it.
+    Newer,
+    /// It is no entry.
+    Malformed,
+    /// It was sealed with another secret, or changed since.
+    Forged,
+}
+
+impl From<SealError> for EntryError {
+    fn from(error: SealError) -> EntryError {
+        match error {
+            SealError::Malformed => EntryError::Malformed,
+            SealError::Newer => EntryError::Newer,
+            SealError::Forged => EntryError::Forged,
+        }
+    }
+}
+
+impl fmt::Display for EntryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            EntryError::Newer => "written by a newer natter",
+            EntryError::Malformed => "no entry of natter",
+            EntryError::Forged => "sealed with another key, or damaged",
+        })
+    }
+}
+
+fields! {
+    // The number 1 is that of the level, which is read first.
+    Entry { 2 node, 3 life, 4 n, 5 body }
+    Level { 1 level }
+}
+
+/// The level of an entry of any form.
+struct Level {
+    level: u32,
+}
+
+/// The kinds of a body, by their first byte.
+mod kind {
+    pub const GENESIS: u8 = 1;
+    pub const HELLO: u8 = 2;
+    pub const WRITES: u8 = 3;
+}
+
+impl Field for EntryBody {
+    fn put(&self, out: &mut Vec<u8>) {
+        match self {
+            EntryBody::Genesis { epoch } => {
+                out.push(kind::GENESIS);
+                fields::put_field(out, 1, epoch);
+            }
+            EntryBody::Hello => out.push(kind::HELLO),
+            EntryBody::Writes(writes) => {
+                out.push(kind::WRITES);
+                writes.put(out);
+            }
+        }
+    }
+
+    fn take(bytes: &[u8], reader: &mut Reader) -> EntryBody {
+        let (kind, rest) = fields::variant(bytes);
+        match kind {
+            kind::GENESIS => {
+                let [epoch, ..] = reader.split(rest);
+                EntryBody::Genesis { epoch: Field::take(epoch, reader) }
+            }
+            kind::WRITES => EntryBody::Writes(Field::take(rest, reader)),
+            kind => {
+                if kind != kind::HELLO {
+                    reader.fail();
+                }
+                EntryBody::Hello
+            }
+        }
+    }
+}
+
+impl Entry {
+    /// The bytes that [`Entry::from_bytes`] reads, in any build.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(256);
+        Level { level: LEVEL }.put(&mut out);
+        self.put(&mut out);
+        out
+    }
+
+    /// Reads an entry. `Newer` or `Malformed` if this build cannot apply it.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Entry, EntryError> {
+        let Level { level } = fields::read(bytes).ok_or(EntryError::Malformed)?;
+        if level > LEVEL {
+            return Err(EntryError::Newer);
+        }
+        fields::read(bytes).ok_or(EntryError::Malformed)
+    }
+
+    /// The entry as the log has it. One of writes is made by an [`EntryDraft`], which bounds it: a larger one opens nowhere.
+    pub fn seal(&self, key: &SealKey) -> Vec<u8> {
+        key.seal(SealPurpose::Entry, sealed_by(&self.node, self.life, self.n), &self.to_bytes())
+    }
+
+    /// The entry of what [`Entry::seal`] or [`EntryDraft::seal`] has made.
+    pub fn open(key: &SealKey, sealed: &[u8]) -> Result<Entry, EntryError> {
+        if sealed.len() > ENTRY_BYTES_MAX {
+            return Err(EntryError::Malformed);
+        }
+        let (by, bytes) = key.open(SealPurpose::Entry, sealed)?;
+        let entry = Entry::from_bytes(&bytes)?;
+        // Both are authentic. A node that mixes up two entries would use a nonce twice.
+        if sealed_by(&entry.node, entry.life, entry.n) == by { Ok(entry) } else { Err(EntryError::Malformed) }
+    }
+}
+
+fn sealed_by(node: &NodeName, life: Life, n: u64) -> SealedBy<'_> {
+    SealedBy { node: node.as_str(), life: life.to_u128(), n }
+}
+
+/// An entry of writes that grows: each write is encoded once, when it is added. It has no `Debug`, which would show its secrets.
+pub struct EntryDraft {
+    node: NodeName,
+    life: Life,
+    n: u64,
+    bytes: Vec<u8>,
+    /// Where the body begins, after the byte of its length. It ends the bytes.
+    start: usize,
+    writes: usize,
+}
+
+/// What became of a write that was to be added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pushed {
+    /// It is in the entry.
+    Added,
+    /// The entry is full: it goes into the next one.
+    Full,
+    /// It is larger than an entry.
+    TooLarge,
+}
+
+impl EntryDraft {
+    /// Without writes.
+    pub fn new(node: NodeName, life: Life, n: u64) -> EntryDraft {
+        let entry = Entry { node, life, n, body: EntryBody::Writes(Vec::new()) };
+        let bytes = entry.to_bytes();
+        // Only the kind of the body.
+        let start = bytes.len() - 1;
+        EntryDraft { node: entry.node, life, n, bytes, start, writes: 0 }
+    }
+
+    /// Adds a write if the sealed entry stays within [`ENTRY_BYTES_MAX`]. A batch is split where the answer is `Full`: this entry is
+    /// sealed, and the write begins the next one.
+    pub fn push(&mut self, write: &Write) -> Pushed {
+        let before = self.bytes.len();
+        let start = fields::begin(&mut self.bytes);
+        write.put(&mut self.bytes);
+        fields::end(&mut self.bytes, start);
+        let sealed = self.bytes.len() + LENGTH_GROWTH_MAX + seal_bytes(self.node.as_str().len());
+        if sealed <= ENTRY_BYTES_MAX {
+            self.writes += 1;
+            return Pushed::Added;
+        }
+        self.bytes.truncate(before);
+        if self.writes > 0 { Pushed::Full } else { Pushed::TooLarge }
+    }
+
+    /// How many writes it has.
+    pub fn writes(&self) -> usize {
+        self.writes
+    }
+
+    /// The bytes that [`Entry::from_bytes`] reads.
+    pub fn into_bytes(mut self) -> Vec<u8> {
+        fields::end(&mut self.bytes, self.start);
+        self.bytes
+    }
+
+    /// The entry as the log has it.
+    pub fn seal(self, key: &SealKey) -> Vec<u8> {
+        let (node, life, n) = (self.node.clone(), self.life, self.n);
+        key.seal(SealPurpose::Entry, sealed_by(&node, life, n), &self.into_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests;
