@@ -16,7 +16,6 @@ use crate::model::member::{
     ListAccounts, Member, MemberRef, NewAccount, SetActive, SetAdmin, SignUp, StoredSecret,
 };
 use crate::model::operation::{Answer, Refusal};
-use crate::model::profile::search_key;
 use crate::model::session::Opened;
 
 pub fn find_credential(conn: &Connection, find: FindCredential) -> Result<Option<Credential>, Stop> {
@@ -141,8 +140,8 @@ fn insert(conn: &Connection, new: &NewAccount, verified: bool) -> Result<i64, St
     .execute((
         new.profile.to_bytes(),
         member_key,
-        &new.display_name,
-        search_key(&new.display_name),
+        &new.display_name.text,
+        &new.display_name.key,
         nick_name,
         int(new.at),
     ))?;

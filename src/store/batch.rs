@@ -2,15 +2,16 @@
 //!
 //! Invariant: an operation checks before it writes. An operation that stops leaves no row and uses no `seq`.
 
-use rusqlite::{CachedStatement, Connection};
+use rusqlite::{CachedStatement, Connection, ffi};
 
 use super::cache::Cache;
 use super::fault::{Fault, Stop};
 use super::uploads;
 use super::{
-    accounts, blocks, changes, codes, conversations, deletion, digests, event_log, groups, invites, outbox,
-    pins, posting, preferences, presence, profiles, push, sessions,
+    accounts, blocks, changes, codes, conversations, deletion, digests, duty, event_log, groups, invites,
+    outbox, pins, posting, preferences, presence, profiles, push, sessions,
 };
+use crate::base::time::UnixMs;
 use crate::model::event::Events;
 use crate::model::operation::{Answer, Refusal, Write};
 
@@ -22,6 +23,8 @@ pub struct Log {
     pub newest_id_high: u64,
     /// Whether the head belongs to no row of `messages` or `log`.
     pub head_is_bare: bool,
+    /// The time that the log of a cluster gave the entry whose writes are performed; `None` for a natter alone.
+    pub time: Option<UnixMs>,
 }
 
 pub struct Batch<'a> {
@@ -61,6 +64,8 @@ impl Batch<'_> {
     }
 
     /// Performs one write. `Err` is a fault of the disk or of SQLite, which ends the complete transaction.
+    ///
+    /// In a cluster any fault does: an answer that only this node gives would make its rows differ from those of the other nodes.
     pub fn perform(&mut self, write: Write) -> Result<Written, rusqlite::Error> {
         let name = write.name();
         let before = *self.log;
@@ -69,9 +74,15 @@ impl Batch<'_> {
             Err(stop) => stop,
         };
         *self.log = before;
+        let is_alone = self.log.time.is_none();
         let refusal = match stop {
-            Stop::Refused(refusal) => refusal,
+            Stop::Refused(refusal) if is_alone || !refusal.is_fault() => refusal,
+            Stop::Refused(_) => return Err(inconsistent(name)),
             Stop::Failed(error) if Fault::of(&error) != Fault::Internal => return Err(error),
+            Stop::Failed(error) if !is_alone => {
+                log::error!("storage: {name} failed: {error}");
+                return Err(error);
+            }
             Stop::Failed(error) => {
                 // A bug of this operation only. The other writes of the batch continue, with rows read again from the
                 // database.
@@ -103,6 +114,7 @@ impl Batch<'_> {
             Write::UseInvite(used) => self.in_savepoint(|batch| invites::redeem(batch, *used)),
             Write::MarkOffline(mark) => presence::mark_offline(self, *mark),
             Write::PruneLog(prune) => event_log::prune(self, prune),
+            Write::HoldDuty(hold) => duty::hold(self, hold),
             Write::SignUp(sign_up) => self.in_savepoint(|batch| accounts::sign_up(batch, *sign_up)),
             Write::OpenSession(open) => self.in_savepoint(|batch| sessions::open(batch, *open)),
             Write::RefreshSession(refresh) => self.in_savepoint(|batch| sessions::refresh(batch, *refresh)),
@@ -155,4 +167,12 @@ impl Batch<'_> {
         self.conn.prepare_cached("RELEASE operation")?.execute([])?;
         result
     }
+}
+
+/// The error of an operation that found rows which contradict each other.
+fn inconsistent(name: &str) -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(
+        ffi::Error::new(ffi::SQLITE_INTERNAL),
+        Some(format!("{name} found no row")),
+    )
 }

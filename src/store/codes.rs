@@ -22,12 +22,12 @@ use crate::model::mail::Content;
 use crate::model::operation::{Answer, Refusal};
 
 /// Milliseconds a code is valid. After that: 400 `code_wrong`.
-const CODE_LIFE_MS: u64 = 300_000;
+pub const CODE_LIFE_MS: u64 = 300_000;
 /// Wrong tries of one code: with [`CODES_AN_HOUR`], 25 guesses an hour among a million. After that the code is dead.
-const CODE_TRIES_MAX: u32 = 5;
+pub const CODE_TRIES_MAX: u32 = 5;
 /// Rows for reset codes of addresses without an account: they only have to cost as much as a member's row. Above it, two
 /// addresses share a row, and the newer one takes it.
-const UNKNOWN_ADDRESS_ROWS: i64 = 4_096;
+pub const UNKNOWN_ADDRESS_ROWS: i64 = 4_096;
 
 const HOUR_MS: u64 = 3_600_000;
 

@@ -19,9 +19,9 @@ use crate::model::operation::{Answer, Refusal};
 
 /// Direct peers that are notified of a deleted account, those with the newest activity first, all in one transaction. The
 /// other peers see it when they read.
-const NOTIFIED_PEERS_MAX: u32 = 1_000;
+pub const NOTIFIED_PEERS_MAX: u32 = 1_000;
 /// Messages of a deleted member erased in one step, which takes the writer a few milliseconds.
-const ERASE_STEP: usize = 100;
+pub const ERASE_STEP: usize = 100;
 
 pub fn delete(batch: &mut Batch<'_>, delete: &DeleteAccount) -> Result<Written, Stop> {
     let conn = batch.conn;

@@ -16,7 +16,7 @@ use crate::model::mail::{
 use crate::model::operation::{Answer, Refusal};
 
 /// Milliseconds between two digests of a member.
-const EVERY_MS: u64 = 86_400_000;
+pub const EVERY_MS: u64 = 86_400_000;
 /// Milliseconds that no device of the member was seen for.
 const AWAY_MS: u64 = 3_600_000;
 /// Members that one page looks at: each costs as much as a list of its conversations.

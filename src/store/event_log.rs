@@ -24,7 +24,7 @@ use crate::model::id::{ConversationId, MessageId, ProfileId, SessionId};
 use crate::model::operation::Answer;
 
 /// Rows of the log deleted in one transaction.
-const PRUNE_ROWS: u32 = 1_000;
+pub const PRUNE_ROWS: u32 = 1_000;
 
 /// The values of `log.kind` are stored in databases: never change them.
 const SESSION_ENDED: i64 = 1;

@@ -166,6 +166,8 @@ pub enum OpenFault {
     Altered { path: PathBuf, detail: String },
     /// Another password secret than the one that the hashes of its members need.
     OtherSecret { path: PathBuf },
+    /// The database of a node of a cluster, opened for a natter alone.
+    InCluster { path: PathBuf },
     /// The disk has no space for what a start writes: at least the `-shm` file, in an upgrade the changed tables.
     Full { path: PathBuf, detail: String },
     /// The operating system or SQLite refused.
@@ -212,6 +214,12 @@ impl fmt::Display for OpenFault {
                  password_secret, so no password would match. Restore the right file (each backup made by \
                  `natter backup` has it) or set PASSWORD_SECRET to the old value. If it is lost, `natter secret \
                  reset` accepts the present one, and members choose new passwords with a code by e-mail",
+                path.display()
+            ),
+            OpenFault::InCluster { path } => write!(
+                f,
+                "the database {} belongs to a node of a cluster, whose log alone may change it: start natter with CLUSTER_NODE as \
+                 before. To go on with one natter alone, make a backup and restore it",
                 path.display()
             ),
             OpenFault::Full { path, detail } => write!(

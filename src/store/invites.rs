@@ -21,7 +21,7 @@ use crate::model::operation::{Answer, Refusal};
 use crate::model::system_message::SystemKind;
 
 /// Invites of one member that can still be used; those of the operator count together. Above: `QuotaExceeded`.
-const OPEN_INVITES_MAX: i64 = 100;
+pub const OPEN_INVITES_MAX: i64 = 100;
 
 /// Who asks: the key of a member, or `None` for the operator.
 type By = Option<i64>;

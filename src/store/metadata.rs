@@ -79,13 +79,18 @@ pub fn ended(conn: &Connection, unix_s: UnixS) -> rusqlite::Result<Vec<(SessionI
 /// The values that a start records.
 #[derive(Debug)]
 pub struct Beginning {
+    /// Empty in a cluster until the first entry of the log is applied.
     pub epoch: String,
     running: i64,
     password_tag: Option<PasswordTag>,
 }
 
+pub fn epoch(conn: &Connection) -> rusqlite::Result<String> {
+    conn.query_row("SELECT epoch FROM state", [], |row| row.get(0))
+}
+
 /// Decides what a start records: a new epoch for a new database, and for one that was not closed cleanly while a power cut
-/// could lose answered writes.
+/// could lose answered writes. In a cluster the log names the epoch.
 pub fn beginning(
     conn: &Connection,
     options: &StoreOptions,
@@ -93,7 +98,8 @@ pub fn beginning(
 ) -> rusqlite::Result<Beginning> {
     let (epoch, running): (String, i64) =
         conn.query_row("SELECT epoch, running FROM state", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let epoch = if epoch.is_empty() || running == OPEN_NORMAL { new_epoch(entropy) } else { epoch };
+    let is_new = !options.in_cluster && (epoch.is_empty() || running == OPEN_NORMAL);
+    let epoch = if is_new { new_epoch(entropy) } else { epoch };
     let running = if options.synchronous_full { OPEN_FULL } else { OPEN_NORMAL };
     Ok(Beginning { epoch, running, password_tag: options.password_tag })
 }
@@ -129,6 +135,23 @@ pub fn end(conn: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
+/// Sets the epoch that the log of a cluster names.
+#[cfg(feature = "cluster")]
+pub fn set_epoch(conn: &Connection, epoch: &str) -> rusqlite::Result<()> {
+    conn.execute("UPDATE state SET epoch = ?1", [epoch])?;
+    Ok(())
+}
+
+/// Whether this is the database of a node of a cluster.
+pub fn is_in_cluster(conn: &Connection) -> rusqlite::Result<bool> {
+    conn.query_row("SELECT EXISTS (SELECT 1 FROM place)", [], |row| row.get(0))
+}
+
+/// From now on the database is that of a natter alone.
+pub fn leave_cluster(conn: &Connection) -> rusqlite::Result<()> {
+    conn.execute_batch("DELETE FROM place; DELETE FROM nodes; DELETE FROM duty")
+}
+
 /// Deletes the epoch: the next start begins another history.
 pub fn renew(conn: &Connection) -> rusqlite::Result<()> {
     conn.execute("UPDATE state SET epoch = '', running = ?1", [CLOSED])?;
@@ -141,6 +164,6 @@ pub fn touch(conn: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn new_epoch(entropy: &mut dyn Entropy) -> String {
+pub fn new_epoch(entropy: &mut dyn Entropy) -> String {
     (0..EPOCH_LEN).map(|_| char::from(EPOCH_ALPHABET[entropy.below(32) as usize])).collect()
 }

@@ -57,6 +57,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { name: "preferences", sql: include_str!("migrations/025_preferences.sql") },
     Migration { name: "seen before sign-out", sql: include_str!("migrations/026_seen_before_sign_out.sql") },
     Migration { name: "flags of messages", sql: include_str!("migrations/027_flags_of_messages.sql") },
+    Migration { name: "cluster", sql: include_str!("migrations/028_cluster.sql") },
 ];
 
 /// From this version on there is a tag of the password secret.

@@ -26,6 +26,7 @@ mod conversations;
 mod deletion;
 mod digests;
 mod durability;
+mod duty;
 mod event_log;
 mod export;
 mod fault;
@@ -35,6 +36,7 @@ mod index;
 mod index_file;
 mod inspect;
 mod invites;
+mod level;
 mod litestream;
 mod mentions;
 mod messages;
@@ -44,6 +46,8 @@ mod offline;
 mod outbox;
 mod page;
 mod pins;
+#[cfg(feature = "cluster")]
+mod place;
 mod posting;
 mod preferences;
 mod presence;
@@ -71,8 +75,11 @@ use crate::model::operation::Outcome;
 pub use fault::{Fault, OpenFault};
 pub use index::{Index, Step};
 pub use inspect::{Access, Survey, check, exists, has_members, needs_other_secret, survey};
+pub use metadata::new_epoch;
 pub use migrations::VERSION;
 pub use offline::{Sessions, adopt, adopt_secret, forget_codes};
+#[cfg(feature = "cluster")]
+pub use place::{Applied, AppliedEntry, Delivered, Ignored, Place};
 pub use reader::Reader;
 pub use writer::{Store, WriteHandle};
 
@@ -92,6 +99,9 @@ pub struct StoreOptions {
     /// Maximum bytes of the write-ahead log, the WAL (`-wal`). At this size no more writes are accepted while a reader outside of
     /// this process prevents the WAL from being truncated.
     pub wal_max: u64,
+    /// A node of a cluster: the log alone changes what the nodes have in common, and its first entry names the epoch. The database of
+    /// such a node is not opened without this, since any other write would make it another state than that of the other nodes.
+    pub in_cluster: bool,
 }
 
 impl StoreOptions {
@@ -99,7 +109,8 @@ impl StoreOptions {
     pub const WAL_MAX: u64 = 256 << 20;
 
     pub fn new(path: PathBuf) -> StoreOptions {
-        StoreOptions { path, synchronous_full: true, password_tag: None, wal_max: StoreOptions::WAL_MAX }
+        let wal_max = StoreOptions::WAL_MAX;
+        StoreOptions { path, synchronous_full: true, password_tag: None, wal_max, in_cluster: false }
     }
 }
 

@@ -26,12 +26,18 @@ pub fn adopt(options: &StoreOptions, restored: Sessions) -> Result<(), OpenFault
         if restored == Sessions::Ended {
             sessions::forget_all(conn)?;
         }
+        metadata::leave_cluster(conn)?;
         metadata::renew(conn)
     })
 }
 
 /// Makes every code void and deletes the mails that contain one, because the secret they depend on is replaced.
+/// A node of a cluster is refused: the others would keep theirs.
 pub fn forget_codes(options: &StoreOptions) -> Result<(), OpenFault> {
+    let is_in_cluster = metadata::is_in_cluster(&open_writer(options)?);
+    if is_in_cluster.map_err(|error| OpenFault::new(&options.path, error))? {
+        return Err(OpenFault::InCluster { path: options.path.clone() });
+    }
     change(options, |conn| {
         codes::void_all(conn)?;
         outbox::forget_codes(conn)?;

@@ -20,11 +20,11 @@ use crate::model::mail::{
 use crate::model::operation::Answer;
 
 /// Milliseconds before a failed mail is tried a second time; four times as long before each further try.
-const MAIL_RETRY_FIRST_MS: u64 = 15_000;
+pub const MAIL_RETRY_FIRST_MS: u64 = 15_000;
 /// Maximum milliseconds between two tries.
-const MAIL_RETRY_MAX_MS: u64 = 3_600_000;
+pub const MAIL_RETRY_MAX_MS: u64 = 3_600_000;
 /// Milliseconds a mail is tried for. After that it is erased and counted as given up.
-const MAIL_GIVE_UP_MS: u64 = 86_400_000;
+pub const MAIL_GIVE_UP_MS: u64 = 86_400_000;
 
 /// The values of `outbox.kind` are stored in databases: never change them.
 const VERIFY_CODE: i64 = 1;

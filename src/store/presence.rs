@@ -33,7 +33,7 @@ pub fn find_listeners(conn: &Connection, find: FindListeners) -> Result<Vec<Prof
 
 pub fn find_peers(conn: &Connection, find: FindPeers) -> Result<Peers, Stop> {
     let key = profiles::key(conn, find.profile)?.ok_or(Refusal::NotFound)?;
-    peers(conn, key)
+    peers(conn, find.profile, key)
 }
 
 pub fn mark_offline(batch: &mut Batch<'_>, mark: MarkOffline) -> Result<Written, Stop> {
@@ -45,11 +45,11 @@ pub fn mark_offline(batch: &mut Batch<'_>, mark: MarkOffline) -> Result<Written,
     let key = profiles::remembered_key(batch.conn, mark.profile)?.ok_or(Refusal::NotFound)?;
     // The peers are ordered by an activity that the cache may hold.
     batch.cache.write(batch.conn)?;
-    let peers = peers(batch.conn, key)?;
+    let peers = peers(batch.conn, mark.profile, key)?;
     Written::quietly(Answer::MarkOffline(Box::new(peers)))
 }
 
-fn peers(conn: &Connection, key: i64) -> Result<Peers, Stop> {
+fn peers(conn: &Connection, profile: ProfileId, key: i64) -> Result<Peers, Stop> {
     let (hidden, last_seen_at) = conn
         .prepare_cached("SELECT is_private OR NOT presence, last_seen_at FROM profiles WHERE key = ?1")?
         .query_row([key], |row| Ok((row.get(0)?, number_or_null(row, 1)?.map(UnixMs))))?;
@@ -64,5 +64,5 @@ fn peers(conn: &Connection, key: i64) -> Result<Peers, Stop> {
         )?
         .query_map((key, PRESENCE_PEERS_MAX), |row| id(row, 0))?
         .collect::<rusqlite::Result<_>>()?;
-    Ok(Peers { hidden, peers, last_seen_at })
+    Ok(Peers { profile, hidden, peers, last_seen_at })
 }

@@ -262,7 +262,9 @@ pub fn update(batch: &mut Batch<'_>, update: &UpdateProfile) -> Result<Written, 
     };
     let mut after = before.clone();
     after.profile_image = uploads::image(conn, image)?;
-    after.display_name.clone_from(update.display_name.as_ref().unwrap_or(&before.display_name));
+    after
+        .display_name
+        .clone_from(update.display_name.as_ref().map_or(&before.display_name, |name| &name.text));
     after.nick_name.clone_from(update.nick_name.as_ref().unwrap_or(&before.nick_name));
     after.is_private = update.is_private.unwrap_or(before.is_private);
     after.presence = update.presence.or(before.presence);
@@ -277,13 +279,13 @@ pub fn update(batch: &mut Batch<'_>, update: &UpdateProfile) -> Result<Written, 
         return Written::quietly(Answer::UpdateProfile(Box::new(after)));
     }
     conn.prepare_cached(
-        "UPDATE profiles SET display_name = ?2, name_key = ?3, nick_name = ?4, is_private = ?5, presence = ?6, \
+        "UPDATE profiles SET display_name = ?2, name_key = ifnull(?3, name_key), nick_name = ?4, is_private = ?5, presence = ?6, \
          image = ?7 WHERE key = ?1",
     )?
     .execute((
         key,
         &after.display_name,
-        search_key(&after.display_name),
+        update.display_name.as_ref().map(|name| &name.key),
         &after.nick_name,
         after.is_private,
         after.presence,

@@ -30,9 +30,9 @@ use crate::model::session::{
 
 /// Milliseconds in which a refresh token that was just exchanged returns the same pair again
 /// ([`protocol`](crate::protocol), session.refresh). After that, its use ends the session.
-const REFRESH_REPEAT_MS: u64 = 60_000;
+pub const REFRESH_REPEAT_MS: u64 = 60_000;
 /// Sessions of one member. When another opens, the one with the oldest activity ends.
-const SESSIONS_MAX: u64 = 1_000;
+pub const SESSIONS_MAX: u64 = 1_000;
 
 /// A row of `sessions`, with the fields of its member that an answer needs.
 struct Session {

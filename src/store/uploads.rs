@@ -331,8 +331,8 @@ pub fn erase_all(conn: &Connection, owner: i64) -> rusqlite::Result<()> {
 
 pub fn list_erased(conn: &Connection, list: ListErasedFiles) -> Result<Vec<UploadId>, Stop> {
     let files = conn
-        .prepare_cached("SELECT id FROM erased_files ORDER BY id LIMIT ?1")?
-        .query_map([list.limit], |row| id(row, 0))?
+        .prepare_cached("SELECT id FROM erased_files WHERE id > ?1 ORDER BY id LIMIT ?2")?
+        .query_map((list.after.unwrap_or_default().to_bytes(), list.limit), |row| id(row, 0))?
         .collect::<rusqlite::Result<_>>()?;
     Ok(files)
 }

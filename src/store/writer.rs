@@ -49,8 +49,8 @@ pub struct WriteHandle<'a> {
 
 /// The writer's state, apart from its connection.
 pub(super) struct WriterState {
-    cache: Cache,
-    log: Log,
+    pub cache: Cache,
+    pub log: Log,
     pub path: PathBuf,
     /// The last transaction failed: the head of the event log is read again before the next one.
     stale: bool,
@@ -135,6 +135,11 @@ impl Store {
         {
             return Err(OpenFault::OtherSecret { path: options.path.clone() });
         }
+        let is_in_cluster =
+            metadata::is_in_cluster(&conn).map_err(|error| OpenFault::new(&options.path, error))?;
+        if is_in_cluster && !options.in_cluster {
+            return Err(OpenFault::InCluster { path: options.path.clone() });
+        }
         backup::clear(&options.path)
             .and_then(|()| replacement::clear(&options.path))
             .map_err(|error| OpenFault::Failed { path: options.path.clone(), detail: error.to_string() })?;
@@ -148,7 +153,7 @@ impl Store {
         now_ms: UnixMs,
     ) -> rusqlite::Result<(Store, Start)> {
         let beginning = metadata::beginning(&conn, options, entropy)?;
-        let (epoch, log) = (beginning.epoch.clone(), ends_of_log(&conn)?);
+        let log = ends_of_log(&conn)?;
         let page_bytes: u32 = conn.pragma_query_value(None, "page_size", |row| row.get(0))?;
         let page_bytes = u64::from(page_bytes);
         let wal_pages_of_option = (options.wal_max / page_bytes).max(WAL_HELD_PAGES);
@@ -194,20 +199,28 @@ impl Store {
                 return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_CORRUPT), None));
             }
         }
-        // A start that could not prove the database writes nothing. The next start tries again.
-        if store.writer_state.durability.is_sound() {
+        // A start that could not prove the database writes nothing. The next start tries again. In a cluster a node alone may not
+        // rename anybody.
+        if store.writer_state.durability.is_sound() && !options.in_cluster {
             store.release_nick_names(entropy, now_ms);
         }
-        let start = Start {
-            epoch,
-            head: store.writer_state.log.head,
-            ended: metadata::ended(&store.conn, now_ms.s())?,
-            newest_ms: metadata::newest_ms(&store.conn)?,
-            is_subscribed: push::is_anyone_subscribed(&store.conn)?,
-            readiness: store.readiness(),
-        };
+        let start = store.describe(now_ms)?;
         store.writer_state.reserve.begin(&options.path);
         Ok((store, start))
+    }
+
+    /// What a start finds.
+    pub(super) fn describe(&self, now_ms: UnixMs) -> rusqlite::Result<Start> {
+        let beginning = self.writer_state.beginning.as_ref();
+        Ok(Start {
+            epoch: beginning
+                .map_or_else(|| metadata::epoch(&self.conn), |beginning| Ok(beginning.epoch.clone()))?,
+            head: self.writer_state.log.head,
+            ended: metadata::ended(&self.conn, now_ms.s())?,
+            newest_ms: metadata::newest_ms(&self.conn)?,
+            is_subscribed: push::is_anyone_subscribed(&self.conn)?,
+            readiness: self.readiness(),
+        })
     }
 
     /// Renames the holders of reserved nick names. A fault is handled as that of a commit, and does not stop the start.
@@ -298,40 +311,65 @@ impl WriteHandle<'_> {
             batch.clear();
             return refused(count, fault);
         }
-        let written = self.transact(batch).map_err(with_cause).inspect_err(|error| {
-            self.writer_state.failing = Some(self.writer_state.commit_faults.begins(error));
-        });
-        let committed = written.and_then(|outcomes| self.end(outcomes));
-        match committed {
-            Ok(outcomes) => {
-                self.writer_state.commit_faults.is_over();
-                self.writer_state.failing = None;
-                Committed { outcomes, fault: None }
-            }
+        let written = self.transact(batch);
+        match self.conclude(written) {
+            Ok(outcomes) => Committed { outcomes, fault: None },
             Err(error) => {
                 batch.clear();
-                self.roll_back();
-                self.log_state();
                 refused(count, Fault::of(&error))
             }
         }
     }
 
-    fn transact(&mut self, batch: &mut Vec<(Lane, Write)>) -> rusqlite::Result<Vec<Outcome>> {
+    /// Commits what was written, or returns to the state on disk.
+    pub(super) fn conclude<T>(&mut self, written: rusqlite::Result<T>) -> rusqlite::Result<T> {
+        let written = written.map_err(with_cause).inspect_err(|error| {
+            self.writer_state.failing = Some(self.writer_state.commit_faults.begins(error));
+        });
+        let committed = written.and_then(|outcomes| self.end(outcomes));
+        match &committed {
+            Ok(_) => {
+                self.writer_state.commit_faults.is_over();
+                self.writer_state.failing = None;
+            }
+            Err(_) => {
+                self.roll_back();
+                self.log_state();
+            }
+        }
+        committed
+    }
+
+    pub(super) fn begin_transaction(&mut self) -> rusqlite::Result<()> {
         if self.writer_state.wal_pages >= self.writer_state.wal_pages_max {
             self.restart_wal()?;
         }
-        let conn = self.conn;
-        conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        self.conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         if self.writer_state.stale {
-            self.writer_state.log = ends_of_log(conn)?;
+            self.writer_state.log = ends_of_log(self.conn)?;
             self.writer_state.stale = false;
         }
+        Ok(())
+    }
+
+    /// Writes what the performed writes have left in memory.
+    pub(super) fn finish_writes(&mut self, erased: bool) -> rusqlite::Result<()> {
+        self.writer_state.cache.write(self.conn)?;
+        if self.writer_state.log.head_is_bare {
+            metadata::keep_head(self.conn, self.writer_state.log.head)?;
+            self.writer_state.log.head_is_bare = false;
+        }
+        self.writer_state.erased |= erased;
+        Ok(())
+    }
+
+    fn transact(&mut self, batch: &mut Vec<(Lane, Write)>) -> rusqlite::Result<Vec<Outcome>> {
+        self.begin_transaction()?;
         let mut outcomes = Vec::with_capacity(batch.len());
         let mut closed: Vec<Lane> = Vec::new();
         let mut erased = false;
         let mut open = Batch {
-            conn,
+            conn: self.conn,
             log: &mut self.writer_state.log,
             cache: &mut self.writer_state.cache,
             insert: None,
@@ -349,12 +387,7 @@ impl WriteHandle<'_> {
             outcomes.push(Outcome { result: written.result, events: written.events });
         }
         drop(open);
-        self.writer_state.cache.write(conn)?;
-        if self.writer_state.log.head_is_bare {
-            metadata::keep_head(conn, self.writer_state.log.head)?;
-            self.writer_state.log.head_is_bare = false;
-        }
-        self.writer_state.erased |= erased;
+        self.finish_writes(erased)?;
         Ok(outcomes)
     }
 
@@ -369,7 +402,7 @@ impl WriteHandle<'_> {
     }
 
     /// Commits. SQLite writes the pages of a transaction at its COMMIT.
-    fn end(&mut self, outcomes: Vec<Outcome>) -> rusqlite::Result<Vec<Outcome>> {
+    fn end<T>(&mut self, outcomes: T) -> rusqlite::Result<T> {
         let committed = self.conn.prepare_cached("COMMIT").and_then(|mut end| end.execute([]));
         match committed {
             Ok(_) => {
@@ -418,7 +451,7 @@ impl WriteHandle<'_> {
 }
 
 /// Whether the write erases content that must not stay readable anywhere.
-fn erases(write: &Write) -> bool {
+pub(super) fn erases(write: &Write) -> bool {
     matches!(
         write,
         Write::DeleteMessage(_) | Write::EditMessage(_) | Write::DeleteAccount(_) | Write::EraseMessages(_)
@@ -430,6 +463,7 @@ fn ends_of_log(conn: &Connection) -> rusqlite::Result<Log> {
         head: metadata::head(conn)?,
         newest_id_high: metadata::newest_id_high(conn)?,
         head_is_bare: false,
+        time: None,
     })
 }
 

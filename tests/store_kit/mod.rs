@@ -169,7 +169,7 @@ impl Kit {
                 profile: self.id(),
                 email: Secret::new(format!("{name}@example.org")),
                 hash: Secret::new(format!("$argon2id${name}")),
-                display_name: name.to_uppercase(),
+                display_name: name.to_uppercase().into(),
                 nick_names: vec![name.to_owned()],
             },
             session: self.new_session(None),

@@ -1,0 +1,285 @@
+//! Entries of the log of a cluster, applied: how far a database is, which entries count, and their transaction.
+//!
+//! Owns the tables `place` and `nodes`. What a write does is the same as for a natter alone; but no write of an entry is refused for a
+//! fault, because all other nodes perform it: the transaction ends, and the caller applies the same entries again.
+//!
+//! ```text
+//! an entry of a node:  Hello of a greater life ──→ its life begins, with this number
+//!                      the current life, last_n + 1 ──→ its writes are performed
+//!                      anything else ──→ ignored; only its position and the chain are kept
+//! ```
+//! Lives only ascend, so that no entry of an earlier life counts again, however late it comes.
+//! Invariant: rows, position and chain are of one transaction, and they are a function of the entries up to the position alone.
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::batch::Batch;
+use super::fault::{Fault, with_cause};
+use super::metadata;
+use super::value::{id, int, number, text};
+use super::writer::{Store, WriteHandle, erases};
+use crate::base::crypto::Entropy;
+use crate::base::seal::Chain;
+use crate::base::time::UnixMs;
+use crate::model::entry::{Entry, EntryBody, Life, NodeName};
+use crate::model::operation::{Outcome, Start, Write};
+
+/// How far a database has applied a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Names the log.
+    pub log: String,
+    /// The position of the last entry that was applied; 0 before the first.
+    pub position: u64,
+    /// After that entry.
+    pub chain: Chain,
+}
+
+/// An entry as the log delivered it.
+#[derive(Clone, Debug)]
+pub struct Delivered {
+    /// Its position: that of the last one and 1.
+    pub position: u64,
+    /// When the log took it.
+    pub time: UnixMs,
+    /// After this entry.
+    pub chain: Chain,
+    /// What it says.
+    pub entry: Entry,
+}
+
+/// The result of [`WriteHandle::apply`].
+#[derive(Debug)]
+pub struct Applied {
+    /// What each entry did, in order; empty after a fault.
+    pub entries: Vec<AppliedEntry>,
+    /// Why nothing was applied.
+    pub fault: Option<Fault>,
+}
+
+/// What an entry did.
+#[derive(Debug)]
+pub enum AppliedEntry {
+    /// The outcomes of its writes.
+    Performed(Vec<Outcome>),
+    /// The epoch is set, or a life of its node began.
+    Begun,
+    /// Nothing, on any node.
+    Ignored(Ignored),
+}
+
+/// Why an entry counts on no node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ignored {
+    /// The life of its author is over: a later one has begun. Or it has not begun.
+    OtherLife,
+    /// It was applied before: the log has it twice.
+    Repeated,
+    /// An earlier entry of its author is missing.
+    Early,
+    /// It sets an epoch, but is not the first entry of the log; or it is the first one and sets none.
+    Misplaced,
+}
+
+impl Applied {
+    fn failed(fault: Fault) -> Applied {
+        Applied { entries: Vec::new(), fault: Some(fault) }
+    }
+}
+
+impl Store {
+    /// How far it is; `None` before [`Store::enter`].
+    pub fn place(&self) -> Result<Option<Place>, Fault> {
+        read(&self.conn).map_err(|error| Fault::of(&error))
+    }
+
+    /// See [`WriteHandle::enter`].
+    pub fn enter(&mut self, log: &str) -> Result<bool, Fault> {
+        self.handle().enter(log)
+    }
+
+    /// A life that is greater than the last one of this node.
+    pub fn next_life(
+        &self,
+        node: &NodeName,
+        entropy: &mut dyn Entropy,
+        now_ms: UnixMs,
+    ) -> Result<Life, Fault> {
+        next_life(&self.conn, node, entropy, now_ms)
+    }
+
+    /// What a start returns, as it is now: after the entries that were missing.
+    pub fn start_values(&self, now_ms: UnixMs) -> Result<Start, Fault> {
+        self.describe(now_ms).map_err(|error| Fault::of(&error))
+    }
+
+    /// See [`WriteHandle::apply`].
+    pub fn apply(&mut self, delivered: &mut Vec<Delivered>) -> Applied {
+        self.handle().apply(delivered)
+    }
+}
+
+impl WriteHandle<'_> {
+    /// Begins to follow this log from its beginning. `false` if the database is not empty: the log does not know its rows.
+    pub fn enter(&mut self, log: &str) -> Result<bool, Fault> {
+        if let Some(fault) = self.writer_state.durability.fault() {
+            return Err(fault);
+        }
+        enter(self.conn, log).map_err(|error| self.commit_failed(&with_cause(error)))
+    }
+
+    /// See [`Store::next_life`].
+    pub fn next_life(
+        &self,
+        node: &NodeName,
+        entropy: &mut dyn Entropy,
+        now_ms: UnixMs,
+    ) -> Result<Life, Fault> {
+        next_life(self.conn, node, entropy, now_ms)
+    }
+
+    /// Applies these entries in one transaction, in order. `delivered` is empty afterwards, and unchanged after a fault: nothing of it
+    /// was applied, and the same entries must be applied before any other.
+    pub fn apply(&mut self, delivered: &mut Vec<Delivered>) -> Applied {
+        if let Some(fault) = self.writer_state.durability.fault() {
+            return Applied::failed(fault);
+        }
+        let written = self.perform_all(delivered);
+        self.writer_state.log.time = None;
+        match self.conclude(written) {
+            Ok(entries) => {
+                delivered.clear();
+                Applied { entries, fault: None }
+            }
+            Err(error) => Applied::failed(Fault::of(&error)),
+        }
+    }
+
+    fn perform_all(&mut self, delivered: &[Delivered]) -> rusqlite::Result<Vec<AppliedEntry>> {
+        self.begin_transaction()?;
+        let mut entries = Vec::with_capacity(delivered.len());
+        for each in delivered {
+            entries.push(self.perform_entry(each)?);
+        }
+        if let (Some(first), Some(last)) = (delivered.first(), delivered.last()) {
+            move_place(self.conn, first.position - 1, last)?;
+        }
+        self.finish_writes(delivered.iter().any(|each| erases_any(&each.entry.body)))?;
+        Ok(entries)
+    }
+
+    fn perform_entry(&mut self, delivered: &Delivered) -> rusqlite::Result<AppliedEntry> {
+        let Entry { node, life, n, body } = &delivered.entry;
+        let conn = self.conn;
+        if let EntryBody::Genesis { epoch } = body {
+            if delivered.position > 1 {
+                return Ok(AppliedEntry::Ignored(Ignored::Misplaced));
+            }
+            metadata::set_epoch(conn, epoch)?;
+            return Ok(AppliedEntry::Begun);
+        }
+        if delivered.position == 1 {
+            return Ok(AppliedEntry::Ignored(Ignored::Misplaced));
+        }
+        let last = of_node(conn, node)?;
+        let writes = match (body, last) {
+            (EntryBody::Hello, last) if last.is_none_or(|last| last.life < *life) => {
+                set_last(conn, node, Last { life: *life, n: *n })?;
+                return Ok(AppliedEntry::Begun);
+            }
+            (_, Some(last)) if last.life == *life && *n <= last.n => {
+                return Ok(AppliedEntry::Ignored(Ignored::Repeated));
+            }
+            (_, Some(last)) if last.life == *life && *n > last.n + 1 => {
+                return Ok(AppliedEntry::Ignored(Ignored::Early));
+            }
+            (EntryBody::Writes(writes), Some(last)) if last.life == *life => writes,
+            _ => return Ok(AppliedEntry::Ignored(Ignored::OtherLife)),
+        };
+        set_last(conn, node, Last { life: *life, n: *n })?;
+        self.perform_writes(writes, delivered.time).map(AppliedEntry::Performed)
+    }
+
+    /// The writes are copied, because the same entry is applied again after a fault.
+    fn perform_writes(&mut self, writes: &[Write], time: UnixMs) -> rusqlite::Result<Vec<Outcome>> {
+        self.writer_state.log.time = Some(time);
+        let mut open = Batch {
+            conn: self.conn,
+            log: &mut self.writer_state.log,
+            cache: &mut self.writer_state.cache,
+            insert: None,
+        };
+        let mut outcomes = Vec::with_capacity(writes.len());
+        for write in writes {
+            let written = open.perform(write.clone())?;
+            outcomes.push(Outcome { result: written.result, events: written.events });
+        }
+        Ok(outcomes)
+    }
+}
+
+fn erases_any(body: &EntryBody) -> bool {
+    matches!(body, EntryBody::Writes(writes) if writes.iter().any(erases))
+}
+
+/// The last entry of a node that counted.
+#[derive(Clone, Copy)]
+struct Last {
+    life: Life,
+    n: u64,
+}
+
+fn of_node(conn: &Connection, node: &NodeName) -> rusqlite::Result<Option<Last>> {
+    conn.prepare_cached("SELECT life, last_n FROM nodes WHERE name = ?1")?
+        .query_row([node.as_str()], |row| Ok(Last { life: id(row, 0)?, n: number(row, 1)? }))
+        .optional()
+}
+
+fn next_life(
+    conn: &Connection,
+    node: &NodeName,
+    entropy: &mut dyn Entropy,
+    now_ms: UnixMs,
+) -> Result<Life, Fault> {
+    let last = of_node(conn, node).map_err(|error| Fault::of(&error))?;
+    let earliest = last.map_or(UnixMs(0), |last| last.life.unix_ms().after(1));
+    Ok(entropy.id(now_ms.max(earliest)))
+}
+
+fn set_last(conn: &Connection, node: &NodeName, last: Last) -> rusqlite::Result<()> {
+    conn.prepare_cached("INSERT OR REPLACE INTO nodes (name, life, last_n) VALUES (?1, ?2, ?3)")?
+        .execute((node.as_str(), last.life.to_bytes(), int(last.n)))?;
+    Ok(())
+}
+
+fn read(conn: &Connection) -> rusqlite::Result<Option<Place>> {
+    conn.prepare_cached("SELECT log, position, chain FROM place")?
+        .query_row([], |row| {
+            let chain = Chain::from_bytes(row.get(2)?);
+            Ok(Place { log: text(row, 0)?, position: number(row, 1)?, chain })
+        })
+        .optional()
+}
+
+fn enter(conn: &Connection, log: &str) -> rusqlite::Result<bool> {
+    let is_empty = conn.query_row(
+        "SELECT NOT EXISTS (SELECT 1 FROM profiles) AND NOT EXISTS (SELECT 1 FROM place)",
+        [],
+        |row| row.get(0),
+    )?;
+    if is_empty {
+        conn.execute(
+            "INSERT INTO place (only_row, log, position, chain) VALUES (1, ?1, 0, ?2)",
+            (log, Chain::START.to_bytes()),
+        )?;
+    }
+    Ok(is_empty)
+}
+
+/// Fails unless the place is where the entries begin, which is a bug of the caller.
+fn move_place(conn: &Connection, from: u64, to: &Delivered) -> rusqlite::Result<()> {
+    let moved = conn
+        .prepare_cached("UPDATE place SET position = ?2, chain = ?3 WHERE position = ?1")?
+        .execute((int(from), int(to.position), to.chain.to_bytes()))?;
+    if moved == 1 { Ok(()) } else { Err(rusqlite::Error::StatementChangedRows(moved)) }
+}
