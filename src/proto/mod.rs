@@ -7,6 +7,8 @@ pub mod acme;
 pub mod http;
 pub mod image;
 pub mod media;
+#[cfg(feature = "cluster")]
+pub mod nats;
 pub(crate) mod push;
 pub mod smtp;
 pub mod sse;
