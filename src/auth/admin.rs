@@ -51,7 +51,7 @@ pub fn add(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> {
             email: Secret::new(email),
             hash,
             nick_names: rules::nick_names(&display_name, ctx.entropy),
-            display_name,
+            display_name: display_name.into(),
         };
         Ok(Step::store(AddMember { account }, |_, member| Reply::created(&member).step()))
     }))

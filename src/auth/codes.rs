@@ -8,6 +8,7 @@
 use super::{rules, sign_in};
 use crate::base::crypto::HmacKey;
 use crate::base::secret::Secret;
+use crate::model::attempts::Attempt;
 use crate::model::code::{IssueResetCode, IssueVerifyCode, NewCode, Purpose, ResetPassword, VerifyMember};
 use crate::model::handler::{Actor, Ctx, FollowUp, Reply, Request, Step};
 use crate::model::id::MemberId;
@@ -25,10 +26,7 @@ pub fn verify_code(ctx: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Re
     request.params.text("code_type")?;
     let code = new_verify_code(ctx, actor.member, request.client.language);
     let issue = IssueVerifyCode { at: ctx.now.unix_ms, member: actor.member, code };
-    Ok(Step::store(issue, |ctx, ()| {
-        ctx.follow_ups.push(FollowUp::Mail);
-        with_delivery(ctx, Reply::created(&())).step()
-    }))
+    Ok(Step::store(issue, |ctx, ()| with_delivery(ctx, Reply::created(&())).step()))
 }
 
 /// POST /user/verify/check.
@@ -54,10 +52,7 @@ pub fn reset_code(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Prob
     let email = rules::email(&request.params)?;
     let code = new_code(ctx, Purpose::Reset, email.as_bytes(), request.client.language);
     let issue = IssueResetCode { at: ctx.now.unix_ms, email: Secret::new(email), code };
-    Ok(Step::store(issue, |ctx, ()| {
-        ctx.follow_ups.push(FollowUp::Mail);
-        with_delivery(ctx, Reply::created(&())).step()
-    }))
+    Ok(Step::store(issue, |ctx, ()| with_delivery(ctx, Reply::created(&())).step()))
 }
 
 /// POST /user/reset/password and /user/verify/reset/password.
@@ -96,8 +91,7 @@ pub fn reset_password(_: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Pr
                 })?;
                 // A client that has a right code reads the mailbox, so it is not a guesser.
                 let account = sign_in::account_key(ctx, &email);
-                ctx.attempts.sign_in.succeeded(&account);
-                ctx.follow_ups.push(FollowUp::Mail);
+                ctx.attempts.succeeded(Attempt::SignIn(account));
                 Reply::done().step()
             }))
         }))

@@ -5,8 +5,8 @@
 
 use crate::base::secret::Secret;
 use crate::base::text::password_form;
-use crate::model::attempts::AttemptKey;
-use crate::model::handler::{Actor, Ctx, FollowUp, Reply, Request, Step};
+use crate::model::attempts::{Attempt, AttemptKey};
+use crate::model::handler::{Actor, Ctx, Reply, Request, Step};
 use crate::model::job::{Done, Job, VerifyPassword};
 use crate::model::mail::{Content, NewMail};
 use crate::model::member::{FindSecret, StoredSecret};
@@ -47,11 +47,8 @@ pub fn change(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<St
                     hash,
                     mail: NewMail::new(ctx.id(), language, Content::PasswordChanged),
                 };
-                Ok(Step::store_or(change, |ctx, changed| match changed {
-                    Ok(()) => {
-                        ctx.follow_ups.push(FollowUp::Mail);
-                        Reply::done().step()
-                    }
+                Ok(Step::store_or(change, |_, changed| match changed {
+                    Ok(()) => Reply::done().step(),
                     // The password was changed or the member was disabled while the hashes were computed, so the proof
                     // is no longer valid.
                     Err(Refusal::Unauthorized) => Err(Code::EmailPasswordWrong.into()),
@@ -80,16 +77,16 @@ pub fn prove(
         // Checked again: of many guesses sent at once, those after the tenth failure learn nothing.
         refuse_guesser(ctx, &key)?;
         if !matches {
-            ctx.attempts.password.failed(key, ctx.now);
+            ctx.attempts.failed(Attempt::Password(key), ctx.now);
             return Err(Code::EmailPasswordWrong.into());
         }
-        ctx.attempts.password.succeeded(&key);
+        ctx.attempts.succeeded(Attempt::Password(key));
         then(ctx, secret.hash)
     }))
 }
 
 fn refuse_guesser(ctx: &Ctx<'_>, key: &AttemptKey) -> Result<(), Problem> {
-    match ctx.attempts.password.blocked(key, ctx.now) {
+    match ctx.attempts.blocked(Attempt::Password(*key), ctx.now) {
         Some(wait) => Err(Problem::rate_limited(wait.as_millis() as u64)),
         None => Ok(()),
     }

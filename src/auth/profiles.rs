@@ -116,7 +116,7 @@ fn read_place(text: &str) -> Option<SearchCursor> {
 pub fn update(ctx: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step, Problem> {
     let params = &request.params;
     let display_name = match params.has("display_name") {
-        true => Some(rules::display_name(params)?),
+        true => Some(rules::display_name(params)?.into()),
         false => None,
     };
     let nick_name = match params.text("nick_name")? {

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::base::crypto::base64url_decode;
 use crate::base::network::is_public;
 use crate::base::secret::Secret;
-use crate::model::handler::{Actor, Ctx, FollowUp, Reply, Request, Step};
+use crate::model::handler::{Actor, Ctx, Reply, Request, Step};
 use crate::model::problem::{Code, Problem};
 use crate::model::push::{PushLevel, Recipient, SetPushLevel, Subscribe, Unsubscribe};
 use crate::model::settings::PushSettings;
@@ -39,20 +39,14 @@ pub fn subscribe(ctx: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Resu
         recipient: recipient(request)?,
         level: level(request)?,
     };
-    Ok(Step::store(subscribe, |ctx, made| {
-        ctx.follow_ups.push(FollowUp::Push);
-        Reply::ok(&made).step()
-    }))
+    Ok(Step::store(subscribe, |_, made| Reply::ok(&made).step()))
 }
 
 /// PUT /push/{session}: what a device of mine shows.
 pub fn set_level(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step, Problem> {
     let session = request.params.required_id("session")?;
     let set = SetPushLevel { member: actor.member, session, level: level(request)? };
-    Ok(Step::store(set, |ctx, changed| {
-        ctx.follow_ups.push(FollowUp::Push);
-        Reply::ok(&changed).step()
-    }))
+    Ok(Step::store(set, |_, changed| Reply::ok(&changed).step()))
 }
 
 /// DELETE /push/{session}.

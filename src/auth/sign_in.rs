@@ -7,8 +7,8 @@
 use super::accounts::{find_place, has_place, new_session, signed_in};
 use super::rules;
 use crate::base::crypto::sha256;
-use crate::model::attempts::AttemptKey;
-use crate::model::handler::{Client, Ctx, FollowUp, Request, Step};
+use crate::model::attempts::{Attempt, AttemptKey};
+use crate::model::handler::{Client, Ctx, Request, Step};
 use crate::model::job::{Done, Job, VerifyPassword};
 use crate::model::mail::{Content, NewDevice, NewMail};
 use crate::model::member::FindCredential;
@@ -49,10 +49,10 @@ pub fn sign_in(_: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> 
             // Checked again: of many guesses sent at once, those after the tenth failure learn nothing.
             refuse_guesser(ctx, &account_key, device_known)?;
             let Some(credential) = credential.filter(|_| matches) else {
-                ctx.attempts.sign_in.failed(account_key, ctx.now);
+                ctx.attempts.failed(Attempt::SignIn(account_key), ctx.now);
                 return Err(Code::EmailPasswordWrong.into());
             };
-            ctx.attempts.sign_in.succeeded(&account_key);
+            ctx.attempts.succeeded(Attempt::SignIn(account_key));
             let session = new_session(ctx, &client, device);
             let mail = new_device_mail(ctx, &client, &session);
             let write = OpenSession {
@@ -65,7 +65,6 @@ pub fn sign_in(_: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> 
             };
             Ok(Step::store_or(write, move |ctx, opened| match opened {
                 Ok(opened) => {
-                    ctx.follow_ups.push(FollowUp::Mail);
                     find_place(ctx, opened.pair.session, client.address);
                     signed_in(ctx, 200, opened).step()
                 }
@@ -97,7 +96,7 @@ pub(super) fn account_key(ctx: &Ctx<'_>, email: &str) -> AttemptKey {
 }
 
 fn refuse_guesser(ctx: &Ctx<'_>, account: &AttemptKey, device_known: bool) -> Result<(), Problem> {
-    match ctx.attempts.sign_in.blocked(account, ctx.now) {
+    match ctx.attempts.blocked(Attempt::SignIn(*account), ctx.now) {
         Some(wait) if !device_known => Err(Problem::rate_limited(wait.as_millis() as u64)),
         _ => Ok(()),
     }
@@ -299,6 +298,6 @@ mod tests {
         let step = stage.ask(SIGN_IN, CREDENTIALS);
         let step = stage.answer(step, |_| credential(true, false));
         assert_eq!(problem(stage.finish(step, |_| Done::Failed)), (500, "general_error".to_owned()));
-        assert!(stage.attempts.sign_in.blocked(&[0; 32], stage.now).is_none());
+        assert!(stage.attempts.blocked(Attempt::SignIn([0; 32]), stage.now).is_none());
     }
 }

@@ -10,7 +10,8 @@ use serde::Serialize;
 use super::accounts::{find_place, new_session, signed_in};
 use super::{codes, invites, rules};
 use crate::base::secret::Secret;
-use crate::model::handler::{Client, Ctx, FollowUp, Reply, Request, Step};
+use crate::model::attempts::Attempt;
+use crate::model::handler::{Client, Ctx, Reply, Request, Step};
 use crate::model::invite::{FindInvite, PresentedInvite};
 use crate::model::job::{Done, Job};
 use crate::model::member::{NewAccount, SignUp};
@@ -88,13 +89,12 @@ fn make(ctx: &mut Ctx<'_>, valid: ValidSignUp) -> Step {
             email: Secret::new(email),
             hash,
             nick_names: rules::nick_names(&display_name, ctx.entropy),
-            display_name,
+            display_name: display_name.into(),
         };
         let session = new_session(ctx, &client, device);
         let write = SignUp { account, session, code: Some(Box::new(code)), invite };
         Ok(Step::store_or(write, move |ctx, opened| match opened {
             Ok(opened) => {
-                ctx.follow_ups.push(FollowUp::Mail);
                 find_place(ctx, opened.pair.session, client.address);
                 let reply = signed_in(ctx, 201, opened);
                 codes::with_delivery(ctx, reply).step()
@@ -102,7 +102,7 @@ fn make(ctx: &mut Ctx<'_>, valid: ValidSignUp) -> Step {
             Err(Refusal::EmailTaken) => {
                 // Checked again: other requests of this network may have been answered meanwhile.
                 refuse_prober(ctx, client.address)?;
-                ctx.attempts.email_taken.failed(client.address, ctx.now);
+                ctx.attempts.failed(Attempt::EmailTaken(client.address), ctx.now);
                 Err(Code::EmailTaken.into())
             }
             // The maker of the invite is no admin of the server any more.
@@ -115,7 +115,7 @@ fn make(ctx: &mut Ctx<'_>, valid: ValidSignUp) -> Step {
 /// `email_taken` is the one permitted disclosure: a network that asked often enough may not sign anyone up for a while, whether
 /// the e-mail is taken or not. It is a rate limit by address, so `RATE_LIMIT=off` removes it.
 fn refuse_prober(ctx: &Ctx<'_>, address: IpAddr) -> Result<(), Problem> {
-    match ctx.attempts.email_taken.blocked(address, ctx.now) {
+    match ctx.attempts.blocked(Attempt::EmailTaken(address), ctx.now) {
         Some(wait) if ctx.settings.limits.rate_limit => Err(Problem::rate_limited(wait.as_millis() as u64)),
         _ => Ok(()),
     }
@@ -156,7 +156,10 @@ mod tests {
                 ),
                 (UNIX_MS, "ada@example.org", "$phc")
             );
-            assert_eq!((write.account.display_name.as_str(), write.account.nick_names.len()), ("Ada", 5));
+            assert_eq!(
+                (write.account.display_name.text.as_str(), write.account.nick_names.len()),
+                ("Ada", 5)
+            );
             assert_eq!(write.session.unique_id.as_deref(), Some("phone"));
             assert_eq!(
                 (write.session.address.as_str(), write.session.user_agent.as_str()),

@@ -11,7 +11,7 @@ use crate::base::id::Id;
 use crate::base::json::{self, Value};
 use crate::base::time::UnixS;
 use crate::model::handler::Actor;
-use crate::model::id::{MemberId, ProfileId, SessionId};
+use crate::model::id::{MemberId, ProfileId, SessionId, TicketId};
 use crate::model::problem::{Code, Problem};
 use crate::model::session::{Token, TokenPair};
 use crate::model::settings::Settings;
@@ -26,6 +26,7 @@ const HEADER: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9";
 const ACCESS: &str = "access";
 const REFRESH: &str = "refresh";
 const EVENTS: &str = "events";
+const SOCKET: &str = "socket";
 
 /// The claims of a verified access token. Its session may have ended since: the server's list of ended sessions knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,14 +125,30 @@ fn sign(key: &HmacKey, claims: &Claims<'_>) -> String {
 /// A ticket for the event streams, valid as long as the access token it was requested with. It is signed and not
 /// remembered, since an EventSource reconnects with the same URL after a restart too.
 pub fn sign_events_ticket(settings: &Settings, epoch: &str, actor: Actor, issued: UnixS) -> String {
+    sign_ticket(settings, epoch, actor, EVENTS, issued, None)
+}
+
+/// A ticket for one WebSocket. It is not stored, so any node of a cluster takes it; its id says when it was made.
+pub fn sign_socket_ticket(settings: &Settings, epoch: &str, actor: Actor, ticket: TicketId) -> String {
+    sign_ticket(settings, epoch, actor, SOCKET, ticket.unix_ms().s(), Some(ticket))
+}
+
+fn sign_ticket(
+    settings: &Settings,
+    epoch: &str,
+    actor: Actor,
+    typ: &'static str,
+    issued: UnixS,
+    ticket: Option<TicketId>,
+) -> String {
     let claims = Claims {
-        access_uuid: None,
+        access_uuid: ticket.map(|ticket| Id::from_u128(ticket.to_u128())),
         refresh_uuid: None,
         user_id: actor.member,
         profile_id: actor.profile,
         unique_id: None,
         sid: actor.session,
-        typ: EVENTS,
+        typ,
         epoch,
         iat: issued,
         exp: actor.expires,
@@ -146,7 +163,19 @@ pub fn verify_events_ticket(
     now_unix_s: UnixS,
     ticket: &str,
 ) -> Result<Actor, BadToken> {
-    verify(settings, epoch, now_unix_s, ticket, EVENTS).map(|claims| claims.actor)
+    verify(settings, epoch, now_unix_s, ticket, EVENTS, |_, claims| Ok(claims.actor))
+}
+
+/// Verifies a socket ticket, except whether it was used and how old it is.
+pub fn verify_socket_ticket(
+    settings: &Settings,
+    epoch: &str,
+    now_unix_s: UnixS,
+    ticket: &str,
+) -> Result<(Actor, TicketId), BadToken> {
+    verify(settings, epoch, now_unix_s, ticket, SOCKET, |payload, claims| {
+        Ok((claims.actor, id(payload, "access_uuid")?))
+    })
 }
 
 /// Verifies an access token at this second, in this epoch of the log.
@@ -156,16 +185,17 @@ pub fn verify_access(
     now_unix_s: UnixS,
     token: &str,
 ) -> Result<AccessClaims, BadToken> {
-    verify(settings, epoch, now_unix_s, token, ACCESS)
+    verify(settings, epoch, now_unix_s, token, ACCESS, |_, claims| Ok(claims))
 }
 
-fn verify(
+fn verify<T>(
     settings: &Settings,
     epoch: &str,
     now_unix_s: UnixS,
     token: &str,
     typ: &str,
-) -> Result<AccessClaims, BadToken> {
+    then: impl FnOnce(&Value<'_>, AccessClaims) -> Result<T, BadToken>,
+) -> Result<T, BadToken> {
     let payload = signed_payload(&settings.access_key, token)?;
     let claims = json::parse(&payload).map_err(|_| BadToken::Claims)?;
     if text(&claims, "typ")? != typ {
@@ -180,7 +210,8 @@ fn verify(
         session: id(&claims, "sid")?,
         expires: expires(&claims, now_unix_s)?,
     };
-    Ok(AccessClaims { actor, device: device(&claims)? })
+    let device = device(&claims)?;
+    then(&claims, AccessClaims { actor, device })
 }
 
 /// Verifies a refresh token at this second. Its epoch is not compared: the session's row decides

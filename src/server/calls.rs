@@ -100,6 +100,8 @@ pub enum Task {
     /// All notifications up to this `seq` are sent, and that is being written.
     MovePushCursor(u64),
     ForgetSubscription,
+    /// Which node does the work of all is being decided.
+    HoldDuty,
 }
 
 /// What the server does again and again; `background::tasks` has a row for each.

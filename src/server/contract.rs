@@ -10,7 +10,8 @@ use crate::base::slab::Key;
 use crate::model::backup::BackUp;
 use crate::model::id::UploadId;
 use crate::model::job::{Done, Job};
-use crate::model::metrics::ErrorKind;
+use crate::model::metrics::{ErrorKind, LogProgress};
+use crate::model::node::NodeName;
 use crate::model::operation::{Flow, Lane, Outcome, Read, Refusal, Write};
 use crate::model::readiness::Readiness;
 use crate::proto::tls::server::Acceptor;
@@ -71,6 +72,11 @@ pub enum Input<'a> {
     Failed { conn: ConnId },
     /// A storage command's outcome. The outcomes of writes come in the order of their commits.
     Answered { ticket: Ticket, outcome: Outcome },
+    /// The outcome of a write that no call of this server waits for: in a cluster, one that another node asked for. It comes in
+    /// its place in the order of the commits.
+    Happened(Outcome),
+    /// In a cluster: what another node has said by its [`Effect::Whisper`].
+    Whispered { node: NodeName, bytes: Vec<u8> },
     /// A worker's result.
     Finished { ticket: Ticket, done: Done },
     /// Bytes of an upload reached its file; with the last of them comes the hash of all.
@@ -81,6 +87,8 @@ pub enum Input<'a> {
     BackgroundError(ErrorKind),
     /// What the database can do, when that changes. A server begins with what its [`Start`](crate::model::operation::Start) says.
     Storage(Readiness),
+    /// In a cluster: how far this node has come in the log. For `/metrics` only.
+    Progressed(LogProgress),
     /// Lines of the log that were dropped since the start.
     LogDropped(u64),
     /// An operator asks for the certificate to be read again.
@@ -111,6 +119,8 @@ pub enum Effect {
     BackUp { ticket: Ticket, wanted: BackUp },
     /// No client waits for this read any more: it is answered early, unless it is answered already.
     Cancel(Ticket),
+    /// Tell all other nodes of the cluster, as an [`Input::Whispered`]. It may be lost. A server alone says nothing.
+    Whisper(Vec<u8>),
     /// The connection of a lane that saw a fault is gone: the lane may be forgotten.
     LaneReset(Lane),
     /// Have a worker do something. A full queue is answered at once with `Done::Busy`.

@@ -18,6 +18,7 @@ use crate::model::id::SessionId;
 use crate::model::operation::{Command, Flow, Read, Start};
 use crate::model::readiness::Readiness;
 use crate::model::settings::Settings;
+use crate::model::whisper::Whisper;
 use crate::server::background::Background;
 use crate::server::calls::{Call, Caller, Next};
 use crate::server::conn::Conn;
@@ -68,7 +69,9 @@ impl Core {
     }
 
     fn empty(settings: Settings, start: Start, entropy: Box<dyn Entropy>, now: Now) -> Core {
-        let background = Background::new(settings.https.as_ref(), start.is_subscribed, now.instant);
+        let background = Background::new(&settings, start.is_subscribed, now.instant);
+        let streams = Streams::new(settings.cluster.as_ref(), now.instant);
+        let requests = Requests::new(settings.cluster.is_some(), now);
         Core {
             settings,
             entropy,
@@ -82,8 +85,8 @@ impl Core {
             metrics: Metrics::default(),
             ended: EndedSessions::default(),
             crowd: Crowd::default(),
-            requests: Requests::default(),
-            streams: Streams::default(),
+            requests,
+            streams,
             uploads: Uploads::default(),
             background,
             background_until: None,
@@ -97,7 +100,6 @@ impl Core {
             entropy: &mut *self.entropy,
             settings: &self.settings,
             attempts: &mut self.requests.attempts,
-            tickets: &mut self.requests.tickets,
             epoch: &self.epoch,
             head: self.head,
             proven: !self.storage.unproven,
@@ -137,6 +139,23 @@ impl Core {
     pub fn ask_read(&mut self, flow: Flow, read: impl Into<Read>, next: Next) {
         let ticket = self.calls.insert(Call { caller: Caller::Server, next });
         self.effects.push_back(Effect::Read { ticket, flow, read: Box::new(read.into()) });
+    }
+
+    /// Tells the other nodes of a cluster. Alone there is nobody to tell.
+    pub fn whisper(&mut self, whisper: &Whisper) {
+        if self.is_in_cluster() {
+            self.effects.push_back(Effect::Whisper(whisper.to_bytes()));
+        }
+    }
+
+    /// Whether other nodes apply the same log.
+    pub fn is_in_cluster(&self) -> bool {
+        self.settings.cluster.is_some()
+    }
+
+    /// Whether this node does the work that one node of a cluster does for all.
+    pub fn has_duty(&self) -> bool {
+        self.background.duty.is_held(self.now)
     }
 
     /// From now on no token of this session is accepted; `until` is the `exp` of the last one.

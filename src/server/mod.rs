@@ -6,7 +6,9 @@
 //! | | |
 //! |---|---|
 //! | this file | the value: who gets an input, and what the runtime must know of a connection after it |
+//! | `answers` | what storage and workers have answered, and what follows from a commit |
 //! | `admission` | which connections may be open, and which close when all of them together hold too much |
+//! | `whispers` | what the other nodes of a cluster say |
 //! | [`publish`], [`reactions`] | events to their audience, and what else follows from a fact |
 //! | [`dispatch`] | the only code that matches on all phases of a connection |
 //! | [`streams`], [`uploads`], [`background`] | what a request becomes; work that belongs to no connection |
@@ -77,6 +79,7 @@
 //! ```
 
 mod admission;
+mod answers;
 pub(crate) mod background;
 pub(crate) mod calls;
 pub(crate) mod clock;
@@ -94,6 +97,7 @@ pub mod schema;
 pub mod streams;
 pub(crate) mod turn;
 pub(crate) mod uploads;
+mod whispers;
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -101,30 +105,25 @@ use std::time::{Duration, Instant};
 use self::background::certificate;
 use self::background::push;
 use self::background::tasks;
-use self::calls::{Call, Caller, Next, Periodic};
+use self::calls::{Call, Periodic};
 use self::clock::{Clock, soonest};
 use self::close_reason::CloseReason;
 use self::conn::{Conn, Conns};
-use self::contract::{ConnId, Effect, Input, Ticket};
+use self::contract::{ConnId, Effect, Input};
 use self::core::Core;
 use self::request::http;
-use self::request::steps;
 use self::streams::ephemeral;
 use self::streams::kinds;
+use self::streams::nodes;
 use self::streams::presence;
-use self::streams::sse;
-use self::streams::values;
 use self::turn::Broadcast;
 use self::uploads::receive;
 use crate::base::crypto::Entropy;
 use crate::base::send_queue::SendQueue;
 use crate::base::time::Now;
 use crate::base::timers::Timers;
-use crate::model::event::Event;
-use crate::model::handler::Step;
 use crate::model::job::Done;
 use crate::model::operation::{Outcome, Start};
-use crate::model::problem::Problem;
 use crate::model::settings::Settings;
 
 /// How long a mail or a look-up in progress may take while the server ends: most mails are delivered within it, and none
@@ -162,6 +161,7 @@ impl Server {
             self.expire();
         }
         self.take(input);
+        whispers::tell_attempts(&mut self.core);
         tasks::follow_up(&mut self.core);
         self.relieve();
         self.hash();
@@ -188,6 +188,10 @@ impl Server {
             Input::Ended { conn } => self.with_conn(conn, dispatch::ended),
             Input::Failed { conn } => self.close(conn, CloseReason::SocketFailed),
             Input::Answered { ticket, outcome } => self.answered(ticket, outcome),
+            Input::Happened(Outcome { result, events }) => {
+                self.on_committed(ConnId::NOBODY, events, &result);
+            }
+            Input::Whispered { node, bytes } => whispers::heard(&mut self.core, &node, &bytes),
             Input::Finished { ticket, done } => self.finished(ticket, done),
             Input::Appended { upload, bytes, sha256 } => {
                 if let Some(conn) = self.core.uploads.conn_of(upload) {
@@ -201,6 +205,7 @@ impl Server {
             }
             Input::BackgroundError(trouble) => self.core.metrics.trouble(trouble),
             Input::Storage(state) => self.core.storage = state,
+            Input::Progressed(progress) => self.core.metrics.progress = progress,
             Input::LogDropped(total) => self.core.metrics.log_dropped = total,
             Input::Reload => certificate::reload(&mut self.core),
             Input::Tick => self.tick(),
@@ -355,98 +360,6 @@ impl Server {
         self.core.metrics.connections = (self.conns.len() - self.core.crowd.refused()) as u64;
     }
 
-    fn finished(&mut self, ticket: Ticket, done: Done) {
-        if self.core.calls.get(ticket).is_some_and(|call| matches!(call.next, Next::Hash(_))) {
-            self.core.requests.hashing.done();
-        }
-        self.go_on_with(ticket, done);
-    }
-
-    /// A worker has done a job, or the job was refused.
-    fn go_on_with(&mut self, ticket: Ticket, done: Done) {
-        let Some(call) = self.core.calls.remove(ticket) else { return };
-        let then = match call.next {
-            Next::Work(then) | Next::Hash(then) => then,
-            Next::Task(task) => return tasks::finished(&mut self.core, task, done),
-            // Those wait for storage, not for a worker.
-            _ => return,
-        };
-        let step = steps::guard(&mut self.core, |ctx| then(ctx, done));
-        self.go_on(call.caller, ticket, step);
-    }
-
-    fn go_on(&mut self, caller: Caller, ticket: Ticket, step: Result<Step, Problem>) {
-        if self.conns.get(caller.conn()).is_some() {
-            self.with_conn(caller.conn(), |core, conn| dispatch::resume(core, conn, caller, ticket, step));
-        } else {
-            let went_on = steps::resume_alone(&mut self.core, caller, step);
-            if let Caller::Task(task) = caller
-                && !went_on
-            {
-                tasks::ended(&mut self.core, task, None);
-            }
-        }
-    }
-
-    /// Events first and unconditionally; then the answer, if its connection is still open.
-    fn answered(&mut self, ticket: Ticket, outcome: Outcome) {
-        let Some(call) = self.core.calls.remove(ticket) else { return };
-        let origin = call.caller.conn();
-        self.core.requests.reads.answered(origin, ticket);
-        // The writer refuses the rest of this lane until it learns that the connection is closed.
-        if outcome.result.as_ref().is_err_and(|refusal| refusal.is_fault()) {
-            match self.conns.get_mut(origin) {
-                Some(conn) => conn.faulted = true,
-                None => self.core.effects.push_back(Effect::LaneReset(origin.lane())),
-            }
-        }
-        // The connection that asked is written to first.
-        if !outcome.events.is_empty() {
-            self.ask_flush(origin);
-        }
-        for event in outcome.events {
-            self.publish(origin, event);
-        }
-        reactions::on_answer(&mut self.core, &mut self.conns, &outcome.result);
-        match call.next {
-            Next::Store(then) => {
-                let step = steps::guard(&mut self.core, |ctx| then(ctx, outcome.result));
-                self.go_on(call.caller, ticket, step);
-            }
-            Next::Task(task) => tasks::answered(&mut self.core, task, outcome.result),
-            Next::Work(_) | Next::Hash(_) => {}
-            Next::Presence { profile, online } => {
-                presence::answered(&mut self.core, profile, online, outcome.result);
-            }
-            Next::Chats(profile) => {
-                let Some(found) = values::answered(&mut self.core, profile, outcome.result) else { return };
-                for id in self.core.streams.hub.of(profile).to_vec() {
-                    self.with_conn(id, |core, conn| sse::found(core, conn, &found));
-                }
-            }
-            Next::Greeting => {
-                self.with_conn(origin, |core, conn| ephemeral::on_snapshot(core, conn, outcome.result))
-            }
-            Next::Typing(asked) => self.with_conn(origin, |core, conn| {
-                ephemeral::typed(core, conn, call.caller, asked, outcome.result);
-            }),
-            Next::Stream => {
-                self.with_conn(origin, |core, conn| kinds::answered(core, conn, ticket, outcome.result));
-            }
-        }
-    }
-
-    /// Sends an event to its audience, then does what follows from it.
-    fn publish(&mut self, origin: ConnId, event: Event) {
-        let (fact, audience) = publish::publish(&mut self.core, &mut self.conns, origin, event);
-        reactions::on_fact(&mut self.core, &mut self.conns, &fact, &audience);
-        let mut touched = std::mem::take(&mut self.core.turn.touched);
-        for id in touched.drain(..) {
-            self.with_conn(id, kinds::on_delivered);
-        }
-        self.core.turn.touched = touched;
-    }
-
     fn tick(&mut self) {
         let now = self.core.now.instant;
         for _ in 0..TIMEOUTS_TICK_MAX {
@@ -456,6 +369,7 @@ impl Server {
             }
             self.with_conn(id, dispatch::timed_out);
         }
+        nodes::tick(&mut self.core);
         presence::tick(&mut self.core);
         push::tick(&mut self.core);
         if self.core.streams.backlog.is_due(now) {
@@ -489,9 +403,11 @@ fn first_deadline(core: &Core, timers: &Timers<ConnId>) -> Option<Instant> {
     let giving_up = core.background_until().filter(|until| *until > core.now.instant);
     soonest([
         core.background.tasks.next_deadline(),
+        core.background.duty.next_deadline(),
         giving_up,
         timers.next(),
-        core.streams.presence.next_deadline(),
+        core.streams.presence.next_deadline(core.is_in_cluster()),
+        core.streams.nodes.as_ref().and_then(|nodes| nodes.next_deadline()),
         core.background.pusher.next_deadline().filter(|_| !core.is_draining()),
         core.streams.backlog.next_deadline(),
     ])

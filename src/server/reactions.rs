@@ -1,10 +1,13 @@
 //! What the server does because of a committed fact, in addition to sending the event to its audience.
 //!
-//! Owns the list of facts that cause something. Leaves what they cause to `presence`, the streams and the pusher.
-//! Invariant: a reaction follows from the fact alone, whether or not the connection that caused it is still there.
+//! Owns the list of facts that cause something. Leaves what they cause to `presence`, the streams, the outbox and the pusher.
+//! Invariant: a reaction follows from the fact alone, whether or not the connection that caused it is still there, and whichever
+//! node of a cluster was asked.
 
 use crate::model::event::{Audience, EndedSession, Fact};
+use crate::model::handler::FollowUp;
 use crate::model::operation::{Answer, Refusal};
+use crate::server::background::duty;
 use crate::server::background::push::devices;
 use crate::server::conn::Conns;
 use crate::server::core::Core;
@@ -16,7 +19,9 @@ pub fn on_fact(core: &mut Core, conns: &mut Conns, fact: &Fact, audience: &Audie
     match fact {
         Fact::SessionEnded(ended) => end_session(core, conns, ended, audience),
         // A profile that hides itself now may have been announced before.
-        Fact::ProfileUpdated(profile) if !core.streams.hub.of(profile.id).is_empty() => {
+        Fact::ProfileUpdated(profile)
+            if !core.streams.hub.of(profile.id).is_empty() || core.streams.is_online(profile.id) =>
+        {
             presence::changed(core, profile.id);
         }
         // The first message makes two people peers: until now neither could know whether the other is online.
@@ -27,12 +32,29 @@ pub fn on_fact(core: &mut Core, conns: &mut Conns, fact: &Fact, audience: &Audie
     }
 }
 
-/// Storage has answered: some changes make no event and concern open streams nevertheless.
+/// Storage has answered: some changes make no event and cause something nevertheless.
 pub fn on_answer(core: &mut Core, conns: &mut Conns, result: &Result<Answer, Refusal>) {
-    if let Ok(Answer::SetBlock(changed)) = result
-        && let Some(changed) = **changed
-    {
-        presence::on_block_changed(core, conns, changed);
+    match result {
+        Ok(Answer::SetBlock(changed)) => {
+            if let Some(changed) = **changed {
+                presence::on_block_changed(core, conns, changed);
+            }
+        }
+        Ok(Answer::HoldDuty(held)) => duty::on_held(core, held),
+        Ok(Answer::MarkOffline(peers)) => presence::on_offline(core, peers),
+        // Each of them puts a mail into the outbox, or lets one that waits for a place go on. Who writes digests wakes the outbox itself.
+        Ok(
+            Answer::SignUp(_)
+            | Answer::OpenSession(_)
+            | Answer::ChangePassword(())
+            | Answer::IssueVerifyCode(())
+            | Answer::IssueResetCode(())
+            | Answer::ResetPassword(())
+            | Answer::PlaceSession(()),
+        ) => core.turn.follow_ups.push(FollowUp::Mail),
+        // A device subscribed to notifications, or shows more of them.
+        Ok(Answer::Subscribe(_) | Answer::SetPushLevel(_)) => core.turn.follow_ups.push(FollowUp::Push),
+        _ => {}
     }
 }
 

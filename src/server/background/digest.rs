@@ -20,6 +20,11 @@ pub struct Digests {
     after: u64,
 }
 
+/// The duty of a cluster is this node's now: every member is looked at anew.
+pub fn begin(core: &mut Core) {
+    core.background.digests = Digests::default();
+}
+
 pub fn run(core: &mut Core) -> bool {
     if core.settings.mail_to_file || core.is_draining() {
         return false;
@@ -45,7 +50,7 @@ pub fn answered(core: &mut Core, result: Result<Answer, Refusal>) {
     let at = core.now.unix_ms;
     let mut mails = Vec::new();
     for (member, profile) in page.members {
-        if core.streams.hub.of(profile).is_empty() {
+        if core.streams.hub.of(profile).is_empty() && !core.streams.is_online(profile) {
             mails.push((member, core.entropy.id(at)));
         }
     }

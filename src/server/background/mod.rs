@@ -4,15 +4,17 @@
 
 pub(crate) mod certificate;
 pub(crate) mod digest;
+pub(crate) mod duty;
 pub(crate) mod last_seen;
 pub(crate) mod outbox;
 pub(crate) mod push;
+pub(crate) mod sweep;
 pub(crate) mod tasks;
 pub(crate) mod upkeep;
 
 use std::time::Instant;
 
-use crate::model::settings::Https;
+use crate::model::settings::Settings;
 
 /// What the server does by itself, and what it waits for.
 ///
@@ -24,18 +26,22 @@ pub(crate) struct Background {
     pub last_seen: last_seen::LastSeen,
     pub certificate: certificate::Certificate,
     pub digests: digest::Digests,
+    pub duty: duty::Duty,
+    pub sweep: sweep::Sweep,
 }
 
 impl Background {
     /// `is_subscribed`: whether anyone has a subscription to notifications.
-    pub fn new(https: Option<&Https>, is_subscribed: bool, now: Instant) -> Background {
+    pub fn new(settings: &Settings, is_subscribed: bool, now: Instant) -> Background {
         Background {
             tasks: tasks::Tasks::new(now),
             outbox: outbox::Outbox::default(),
             pusher: push::Pusher::new(is_subscribed),
             last_seen: last_seen::LastSeen::default(),
-            certificate: certificate::Certificate::new(https),
+            certificate: certificate::Certificate::new(settings.https.as_ref()),
             digests: digest::Digests::default(),
+            sweep: sweep::Sweep::default(),
+            duty: duty::Duty::new(settings.cluster.as_ref(), now),
         }
     }
 }

@@ -56,7 +56,8 @@ pub fn run(core: &mut Core) -> bool {
     for (id, delivery) in unrecorded {
         record(core, id, delivery);
     }
-    if core.background.outbox.under_way.len() >= MAILS_UNDER_WAY_MAX || core.is_draining() {
+    let is_full = core.background.outbox.under_way.len() >= MAILS_UNDER_WAY_MAX;
+    if is_full || core.is_draining() || !core.has_duty() {
         return false;
     }
     // Rows that were fetched before are still due, and come first: the page has room for all of them and at least one more.
@@ -71,7 +72,8 @@ pub fn fetched(core: &mut Core, result: Result<Answer, Refusal>) {
         return tasks::ended(core, Periodic::Mail, Some(OUTBOX_RETRY));
     };
     let MailPage { mails, next_due_at } = page;
-    for mail in mails {
+    let is_on_duty = core.has_duty();
+    for mail in mails.into_iter().take_while(|_| is_on_duty) {
         let outbox = &mut core.background.outbox;
         if outbox.under_way.contains_key(&mail.id) {
             continue;

@@ -178,6 +178,20 @@ pub fn run(core: &mut Core) -> bool {
     true
 }
 
+/// The duty of a cluster is this node's now: the log is read on from the stored cursor.
+pub fn begin(core: &mut Core) {
+    stop(core);
+    core.background.pusher.is_subscribed = true;
+}
+
+/// Another node does it now. What waits is still owed by the stored cursor; answers and workers under way find nothing.
+pub fn stop(core: &mut Core) {
+    let pusher = &mut core.background.pusher;
+    let (storing, is_subscribed, next_number) = (pusher.storing, pusher.is_subscribed, pusher.next_number);
+    let devices = std::mem::take(&mut pusher.devices).stopped();
+    *pusher = Pusher { storing, is_subscribed, next_number, devices, ..Pusher::default() };
+}
+
 /// Someone subscribed, or changed what a device shows.
 pub fn subscribed(core: &mut Core) {
     core.background.pusher.is_subscribed = true;
@@ -192,6 +206,9 @@ fn again(core: &mut Core) {
 
 /// Storage has answered which conversations have new messages.
 pub fn read(core: &mut Core, result: Result<Answer, Refusal>) {
+    if !core.has_duty() {
+        return tasks::ended(core, Periodic::Push, None);
+    }
     let Ok(Some(page)) = result.map(ReadPosted::from_answer) else {
         return tasks::ended(core, Periodic::Push, Some(PUSH_RETRY));
     };
@@ -240,7 +257,7 @@ pub fn tick(core: &mut Core) {
     while !core.is_draining() && core.background.pusher.has_room() {
         let Some((subject, owed)) = core.background.pusher.take_due(core.now.instant) else { return };
         let Subject { profile, conversation, .. } = subject;
-        if core.streams.focus.is_shown(profile, conversation) {
+        if core.streams.is_shown(profile, conversation) {
             continue;
         }
         let number = core.background.pusher.number();

@@ -13,9 +13,11 @@ use crate::model::mail::PlaceSession;
 use crate::model::operation::{Answer, Operation, Refusal};
 use crate::server::background::certificate;
 use crate::server::background::digest;
+use crate::server::background::duty;
 use crate::server::background::last_seen;
 use crate::server::background::outbox;
 use crate::server::background::push;
+use crate::server::background::sweep;
 use crate::server::background::upkeep;
 use crate::server::calls::{Call, Caller, Next, Periodic, Task};
 use crate::server::contract::Effect;
@@ -28,6 +30,8 @@ struct Row {
     first: Duration,
     /// From the start of a run to the start of the next, unless a run finds that there is work earlier.
     every: Duration,
+    /// Whether one node of a cluster does it for all.
+    is_shared: bool,
     /// Begins a run; `true` when it waits for storage or a worker, whose answer then calls [`ended`].
     run: fn(&mut Core) -> bool,
 }
@@ -35,30 +39,31 @@ struct Row {
 const MINUTE: Duration = Duration::from_secs(60);
 
 const TABLE: [Row; 9] = [
-    // A new mail wakes the task; mails that the last process left are fetched at once.
-    Row { task: Periodic::Mail, first: Duration::ZERO, every: MINUTE, run: outbox::run },
-    Row { task: Periodic::Digest, first: MINUTE, every: Duration::from_secs(600), run: digest::run },
-    Row { task: Periodic::LastSeen, first: MINUTE, every: MINUTE, run: last_seen::run },
-    Row { task: Periodic::Erase, first: MINUTE, every: MINUTE, run: upkeep::erase },
-    Row { task: Periodic::PruneLog, first: MINUTE, every: Duration::from_secs(3_600), run: upkeep::prune },
-    // The file of a deleted upload is removed within a minute.
-    Row {
-        task: Periodic::RemoveFiles,
-        first: Duration::from_secs(20),
-        every: Duration::from_secs(20),
-        run: upkeep::remove_files,
-    },
+    // A new mail wakes the task; mails that the last process left are fetched at once. What was sent is recorded without the duty too,
+    // so it is the task that asks for it.
+    row(Periodic::Mail, Duration::ZERO, MINUTE, outbox::run),
+    row(Periodic::Digest, MINUTE, Duration::from_secs(600), digest::run).shared(),
+    row(Periodic::LastSeen, MINUTE, MINUTE, last_seen::run),
+    row(Periodic::Erase, MINUTE, MINUTE, upkeep::erase).shared(),
+    row(Periodic::PruneLog, MINUTE, Duration::from_secs(3_600), upkeep::prune).shared(),
+    // The file of a deleted upload is removed within a minute, on each node.
+    row(Periodic::RemoveFiles, Duration::from_secs(20), Duration::from_secs(20), upkeep::remove_files),
     // Each second while anyone has a subscription; the first one wakes the task.
-    Row { task: Periodic::Push, first: Duration::ZERO, every: MINUTE, run: push::run },
-    Row { task: Periodic::Expire, first: MINUTE, every: MINUTE, run: upkeep::expire },
+    row(Periodic::Push, Duration::ZERO, MINUTE, push::run).shared(),
+    row(Periodic::Expire, MINUTE, MINUTE, upkeep::expire),
     // A new file of a certificate is in use within half a minute; an order asks for earlier runs.
-    Row {
-        task: Periodic::Certificate,
-        first: Duration::ZERO,
-        every: Duration::from_secs(20),
-        run: certificate::run,
-    },
+    row(Periodic::Certificate, Duration::ZERO, Duration::from_secs(20), certificate::run),
 ];
+
+const fn row(task: Periodic, first: Duration, every: Duration, run: fn(&mut Core) -> bool) -> Row {
+    Row { task, first, every, is_shared: false, run }
+}
+
+impl Row {
+    const fn shared(self) -> Row {
+        Row { is_shared: true, ..self }
+    }
+}
 
 #[derive(Clone, Copy)]
 struct State {
@@ -98,6 +103,7 @@ fn index(task: Periodic) -> usize {
 
 /// Starts the tasks that are due.
 pub fn tick(core: &mut Core) {
+    duty::tick(core);
     for row in &TABLE {
         start_if_due(core, row.task);
     }
@@ -113,14 +119,22 @@ fn start_if_due(core: &mut Core, task: Periodic) {
 fn start(core: &mut Core, task: Periodic) {
     let row = &TABLE[index(task)];
     let next_at = core.now.instant + row.every;
-    core.background.tasks.0[index(task)] = State { next_at, in_flight: true, again: false };
-    core.background.tasks.0[index(task)].in_flight = (row.run)(core);
+    let runs = !row.is_shared || core.has_duty();
+    core.background.tasks.0[index(task)] = State { next_at, in_flight: runs, again: false };
+    core.background.tasks.0[index(task)].in_flight = runs && (row.run)(core);
 }
 
 /// There is work for a task: runs it now, or once more after the run in flight.
 pub fn wake(core: &mut Core, task: Periodic) {
     core.background.tasks.0[index(task)].again = true;
     start_if_due(core, task);
+}
+
+/// The duty of a cluster is this node's now: there may be work for each task that needs it.
+pub fn wake_shared(core: &mut Core) {
+    for row in TABLE.iter().filter(|row| row.is_shared || row.task == Periodic::Mail) {
+        wake(core, row.task);
+    }
 }
 
 /// The run in flight has ended. `wait` is the time to the next run that the task found, zero if work is left.
@@ -157,15 +171,18 @@ pub fn answered(core: &mut Core, task: Task, result: Result<Answer, Refusal>) {
         Task::Run(Periodic::Erase) => upkeep::erased(core, result),
         Task::Run(Periodic::PruneLog) => upkeep::pruned(core, result),
         Task::Run(Periodic::Push) => push::read(core, result),
-        // Handlers and their continuations run the first; the second asks nothing.
-        Task::Run(Periodic::RemoveFiles | Periodic::Expire | Periodic::Certificate) => {}
+        // Alone, handlers and their continuations do it.
+        Task::Run(Periodic::RemoveFiles) => sweep::answered(core, result),
+        Task::Run(Periodic::Expire | Periodic::Certificate) => {}
         Task::RecordMail(id) => outbox::recorded(core, id, result),
-        // If it could not be written, the place stays empty, and the mail is due at its own time.
-        Task::PlaceSession => wake(core, Periodic::Mail),
+        // The mail that waited for it is sent because of the fact. If it could not be written, the place stays empty, and the mail
+        // is due at its own time.
+        Task::PlaceSession => {}
         Task::FindPush(number) => push::found(core, number, result),
         Task::MovePushCursor(through) => push::stored(core, through, &result),
         // After a fault the push service says again that it is gone.
         Task::ForgetSubscription => {}
+        Task::HoldDuty => duty::answered(core, result),
         Task::SendMail(_) | Task::FindPlace(_) | Task::Push(_) => {}
     }
 }
@@ -183,12 +200,14 @@ pub fn finished(core: &mut Core, task: Task, done: Done) {
             core.ask_store(Caller::Server, found.into_command(), Next::Task(Task::PlaceSession));
         }
         Task::Run(Periodic::Certificate) => certificate::renewed(core, done),
+        Task::Run(Periodic::RemoveFiles) => sweep::removed(core, &done),
         Task::Push(number) => push::devices::pushed(core, number, done),
         Task::Run(_)
         | Task::RecordMail(_)
         | Task::PlaceSession
         | Task::FindPush(_)
         | Task::MovePushCursor(_)
-        | Task::ForgetSubscription => {}
+        | Task::ForgetSubscription
+        | Task::HoldDuty => {}
     }
 }

@@ -10,6 +10,7 @@ use crate::base::time::UnixMs;
 use crate::model::event::PruneLog;
 use crate::model::member::{EraseMessages, Erased};
 use crate::model::operation::{Answer, Operation, Refusal};
+use crate::server::background::sweep;
 use crate::server::background::tasks;
 use crate::server::calls::{Caller, Next, Periodic, Task};
 use crate::server::core::Core;
@@ -50,6 +51,9 @@ pub fn remove_files(core: &mut Core) -> bool {
     // A row whose deletion a power cut may undo needs its file.
     if core.is_draining() || core.storage.unproven {
         return false;
+    }
+    if core.is_in_cluster() {
+        return sweep::run(core);
     }
     steps::ask(core, Caller::Task(Periodic::RemoveFiles), crate::uploads::sweep()).is_some()
 }

@@ -13,6 +13,8 @@ use crate::model::handler::{Actor, Client, Step};
 use crate::model::id::SessionId;
 use crate::model::operation::{Command, Flow, Write};
 use crate::model::problem::{Code, Problem};
+use crate::model::tickets::Worth;
+use crate::model::whisper::Whisper;
 use crate::proto::http::head::{Expect, Framing, Head, Headers, Method, Version};
 use crate::proto::http::mime::ContentType;
 use crate::proto::websocket::{self, UpgradeError};
@@ -167,7 +169,7 @@ fn authorize(
     if route.access == Access::Public || route.access == Access::Signed && is_signed(exchange) {
         return spend_address(core, exchange, route.rate);
     }
-    let Some(actor) = actor_of(core, exchange, route) else {
+    let Some(actor) = actor_of(core, exchange, route)? else {
         // A flood of bad tokens ends in 429; a good token from the same address is still accepted.
         spend_address(core, exchange, RateClass::Read)?;
         log::debug!(target: "natter::auth", peer:% = conn.peer, route = route.name; "token refused");
@@ -274,24 +276,39 @@ pub fn take_address(core: &mut Core, address: IpAddr, class: RateClass) -> Optio
 
 /// The actor by a bearer token, or by what the row admits instead of one. A presented ticket is used up even if the request is
 /// refused: a ticket that may be tried again could be used twice.
-fn actor_of(core: &mut Core, exchange: &Exchange, route: &Route) -> Option<Actor> {
+fn actor_of(core: &mut Core, exchange: &Exchange, route: &Route) -> Result<Option<Actor>, Problem> {
     let device = exchange.client.unique_id.as_deref();
     if let Some(token) = bearer(&exchange.head.headers) {
-        return actor(core, token, device);
+        return Ok(actor(core, token, device));
     }
     let query =
         |name: &str| exchange.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
     let by_ticket = match (route.access, query("ticket")) {
-        (Access::Socket, Some(ticket)) => core.requests.tickets.take(ticket, core.now),
+        (Access::Socket, Some(ticket)) => take_ticket(core, ticket)?,
         (Access::Events, Some(ticket)) => {
             token::verify_events_ticket(&core.settings, &core.epoch, core.now.unix_s(), ticket).ok()
         }
         (Access::Socket, None) => {
-            return actor(core, query("access")?, device.or(query("unique_id")));
+            let token = query("access");
+            return Ok(token.and_then(|token| actor(core, token, device.or(query("unique_id")))));
         }
         (Access::Public | Access::Bearer | Access::Events | Access::Control | Access::Signed, _) => None,
     };
-    by_ticket.filter(|actor| !core.ended.has(actor.session))
+    Ok(by_ticket.filter(|actor| !core.ended.has(actor.session)))
+}
+
+/// Uses a ticket for a WebSocket, here and on the other nodes.
+fn take_ticket(core: &mut Core, ticket: &str) -> Result<Option<Actor>, Problem> {
+    let verified = token::verify_socket_ticket(&core.settings, &core.epoch, core.now.unix_s(), ticket);
+    let Ok((actor, ticket)) = verified else { return Ok(None) };
+    match core.requests.tickets.take(ticket, core.now) {
+        Worth::Good => {
+            core.whisper(&Whisper::TicketUsed(ticket));
+            Ok(Some(actor))
+        }
+        Worth::Nothing => Ok(None),
+        Worth::Unknown => Err(Code::Busy.into()),
+    }
 }
 
 /// The actor of an access token, if the token is valid, of this epoch, of a session that has not ended, and presented by the

@@ -22,13 +22,13 @@ pub(crate) mod steps;
 pub(crate) mod upload_head;
 pub(crate) mod verified;
 
+use crate::base::time::Now;
 use crate::model::attempts::Attempts;
 use crate::model::tickets::Tickets;
 
 /// What the requests of all connections share: what each client may still do, and what waits or is held for it.
 ///
 /// Invariant: each part is bounded by itself, and counts by account or address prefix, not by connection.
-#[derive(Default)]
 pub(crate) struct Requests {
     pub rates: rate_limit::RateLimiter,
     pub attempts: Attempts,
@@ -38,4 +38,20 @@ pub(crate) struct Requests {
     pub hashing: hashing::Hashing,
     pub delays: delays::Delays,
     pub receiving: receiving::Receiving,
+}
+
+impl Requests {
+    /// `is_shared`: other nodes count failed attempts, too.
+    pub fn new(is_shared: bool, now: Now) -> Requests {
+        Requests {
+            rates: rate_limit::RateLimiter::default(),
+            attempts: if is_shared { Attempts::shared() } else { Attempts::default() },
+            tickets: Tickets::new(now),
+            verified: verified::Verified::default(),
+            reads: reads::Reads::default(),
+            hashing: hashing::Hashing::default(),
+            delays: delays::Delays::default(),
+            receiving: receiving::Receiving::default(),
+        }
+    }
 }

@@ -6,8 +6,10 @@ use std::fmt::Write;
 use crate::base::json;
 use crate::base::send_queue::Segment;
 use crate::model::handler::Reply;
-use crate::model::metrics::ErrorKind;
+use crate::model::metrics::{ErrorKind, LogProgress};
+use crate::model::node::NodeName;
 use crate::model::problem::{Code, Problem};
+use crate::model::settings::ClusterSettings;
 use crate::proto::http::head::Head;
 use crate::proto::http::language::Language;
 use crate::server::close_reason::CloseReason;
@@ -28,6 +30,8 @@ pub struct Metrics {
     pub pushes: u64,
     pub push_failures: u64,
     pub log_dropped: u64,
+    /// In a cluster.
+    pub progress: LogProgress,
     /// TLS handshakes that were completed: in full, and by a ticket.
     handshakes: [u64; 2],
     responses: BTreeMap<(&'static str, u16), u64>,
@@ -143,7 +147,37 @@ impl Metrics {
             let count = self.troubles.get(&trouble).copied().unwrap_or(0);
             let _ = writeln!(out, "natter_background_errors_total{{kind=\"{}\"}} {count}", trouble.name());
         }
+        if let Some(ClusterSettings { node }) = &core.settings.cluster {
+            self.write_cluster(&mut out, core, node);
+        }
         out
+    }
+
+    fn write_cluster(&self, out: &mut String, core: &Core, node: &NodeName) {
+        let LogProgress { position, head, appended, applied } = self.progress;
+        let nodes = 1 + core.streams.nodes.as_ref().map_or(0, |nodes| nodes.heard());
+        for (name, kind, help, value) in [
+            ("nodes", "gauge", "Nodes that are heard, this one included.", nodes as u64),
+            ("log_position", "counter", "The last entry of the log that is applied here.", position),
+            (
+                "log_lag",
+                "gauge",
+                "Entries of the log that are not applied here.",
+                head.saturating_sub(position),
+            ),
+            ("entries_appended_total", "counter", "Entries that this node has appended.", appended),
+            ("entries_applied_total", "counter", "Entries of all nodes that are applied here.", applied),
+        ] {
+            let _ = writeln!(out, "# HELP natter_cluster_{name} {help}");
+            let _ = writeln!(out, "# TYPE natter_cluster_{name} {kind}\nnatter_cluster_{name} {value}");
+        }
+        out.push_str("# HELP natter_cluster_node This node.\n# TYPE natter_cluster_node gauge\n");
+        let _ = writeln!(out, "natter_cluster_node{{node=\"{node}\"}} 1");
+        out.push_str("# HELP natter_cluster_duty The node that mails, notifies and erases for all.\n");
+        out.push_str("# TYPE natter_cluster_duty gauge\n");
+        if let Some(holder) = core.background.duty.holder() {
+            let _ = writeln!(out, "natter_cluster_duty{{node=\"{holder}\"}} 1");
+        }
     }
 
     fn troubled(&self) -> Vec<(&'static str, u64)> {

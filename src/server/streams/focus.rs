@@ -26,6 +26,21 @@ impl Focus {
         }
     }
 
+    /// How many conversations are shown, each counted for each profile.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The conversations that streams of the profile show.
+    pub fn shown(&self, profile: ProfileId) -> impl Iterator<Item = ConversationId> {
+        let first = (profile, ConversationId::from_u128(0));
+        self.0
+            .range(first..)
+            .map(|(shown, _)| *shown)
+            .take_while(move |shown| shown.0 == profile)
+            .map(|shown| shown.1)
+    }
+
     pub fn is_shown(&self, profile: ProfileId, conversation: ConversationId) -> bool {
         self.0.contains_key(&(profile, conversation))
     }

@@ -58,6 +58,11 @@ impl Hub {
         self.streams.get(&profile).is_some_and(|listeners| listeners.devices > 0)
     }
 
+    /// The profiles with at least one stream, from this one on.
+    pub fn from(&self, first: ProfileId) -> impl Iterator<Item = ProfileId> {
+        self.streams.range(first..).map(|(profile, _)| *profile)
+    }
+
     /// Profiles with at least one stream.
     pub fn profiles(&self) -> usize {
         self.streams.len()
@@ -69,7 +74,7 @@ pub fn subscribe(core: &mut Core, conn: &mut Conn, subscription: Subscription) {
     unsubscribe(core, conn);
     conn.subscription = Some(subscription);
     if subscription.device && !core.streams.hub.has_device(subscription.profile) {
-        presence::changed(core, subscription.profile);
+        presence::device_changed(core, subscription.profile);
     }
     core.streams.hub.subscribe(conn.id, subscription);
 }
@@ -80,10 +85,11 @@ pub fn unsubscribe(core: &mut Core, conn: &mut Conn) {
     let Subscription { profile, device } = subscription;
     core.streams.hub.unsubscribe(conn.id, subscription);
     if device && !core.streams.hub.has_device(profile) {
-        presence::changed(core, profile);
+        presence::device_changed(core, profile);
     }
     if let Phase::Stream(StreamKind::WebSocket(stream)) = &mut conn.phase {
-        core.streams.focus.change(profile, stream.focus.take(), None);
+        let focus = stream.focus.take();
+        core.streams.show(profile, focus, None, core.now.instant);
         if let Some(typing_state) = stream.typing_state.take() {
             presence::stopped(core, profile, *typing_state);
         }

@@ -335,7 +335,7 @@ fn focus(core: &mut Core, stream: &mut SocketStream, object: &Object<'_>) -> Res
     let conversation = Params::new(&[], &[], Some(object)).id("conversation")?;
     // A stream that closes has left the hub, which would end what it shows.
     if !stream.ws.is_closing() {
-        core.streams.focus.change(stream.actor.profile, stream.focus, conversation);
+        core.streams.show(stream.actor.profile, stream.focus, conversation, core.now.instant);
         stream.focus = conversation;
     }
     Ok(Reply::done())

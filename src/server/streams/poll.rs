@@ -21,6 +21,7 @@ use crate::server::request::exchange::Exchange;
 use crate::server::request::respond;
 use crate::server::streams::hub::{self, Subscription};
 use crate::server::streams::kinds::StreamKind;
+use crate::server::streams::replay::{AHEAD_LOOK, AHEAD_MAX};
 
 pub struct Poll {
     exchange: Box<Exchange>,
@@ -32,6 +33,8 @@ pub struct Poll {
     reading: Option<Ticket>,
     /// An event came since the last read.
     stale: bool,
+    /// In a cluster: the cursor is of a node that is further than this one, which has until then to come so far.
+    ahead_until: Option<Instant>,
 }
 
 impl Poll {
@@ -67,7 +70,7 @@ pub fn open(
     hub::subscribe(core, conn, Subscription { profile: actor.profile, device: false });
     // The wait ends with the token.
     let until = (core.now.instant + wait).min(instant_of(core.now, actor.expires));
-    let poll = Poll { exchange, actor, after, limit, until, reading: None, stale: true };
+    let poll = Poll { exchange, actor, after, limit, until, reading: None, stale: true, ahead_until: None };
     conn.deadline = Some(until);
     conn.phase = Phase::Stream(StreamKind::Poll(Box::new(poll)));
     advance(core, conn);
@@ -111,6 +114,11 @@ pub fn answered(core: &mut Core, conn: &mut Conn, ticket: Ticket, result: Result
         Err(refusal) => return finish(core, conn, Err(refusal.into())),
     };
     match page {
+        LogPage::Ahead { .. } if core.is_in_cluster() => {
+            let now = core.now.instant;
+            poll.ahead_until.get_or_insert(now + AHEAD_MAX);
+            conn.deadline = Some(now + AHEAD_LOOK);
+        }
         LogPage::Pruned { head } | LogPage::Ahead { head } => {
             let problem = Problem::reset(cursor_text(core, head));
             finish(core, conn, Err(problem));
@@ -146,6 +154,23 @@ fn page_reply(core: &Core, events: Vec<(u64, Fact)>, through: u64) -> Reply {
 /// The wait is over, or the server is about to stop: answers without an event.
 pub fn timed_out(core: &mut Core, conn: &mut Conn) {
     let Phase::Stream(StreamKind::Poll(poll)) = &mut conn.phase else { return };
+    let now = core.now.instant;
+    if let Some(ahead_until) = poll.ahead_until
+        && !core.is_draining()
+    {
+        if poll.after.is_none_or(|after| after <= core.head) {
+            (poll.ahead_until, poll.stale) = (None, true);
+            conn.deadline = Some(poll.until);
+            return advance(core, conn);
+        }
+        if now < ahead_until {
+            conn.deadline = Some(ahead_until.min(now + AHEAD_LOOK));
+            return;
+        }
+    }
+    if poll.ahead_until.is_some() {
+        return finish(core, conn, Err(Refusal::Unavailable.into()));
+    }
     if poll.reading.is_some() {
         // A page is being read; it is the answer, whatever it holds.
         poll.until = core.now.instant;

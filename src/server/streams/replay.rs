@@ -6,11 +6,14 @@
 //!
 //! ```text
 //! CatchingUp ──(page, page, …)──→ held events ──→ caught_up ──→ Live
-//!     └── held too much: dropped, and read from the log instead
+//!   │  ▲ └── held too much: dropped, and read from the log instead
+//!   ▼  │
+//! Ahead ──(this node of a cluster has not come so far in time)──→ closed
 //! ```
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -32,6 +35,10 @@ use crate::server::streams::websocket::push_text;
 
 /// Events of one page of a replay.
 const REPLAY_PAGE: u32 = 200;
+/// How long a node of a cluster has to come as far as a cursor of another node.
+pub const AHEAD_MAX: Duration = Duration::from_secs(2);
+/// Between two looks whether it has.
+pub const AHEAD_LOOK: Duration = Duration::from_millis(50);
 
 pub struct Replay {
     wire: Wire,
@@ -59,7 +66,18 @@ enum State {
         /// Some were dropped: the log has them.
         dropped: bool,
     },
+    /// In a cluster: the cursor is of a node that is further than this one, which looks from time to time whether it has come so far.
+    Ahead {
+        until: Instant,
+        look_at: Instant,
+    },
     Live,
+}
+
+impl State {
+    fn catching_up() -> State {
+        State::CatchingUp { reading: None, held: VecDeque::new(), held_bytes: 0, dropped: false }
+    }
 }
 
 impl Replay {
@@ -107,11 +125,32 @@ impl Replay {
             // and not yet known here.
             Some(cursor) => {
                 self.last = cursor.seq;
-                self.state =
-                    State::CatchingUp { reading: None, held: VecDeque::new(), held_bytes: 0, dropped: false };
+                self.state = State::catching_up();
                 self.go_on(core, send, conn, actor);
             }
         }
+    }
+
+    /// When to look whether this node has come as far as the cursor.
+    pub fn look_at(&self) -> Option<Instant> {
+        match self.state {
+            State::Ahead { look_at, .. } => Some(look_at),
+            _ => None,
+        }
+    }
+
+    /// Looks whether this node has come as far as the cursor. An error if it has not in time; the cursor is still good.
+    pub fn look(&mut self, core: &Core) -> Result<(), Refusal> {
+        let State::Ahead { until, look_at } = &mut self.state else { return Ok(()) };
+        let now = core.now.instant;
+        if core.head >= self.last {
+            self.state = State::catching_up();
+        } else if now >= *until {
+            return Err(Refusal::Unavailable);
+        } else {
+            *look_at = (*until).min(now + AHEAD_LOOK);
+        }
+        Ok(())
     }
 
     /// Reads the next page when the peer has taken most of the last one.
@@ -129,7 +168,8 @@ impl Replay {
     pub fn deliver(&mut self, send: &mut SendQueue, publication: &mut Publication) -> bool {
         let seq = publication.event.seq;
         match &mut self.state {
-            State::New(_) => false,
+            // Once this node has come so far, the log has what came meanwhile.
+            State::New(_) | State::Ahead { .. } => false,
             State::Live => {
                 if seq <= self.last {
                     return false;
@@ -170,6 +210,10 @@ impl Replay {
         *reading = None;
         match ReadLog::from_answer(result?).ok_or(Refusal::Internal)? {
             LogPage::Pruned { head } => self.reset(core, send, "pruned", head.max(core.head)),
+            LogPage::Ahead { .. } if core.is_in_cluster() => {
+                let now = core.now.instant;
+                self.state = State::Ahead { until: now + AHEAD_MAX, look_at: now + AHEAD_LOOK };
+            }
             LogPage::Ahead { head } => self.reset(core, send, "epoch", head.max(core.head)),
             LogPage::Events { events, through, complete } => {
                 for (seq, mut fact) in events {

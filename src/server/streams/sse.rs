@@ -151,7 +151,10 @@ pub fn advance(core: &mut Core, conn: &mut Conn) {
     let actor = stream.actor;
     let mut due = None;
     match &mut stream.kind {
-        Kind::Log(replay) => replay.go_on(core, &conn.send, id, actor),
+        Kind::Log(replay) => {
+            replay.go_on(core, &conn.send, id, actor);
+            due = replay.look_at();
+        }
         Kind::Value(value) => {
             if std::mem::take(&mut value.stale) {
                 value.awaited = Some(core.streams.values.next_read(actor.profile));
@@ -194,6 +197,11 @@ pub fn timed_out(core: &mut Core, conn: &mut Conn) {
     let Phase::Stream(StreamKind::EventStream(stream)) = &mut conn.phase else { return };
     if stream.actor.expires <= core.now.unix_s() {
         return end(core, conn, CloseReason::SessionOver);
+    }
+    if let Kind::Log(replay) = &mut stream.kind
+        && replay.look(core).is_err()
+    {
+        return end(core, conn, CloseReason::Unavailable);
     }
     if now >= stream.next_comment {
         stream.stalled = if conn.send.is_empty() || conn.progress > 0 { 0 } else { stream.stalled + 1 };

@@ -346,6 +346,10 @@ fn rearm(core: &Core, conn: &mut Conn) {
     }
     let silence = core.settings.limits.heartbeat * 5 / 2;
     let expiry = instant_of(core.now, stream.actor.expires);
+    let look_at = match &stream.protocol {
+        Protocol::Native(replay) => replay.look_at(),
+        Protocol::Legacy(_) => None,
+    };
     let warning = (!stream.warned && matches!(stream.protocol, Protocol::Native(_)))
         .then(|| expiry.checked_sub(EXPIRING_NOTICE).unwrap_or(core.now.instant));
     conn.deadline = soonest([
@@ -353,6 +357,7 @@ fn rearm(core: &Core, conn: &mut Conn) {
         Some(stream.last_heard + silence),
         Some(expiry),
         warning,
+        look_at,
         stream.typing_state.as_ref().map(|typing_state| typing_state.expires_at()),
         stream.ops.paused_until().filter(|_| stream.leaving.is_none() && !stream.ops.is_refused()),
     ]);
@@ -399,6 +404,11 @@ pub fn timed_out(core: &mut Core, conn: &mut Conn) {
         // While its queue is full, the peer is not read, so its silence proves nothing. That it takes nothing does.
         core.metrics.streams_cut += 1;
         return close(core, conn, CloseReason::SlowReader, "reader too slow");
+    }
+    if let Protocol::Native(replay) = &mut stream.protocol
+        && replay.look(core).is_err()
+    {
+        return close(core, conn, CloseReason::Unavailable, "try again");
     }
     ephemeral::expire_typing(core, stream);
     if now >= stream.next_ping {

@@ -94,6 +94,11 @@ pub enum Waits {
 }
 
 impl Devices {
+    /// With nothing that waits or is under way. What is known of devices is kept.
+    pub fn stopped(self) -> Devices {
+        Devices { known: self.known, next_number: self.next_number, ..Devices::default() }
+    }
+
     /// Notifications that wait or are under way.
     pub fn count(&self) -> usize {
         self.len
