@@ -75,7 +75,7 @@
 //! | 16 | `runtime/storage/writer_thread.rs` | `commit` | posts the outcomes to the loop's inbox (`runtime/inbox.rs` `post` wakes it) | a lane whose write had a fault is closed by `runtime/lanes.rs` `commit`, and `push` in that file refuses its further writes until the connection is closed |
 //! | | **out** | | **on the thread of the loop** | |
 //! | 17 | `runtime/event_loop/inputs.rs` | `complete` | takes the outcomes: `Input::Answered` for each | a corrupt database stops the process |
-//! | 18 | `server/mod.rs` | `answered` | finds the call by its ticket; first handles the events (rows 19 to 22), then runs the continuation | if Ann's connection is closed, the events are sent, the answer is dropped |
+//! | 18 | `server/answers.rs` | `answered` | finds the call by its ticket; first handles the events (rows 19 to 22), then runs the continuation | if Ann's connection is closed, the events are sent, the answer is dropped |
 //! | 19 | `server/publish.rs` | `publish` | for each profile of the audience, each stream that the hub lists (`server/streams/kinds.rs` `deliver`). Ann's own connection, the origin, gets the answer instead: `server/streams/websocket.rs` `deliver` leaves it out | |
 //! | 20 | `server/streams/replay.rs` | `deliver` | queues the event on Bob's send queue. `server/streams/publication.rs` `push_frame` encodes it once for all native WebSockets, since an event has no field that depends on the receiver. A stream that still reads the log keeps the event until it has read it | more such events than a bound: the stream drops them and reads them from the log |
 //! | 21 | `server/reactions.rs` | `on_fact` | what else follows from a fact: two profiles whose first message this is learn whether the other is online | |
@@ -88,7 +88,7 @@
 //!
 //! One function name in several files is one step on several layers: `messaging/messages.rs` `post` checks the form, `store/posting.rs`
 //! `post` decides and inserts; `runtime/event_loop/inputs.rs` `read` reads a socket, `store/event_log/merge.rs` `read` the log;
-//! `runtime/storage/writer_thread.rs` `commit` posts the outcomes of `store/writer.rs` `commit`; `server/mod.rs` `answered` gives
+//! `runtime/storage/writer_thread.rs` `commit` posts the outcomes of `store/writer.rs` `commit`; `server/answers.rs` `answered` gives
 //! the outcome of a read of the log to `server/streams/replay.rs` `answered`.
 //!
 //! **The answer comes after the sync.** Row 15 is before row 18, so nothing is answered before it is durable (unless SYNCHRONOUS=normal is set),
@@ -140,7 +140,7 @@
 //! *An op*, as `message.react` shows: its command in `model/message.rs` (`React`) and its row in `model/operation.rs`; the
 //! SQL in `store/changes.rs` (`react`) and its arm in `store/batch.rs` (a read: `store/reader.rs`); the handler in
 //! `messaging/changes.rs` (`react`); its row in `server/request/routes.rs`, which makes it a route and an op at once. Six
-//! files, and its description in the folder `server/schema` (`.github/CONTRIBUTING.md` has the steps, tests included).
+//! files (a write also has its bytes in `model/write_bytes.rs`, where the compiler asks for them), and its description in the folder `server/schema` (`.github/CONTRIBUTING.md` has the steps, tests included).
 //! One that causes a new kind of event adds that to `model/event.rs` and `store/event_log.rs`.
 //!
 //! *A kind of stream*, as the export shows, touches two files of the server: its behavior in `server/streams/export.rs`, and
@@ -167,7 +167,7 @@
 //! | `n` | the position of a message in its conversation: 1, 2, 3 … |
 //! | `seq` | the position of an event in the log; a message has that of its post |
 //! | `rev` | the `seq` of a message's last change |
-//! | log | the events of the database, in the order of `seq`. SQLite's write-ahead log is the WAL |
+//! | log | the events of the database, in the order of `seq`. SQLite's write-ahead log is the WAL. The log of a *cluster* has the writes of its *nodes*, which *whisper* to each other beside it; one of them holds the *duty* to mail and notify for all |
 //! | epoch | names one history of the log; a restored backup begins a new one |
 //! | cursor | `<epoch>:<seq>`: after which event a client continues |
 //! | fact, event | a fact is what happened; an event is a fact with its `seq` and its audience |
@@ -211,6 +211,8 @@ pub mod model;
 pub mod proto;
 mod runtime;
 pub use runtime::in_memory;
+#[cfg(feature = "cluster")]
+pub use runtime::{nats, replica};
 pub mod server;
 mod site;
 pub mod store;

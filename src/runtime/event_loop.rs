@@ -28,6 +28,8 @@ use super::inbox::{Completion, Inbox};
 use super::kernel;
 use super::listener::{Listener, SocketPath};
 use super::notify::Notify;
+#[cfg(feature = "cluster")]
+use super::peers::Peers;
 use super::ready::Ready;
 use super::socket::Sockets;
 use super::storage::Storage;
@@ -82,6 +84,9 @@ pub struct Parts<M, S> {
     pub notify: Option<Notify>,
     pub log_dropped: Arc<AtomicU64>,
     pub on_reload: Option<OnReload>,
+    /// The other nodes of the cluster.
+    #[cfg(feature = "cluster")]
+    pub peers: Option<Peers>,
     pub drain_max: Duration,
 }
 

@@ -80,6 +80,8 @@ pub struct InMemory {
     pub appends: VecDeque<Append>,
     /// Outcomes of writes that the server does not have yet, in the order of their commits.
     pub committed: VecDeque<(Ticket, Outcome)>,
+    /// What the server said to the other nodes, which is not delivered yet.
+    pub whispers: VecDeque<Vec<u8>>,
     /// Lanes that met a full queue.
     closed: Lanes,
     batches: Batches,
@@ -98,6 +100,7 @@ impl InMemory {
             jobs: VecDeque::new(),
             appends: VecDeque::new(),
             committed: VecDeque::new(),
+            whispers: VecDeque::new(),
             closed: Lanes::default(),
             batches: Batches::default(),
             resets: Vec::new(),
@@ -147,6 +150,7 @@ impl InMemory {
                     self.refused.push(Input::refused(ticket, Refusal::Busy));
                 }
             }
+            Effect::Whisper(bytes) => self.whispers.push_back(bytes),
             Effect::LaneReset(lane) => self.reset_lane(lane),
             Effect::Work { ticket, job } if has_room => {
                 self.jobs.push_back((ticket, job));

@@ -10,12 +10,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use super::handshakes::Worked;
+#[cfg(feature = "cluster")]
+use super::peers::Heard;
 use super::queue::lock;
 use super::workers::PoolKind;
 use crate::base::open_file::OpenFile;
+#[cfg(feature = "cluster")]
+use crate::base::seal::Chain;
 use crate::model::id::UploadId;
 use crate::model::job::Done;
 use crate::model::metrics::ErrorKind;
+#[cfg(feature = "cluster")]
+use crate::model::metrics::LogProgress;
 use crate::model::operation::{Answer, Outcome, Refusal};
 use crate::model::readiness::Readiness;
 use crate::server::contract::{ConnId, Ticket};
@@ -27,6 +33,15 @@ const INBOX_MAX: usize = 128;
 pub enum Completion {
     /// The outcomes of one batch, in the order of their commits, and their tickets.
     Committed(Vec<Ticket>, Vec<Outcome>),
+    /// Outcomes that no ticket waits for, in their place in the order of the commits.
+    #[cfg(feature = "cluster")]
+    Happened(Vec<Outcome>),
+    /// What another node of the cluster has said.
+    #[cfg(feature = "cluster")]
+    Heard(Heard),
+    /// How far this node has come in the log, and what the log was until there.
+    #[cfg(feature = "cluster")]
+    Progressed(LogProgress, Chain),
     Read(Ticket, Result<Answer, Refusal>),
     Finished(PoolKind, Ticket, Done),
     /// The result of writing these bytes of an upload.
@@ -104,6 +119,19 @@ impl Inbox {
         state.completions.push(completion);
         drop(state);
         self.wake();
+    }
+
+    /// Posts one completion that may be lost: if the inbox is full or closed it is dropped, and the result is `false`.
+    #[cfg(feature = "cluster")]
+    pub fn offer(&self, completion: Completion) -> bool {
+        let mut state = lock(&self.state);
+        if state.completions.len() >= INBOX_MAX || state.closed {
+            return false;
+        }
+        state.completions.push(completion);
+        drop(state);
+        self.wake();
+        true
     }
 
     /// Counts one background error. The counts need no limit.

@@ -47,29 +47,37 @@ impl Lanes {
     }
 }
 
-enum Deferred {
-    Write(Ticket, Lane, Write),
+enum Deferred<T> {
+    Write(T, Lane, Write),
     Reset(Lane),
 }
 
 /// The batch that is committed next, and the writes that have to wait for a later one. A heavy write is committed by itself
 /// after a batch of others, so that posts wait for at most one of them; what follows it in its lane waits too.
-#[derive(Default)]
-pub struct Batches {
+///
+/// A write has a ticket, in a cluster with the time at which it was asked.
+pub struct Batches<T = Ticket> {
     /// Lanes with a fault in an earlier batch. The store handles those of the current one.
     closed: Lanes,
     /// In the order in which they came, and their number for each lane. The bound of the writes in flight bounds them too.
-    deferred: VecDeque<Deferred>,
+    deferred: VecDeque<Deferred<T>>,
     waiting: BTreeMap<Lane, usize>,
     /// The current batch, and its tickets. Both are empty between two batches, and the memory of the batch is reused.
-    tickets: Vec<(Ticket, Lane)>,
+    tickets: Vec<(T, Lane)>,
     batch: Vec<(Lane, Write)>,
 }
 
-impl Batches {
+impl<T> Default for Batches<T> {
+    fn default() -> Self {
+        let (deferred, waiting) = (VecDeque::new(), BTreeMap::new());
+        Batches { closed: Lanes::default(), deferred, waiting, tickets: Vec::new(), batch: Vec::new() }
+    }
+}
+
+impl<T> Batches<T> {
     /// Adds a write to the current batch, or defers it. Returns its ticket if it is refused, because its lane is closed.
     #[must_use]
-    pub fn push(&mut self, ticket: Ticket, lane: Lane, write: Write) -> Option<Ticket> {
+    pub fn push(&mut self, ticket: T, lane: Lane, write: Write) -> Option<T> {
         if write.is_heavy() || self.waiting.contains_key(&lane) {
             self.defer(lane, Deferred::Write(ticket, lane, write));
             return None;
@@ -94,7 +102,7 @@ impl Batches {
     /// Makes the next batch of deferred writes: a heavy one, and the light ones after it. Returns the tickets of those that
     /// are refused.
     #[must_use]
-    pub fn take_deferred(&mut self) -> Vec<Ticket> {
+    pub fn take_deferred(&mut self) -> Vec<T> {
         let (mut refused, mut is_first) = (Vec::new(), true);
         while let Some(next) = self.deferred.pop_front() {
             let is_heavy = matches!(&next, Deferred::Write(_, _, write) if write.is_heavy());
@@ -104,12 +112,7 @@ impl Batches {
             }
             is_first = false;
             let (Deferred::Write(_, lane, _) | Deferred::Reset(lane)) = next;
-            if let Some(count) = self.waiting.get_mut(&lane) {
-                *count -= 1;
-                if *count == 0 {
-                    self.waiting.remove(&lane);
-                }
-            }
+            self.no_longer_waits(lane);
             match next {
                 Deferred::Write(ticket, lane, write) => refused.extend(self.admit(ticket, lane, write)),
                 Deferred::Reset(lane) => self.closed.reset(lane),
@@ -123,7 +126,7 @@ impl Batches {
     pub fn commit(
         &mut self,
         commit: impl FnOnce(&mut Vec<(Lane, Write)>) -> Committed,
-    ) -> Option<(Vec<Ticket>, Committed)> {
+    ) -> Option<(Vec<T>, Committed)> {
         if self.tickets.is_empty() {
             return None;
         }
@@ -139,17 +142,72 @@ impl Batches {
         Some((tickets, committed))
     }
 
-    fn defer(&mut self, lane: Lane, what: Deferred) {
+    fn no_longer_waits(&mut self, lane: Lane) {
+        if let Some(count) = self.waiting.get_mut(&lane) {
+            *count -= 1;
+            if *count == 0 {
+                self.waiting.remove(&lane);
+            }
+        }
+    }
+
+    fn defer(&mut self, lane: Lane, what: Deferred<T>) {
         *self.waiting.entry(lane).or_default() += 1;
         self.deferred.push_back(what);
     }
 
-    fn admit(&mut self, ticket: Ticket, lane: Lane, write: Write) -> Option<Ticket> {
+    fn admit(&mut self, ticket: T, lane: Lane, write: Write) -> Option<T> {
         if self.closed.contains(lane) {
             return Some(ticket);
         }
         self.tickets.push((ticket, lane));
         self.batch.push((lane, write));
         None
+    }
+}
+
+/// For a cluster, where lanes are judged before a write is in the log, and an entry of the log is never refused.
+#[cfg(feature = "cluster")]
+impl<T> Batches<T> {
+    /// Takes the current batch.
+    pub fn take(&mut self) -> impl Iterator<Item = (T, Lane, Write)> {
+        self.tickets
+            .drain(..)
+            .zip(self.batch.drain(..))
+            .map(|((ticket, lane), (_, write))| (ticket, lane, write))
+    }
+
+    /// A write of this lane was refused.
+    pub fn close(&mut self, lane: Lane) {
+        self.closed.close(lane);
+    }
+
+    pub fn is_closed(&self, lane: Lane) -> bool {
+        self.closed.contains(lane)
+    }
+
+    /// The tickets of the deferred writes.
+    pub fn deferred(&self) -> impl Iterator<Item = &T> {
+        self.deferred.iter().filter_map(|deferred| match deferred {
+            Deferred::Write(ticket, ..) => Some(ticket),
+            Deferred::Reset(_) => None,
+        })
+    }
+
+    /// Refuses the deferred writes that are no longer waited for, and closes their lanes. Returns their tickets.
+    #[must_use]
+    pub fn refuse_deferred(&mut self, is_over: impl Fn(&T) -> bool) -> Vec<T> {
+        let mut refused = Vec::new();
+        for next in std::mem::take(&mut self.deferred) {
+            match next {
+                Deferred::Write(ticket, lane, _) if is_over(&ticket) => {
+                    self.closed.close(lane);
+                    self.no_longer_waits(lane);
+                    refused.push(ticket);
+                }
+                next => self.deferred.push_back(next),
+            }
+        }
+        refused
     }
 }

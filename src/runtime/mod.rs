@@ -17,12 +17,20 @@ mod indexing;
 mod kernel;
 mod lanes;
 mod listener;
+#[cfg(feature = "cluster")]
+mod log;
+#[cfg(feature = "cluster")]
+pub mod nats;
 mod notify;
 mod parts;
+#[cfg(feature = "cluster")]
+pub mod peers;
 mod queue;
 mod read_queue;
 mod readers;
 mod ready;
+#[cfg(feature = "cluster")]
+pub mod replica;
 pub mod signals;
 mod socket;
 mod storage;
@@ -131,7 +139,7 @@ impl Listen {
             Listen::Passed(listener) => {
                 let opened = Listener::passed(listener, kind)
                     .map_err(|error| ServeFault::System { what: "no use of a passed socket", error })?;
-                log::info!("the service manager opened {}", opened.1);
+                ::log::info!("the service manager opened {}", opened.1);
                 Ok(opened)
             }
         }
@@ -244,6 +252,8 @@ pub struct Runtime {
     inbox: Arc<Inbox>,
     background: Background,
     options: RuntimeOptions,
+    #[cfg(feature = "cluster")]
+    peers: Option<peers::Peers>,
 }
 
 impl Runtime {
@@ -253,7 +263,7 @@ impl Runtime {
         let files = options.connections_max as u64 + FILES_SPARE;
         let allowed = signals::raise_open_files(files);
         if allowed < files {
-            log::warn!("{allowed} open files allowed, {files} wanted: raise the hard limit (ulimit -Hn)");
+            ::log::warn!("{allowed} open files allowed, {files} wanted: raise the hard limit (ulimit -Hn)");
         }
         let poll = Poll::new().map_err(system("no poll"))?;
         let waker = Waker::new(poll.registry(), WAKER).map_err(system("no waker"))?;
@@ -276,7 +286,17 @@ impl Runtime {
             listener.register(poll.registry(), listener_token(index)).map_err(system("no registration"))?;
         }
         let background = Background::new(Arc::clone(&inbox));
-        Ok(Runtime { poll, listeners, address, redirect, inbox, background, options })
+        Ok(Runtime {
+            poll,
+            listeners,
+            address,
+            redirect,
+            inbox,
+            background,
+            options,
+            #[cfg(feature = "cluster")]
+            peers: None,
+        })
     }
 
     /// The public address that was bound.
@@ -298,6 +318,33 @@ impl Runtime {
         index: impl Indexes,
     ) -> Result<Storage, ServeFault> {
         Storage::start(writer, readers, searcher, index, &self.inbox, &self.background)
+            .map_err(|error| ServeFault::System { what: "no thread for storage", error })
+    }
+
+    /// Gives what other nodes say to the loop. For the thread of the log.
+    #[cfg(feature = "cluster")]
+    pub fn hearing(&self, mut hearing: peers::Hearing) -> nats::OnWhisper {
+        let inbox = Arc::clone(&self.inbox);
+        Box::new(move |sealed| hearing.hear(&inbox, &sealed))
+    }
+
+    /// What the server says reaches these nodes.
+    #[cfg(feature = "cluster")]
+    pub fn speak(&mut self, peers: peers::Peers) {
+        self.peers = Some(peers);
+    }
+
+    /// As [`Runtime::storage`], for a node of a cluster.
+    #[cfg(feature = "cluster")]
+    pub fn storage_in_cluster<R: Reads>(
+        &self,
+        writer: impl Database,
+        node: replica::ClusterNode,
+        readers: Vec<R>,
+        searcher: R,
+        index: impl Indexes,
+    ) -> Result<Storage, ServeFault> {
+        Storage::start_in_cluster(writer, node, readers, searcher, index, &self.inbox, &self.background)
             .map_err(|error| ServeFault::System { what: "no thread for storage", error })
     }
 
@@ -359,6 +406,8 @@ impl Runtime {
             notify: self.options.notify,
             log_dropped: self.options.log_dropped,
             on_reload: self.options.on_reload,
+            #[cfg(feature = "cluster")]
+            peers: self.peers,
             drain_max,
         })
         .run()

@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+#[cfg(feature = "cluster")]
+use super::replica::Applies;
 use super::{Database, Indexes, Interrupt, Machine, Reads, Worker, Writer, kernel};
 use crate::base::id::Id;
 use crate::base::send_queue::SendQueue;
@@ -95,6 +97,11 @@ macro_rules! writer {
 
             fn pause(&mut self) -> Duration {
                 self.pause()
+            }
+
+            #[cfg(feature = "cluster")]
+            fn applies(&mut self) -> &mut dyn Applies {
+                self
             }
         })*
     };

@@ -73,7 +73,7 @@ impl<T> Queue<T> {
         }
     }
 
-    fn append(&self, items: &mut VecDeque<T>) {
+    pub fn append(&self, items: &mut VecDeque<T>) {
         let mut state = lock(&self.state);
         let wakes = items.len().min(state.sleepers);
         if state.items.is_empty() {

@@ -1,28 +1,38 @@
 //! The threads of storage (one writes, a few read, one searches, one indexes), and the loop's side of them.
 //!
-//! Owns the bound of writes in flight; the writer's thread, with maintenance and the readiness of the database, is
-//! `storage/writer_thread.rs`, lanes and batches are `lanes.rs`. Does not know SQL.
+//! Owns the bound of writes in flight; the writer's thread is `storage/writer_thread.rs`, that of a node of a cluster
+//! `storage/cluster_thread.rs`, what both do between batches `storage/maintenance.rs`; lanes and batches are `lanes.rs`. Does not know SQL.
 //! Invariant: writes are committed in the order in which they were submitted. After a fault in a lane, no later write of
 //! that lane is committed: the lane is closed where the fault happened (at the full queue here, or in the writer) until
 //! [`Storage::reset_lane`].
 
+#[cfg(feature = "cluster")]
+mod cluster_thread;
+mod maintenance;
 mod writer_thread;
 
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
+#[cfg(feature = "cluster")]
+pub use self::cluster_thread::ClusterNode;
+#[cfg(feature = "cluster")]
+use self::cluster_thread::ClusterThread;
 use self::writer_thread::WriterThread;
 pub use self::writer_thread::{Database, Writer};
 use super::background::Background;
 use super::inbox::Inbox;
 use super::indexing::{IndexProgress, Indexes, index_until_closed};
 use super::lanes::Lanes;
-use super::queue::Producer;
+use super::queue::{Producer, Queue};
 use super::readers::{Readers, Reads};
 use super::threads::{Thread, spawn};
+#[cfg(feature = "cluster")]
+use crate::base::seal::Chain;
 use crate::model::backup::BackUp;
 use crate::model::operation::{Flow, Lane, Read, Refusal, Write};
+use crate::model::readiness::Readiness;
 use crate::server::contract::Ticket;
 
 /// Writes passed to the writer and not answered: 50 ms of work at full speed. Above it: `Refusal::Busy`, and the lane is
@@ -35,6 +45,12 @@ enum Item {
     LaneReset(Lane),
     /// The process will end: it does not wait for a backup.
     Drain,
+    /// The log of a cluster has something new.
+    #[cfg(feature = "cluster")]
+    Log,
+    /// What another node of the cluster has read.
+    #[cfg(feature = "cluster")]
+    Compare(u64, Chain),
 }
 
 /// The loop's side.
@@ -58,14 +74,46 @@ impl Storage {
         inbox: &Arc<Inbox>,
         background: &Background,
     ) -> io::Result<Storage> {
+        let (readiness, its_inbox) = (writer.readiness(), Arc::clone(inbox));
+        let write = move |progress, queue: Arc<Queue<Item>>| {
+            WriterThread::new(readiness, progress, its_inbox).run(writer, &queue);
+        };
+        Storage::start_threads(readiness, write, readers, searcher, index, inbox, background)
+    }
+
+    /// As [`Storage::start`], for a node of a cluster.
+    #[cfg(feature = "cluster")]
+    pub(super) fn start_in_cluster<R: Reads>(
+        writer: impl Database,
+        node: ClusterNode,
+        readers: Vec<R>,
+        searcher: R,
+        index: impl Indexes,
+        inbox: &Arc<Inbox>,
+        background: &Background,
+    ) -> io::Result<Storage> {
+        let (readiness, its_inbox) = (writer.readiness(), Arc::clone(inbox));
+        let write = move |progress, queue: Arc<Queue<Item>>| {
+            ClusterThread::new(node, readiness, progress, its_inbox).run(writer, &queue);
+        };
+        Storage::start_threads(readiness, write, readers, searcher, index, inbox, background)
+    }
+
+    fn start_threads<R: Reads>(
+        readiness: Readiness,
+        write: impl FnOnce(Arc<IndexProgress>, Arc<Queue<Item>>) + Send + 'static,
+        readers: Vec<R>,
+        searcher: R,
+        index: impl Indexes,
+        inbox: &Arc<Inbox>,
+        background: &Background,
+    ) -> io::Result<Storage> {
         let writes = Producer::new(WRITES_IN_FLIGHT_MAX);
         let progress = Arc::new(IndexProgress::default());
-        let readiness = writer.readiness();
         progress.hold(readiness.unproven);
         let mut threads = Vec::with_capacity(3 + readers.len());
-        let writer_thread = WriterThread::new(readiness, Arc::clone(&progress), Arc::clone(inbox));
-        let queue = writes.queue();
-        threads.push(spawn("writer", inbox, move || writer_thread.run(writer, &queue))?);
+        let (its_progress, queue) = (Arc::clone(&progress), writes.queue());
+        threads.push(spawn("writer", inbox, move || write(its_progress, queue))?);
         let readers = Readers::start("reader", readers, inbox, background, &mut threads)?;
         let searches = Readers::start("search", vec![searcher], inbox, background, &mut threads)?;
         let (its_progress, its_inbox) = (Arc::clone(&progress), Arc::clone(inbox));
@@ -89,6 +137,12 @@ impl Storage {
     pub(super) fn reset_lane(&mut self, lane: Lane) {
         self.closed.reset(lane);
         self.writes.force(Item::LaneReset(lane));
+    }
+
+    /// In a cluster: another node has this chain after this position. If this node has another one, the process stops.
+    #[cfg(feature = "cluster")]
+    pub(super) fn compare(&mut self, position: u64, chain: Chain) {
+        self.writes.force(Item::Compare(position, chain));
     }
 
     /// The process will end soon: a backup in progress is cancelled. All other work continues.
@@ -151,5 +205,8 @@ impl Drop for Storage {
     }
 }
 
+#[cfg(feature = "cluster")]
+#[cfg(test)]
+mod cluster_tests;
 #[cfg(test)]
 mod tests;

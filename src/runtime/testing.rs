@@ -19,18 +19,26 @@ pub use self::echo::start_secure;
 pub use self::echo::{Echo, QUEUE_MAX, start, start_with};
 use super::inbox::Inbox;
 use super::queue::lock;
+#[cfg(feature = "cluster")]
+use super::replica::Applies;
 use super::{Database, Indexes, Interrupt, Reads, Worker, Writer};
+#[cfg(feature = "cluster")]
+use crate::base::crypto::Entropy;
 use crate::base::id::Id;
 use crate::base::secret::Secret;
 pub use crate::base::testing::{Folder, PATIENCE, until};
 use crate::base::time::UnixMs;
 use crate::model::backup::DatabaseCopy;
 use crate::model::conversation::{MarkRead, Marked, UnreadMentions};
+#[cfg(feature = "cluster")]
+use crate::model::entry::{EntryBody, Life, NodeName};
 use crate::model::event::{LogPage, ReadLog};
 use crate::model::job::{Done, Job};
 use crate::model::member::EraseMessages;
 use crate::model::operation::{Answer, Lane, Outcome, Read, Refusal, Write};
 use crate::model::readiness::Readiness;
+#[cfg(feature = "cluster")]
+use crate::store::{Applied, AppliedEntry, Delivered};
 use crate::store::{Committed, Fault, Step};
 
 /// An inbox that wakes a poll without a waiting thread.
@@ -127,6 +135,37 @@ impl Writer for Store {
 
     fn pause(&mut self) -> Duration {
         Duration::ZERO
+    }
+
+    #[cfg(feature = "cluster")]
+    fn applies(&mut self) -> &mut dyn Applies {
+        self
+    }
+}
+
+/// Each entry counts, and is recorded as a batch.
+#[cfg(feature = "cluster")]
+impl Applies for Store {
+    fn enter(&mut self, _: &str) -> Result<bool, Fault> {
+        Ok(true)
+    }
+
+    fn next_life(&self, _: &NodeName, entropy: &mut dyn Entropy, now_ms: UnixMs) -> Result<Life, Fault> {
+        Ok(entropy.id(now_ms))
+    }
+
+    fn apply(&mut self, delivered: &mut Vec<Delivered>) -> Applied {
+        if let Some(fault) = lock(&self.plan).broken {
+            return Applied { entries: Vec::new(), fault: Some(fault) };
+        }
+        let entries = delivered.drain(..).map(|each| match each.entry.body {
+            EntryBody::Genesis { .. } | EntryBody::Hello => AppliedEntry::Begun,
+            EntryBody::Writes(writes) => {
+                let mut batch = writes.into_iter().map(|write| (Lane(0), write)).collect();
+                AppliedEntry::Performed(self.commit(&mut batch).outcomes)
+            }
+        });
+        Applied { entries: entries.collect(), fault: None }
     }
 }
 

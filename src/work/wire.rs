@@ -33,6 +33,12 @@ impl Trust {
     pub fn new(_: Option<&[u8]>) -> Result<Trust, &'static str> {
         Ok(Trust {})
     }
+
+    /// A connection that somebody else's socket carries.
+    #[cfg(all(feature = "tls", feature = "cluster"))]
+    pub fn connection(&self, server_name: &str) -> Result<tls::TlsConnection, tls::TlsError> {
+        tls::TlsConnection::new(&self.config, server_name)
+    }
 }
 
 /// Why a connection can't be used any more. The text is for the log and contains nothing that the other side sent.

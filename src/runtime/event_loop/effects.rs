@@ -85,6 +85,13 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
                     self.refused.push(Input::refused(ticket, Refusal::Busy));
                 }
             }
+            #[cfg(feature = "cluster")]
+            Effect::Whisper(bytes) => {
+                self.parts.peers.as_mut().into_iter().for_each(|peers| peers.whisper(&bytes));
+            }
+            // A server alone says nothing.
+            #[cfg(not(feature = "cluster"))]
+            Effect::Whisper(_) => {}
             Effect::LaneReset(lane) => self.parts.storage.reset_lane(lane),
             Effect::Work { ticket, job } => {
                 let received = job.received_file();

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use super::super::arrivals::{ARRIVALS_MAX, Arrival};
 use super::super::inbox::{Completion, Piece, Written};
 use super::super::listener::{Accept, Listener};
+#[cfg(feature = "cluster")]
+use super::super::peers::Heard;
 use super::super::socket::{Read, Socket, Stream};
 use super::super::{Machine, ServeFault, Stops};
 use super::EventLoop;
@@ -201,6 +203,29 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
                         }
                         self.parts.machine.handle(now, Input::Answered { ticket, outcome });
                     }
+                }
+                #[cfg(feature = "cluster")]
+                Completion::Happened(outcomes) => {
+                    for (index, outcome) in outcomes.into_iter().enumerate() {
+                        if index > 0 && index % ANSWERS_A_FLUSH == 0 {
+                            self.run_rounds(now);
+                        }
+                        self.parts.machine.handle(now, Input::Happened(outcome));
+                    }
+                }
+                #[cfg(feature = "cluster")]
+                Completion::Heard(Heard::Whisper { node, bytes }) => {
+                    self.parts.machine.handle(now, Input::Whispered { node, bytes });
+                }
+                #[cfg(feature = "cluster")]
+                Completion::Heard(Heard::Chain { position, chain }) => {
+                    self.parts.storage.compare(position, chain);
+                }
+                #[cfg(feature = "cluster")]
+                Completion::Progressed(progress, chain) => {
+                    self.parts.machine.handle(now, Input::Progressed(progress));
+                    let peers = self.parts.peers.as_mut();
+                    peers.into_iter().for_each(|peers| peers.announce(progress.position, chain));
                 }
                 Completion::Read(ticket, result) => {
                     let outcome = Outcome::quiet(result);

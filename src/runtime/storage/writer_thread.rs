@@ -1,4 +1,4 @@
-//! The thread that writes: batches, lanes with a fault, maintenance between batches, backups.
+//! The thread that writes: batches, lanes with a fault, backups. What it does between batches is `maintenance`.
 //!
 //! Takes what the loop submitted and posts the outcomes to its inbox. Invariant: a batch is answered after its commit, and
 //! after a fault the rest of its lane is refused.
@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Item;
+use super::maintenance::{Maintenance, error_kind, fatal};
 use crate::base::id::Id;
-use crate::limits::PROBE_EVERY;
 use crate::model::backup::{BackUp, DatabaseCopy};
 use crate::model::metrics::ErrorKind;
 use crate::model::operation::{Answer, Lane, Outcome, Refusal, Write};
@@ -18,33 +18,14 @@ use crate::runtime::inbox::{Completion, Inbox};
 use crate::runtime::indexing::IndexProgress;
 use crate::runtime::lanes::Batches;
 use crate::runtime::queue::{Queue, Taken};
+#[cfg(feature = "cluster")]
+use crate::runtime::replica::Applies;
 use crate::server::contract::Ticket;
 use crate::store::{Committed, Fault};
 
 /// Commands of one transaction: half of a thousand posts in progress, so that the loop answers one batch while the next is
 /// written. The rest waits for the next batch.
 pub(super) const WRITE_BATCH_MAX: usize = 512;
-/// Time between two calls of [`Writer::maintain`] (checkpoint, repair) while no write comes.
-const MAINTAIN_EVERY: Duration = Duration::from_secs(1);
-/// Pause after a deletion of search changes, in lengths of that step: posts keep 95 % of the writer.
-const SWEEP_REST: u32 = 19;
-/// Minimum of that pause.
-const SWEEP_PAUSE: Duration = Duration::from_millis(50);
-
-/// The error kind that counts a fault of this kind of work. The store has logged it.
-fn error_kind(fault: Fault, work: ErrorKind) -> ErrorKind {
-    match fault {
-        Fault::Full => ErrorKind::DiskFull,
-        Fault::Sync => ErrorKind::Sync,
-        _ => work,
-    }
-}
-
-/// The reason why the process must stop, if it must: further writes would make a corrupt database worse.
-fn fatal(fault: Fault) -> Option<&'static str> {
-    (fault == Fault::Corrupt).then(|| fault.reason())
-}
-
 /// The operations of the one writer that are possible at any time, also between two steps of a backup.
 pub trait Writer {
     /// Commits a batch. After a fault it refuses the later writes of that lane.
@@ -59,6 +40,9 @@ pub trait Writer {
     fn is_at_work(&self) -> bool;
     /// How long the database must stay unlocked before the next batch, for another process that waits for it.
     fn pause(&mut self) -> Duration;
+    /// In a cluster it applies entries instead.
+    #[cfg(feature = "cluster")]
+    fn applies(&mut self) -> &mut dyn Applies;
 }
 
 /// The one writer, used by one thread.
@@ -77,14 +61,7 @@ pub trait Database: Writer + Send + 'static {
 /// The state of the writer's thread.
 pub(super) struct WriterThread {
     batches: Batches,
-    /// The readiness that was last reported to the loop.
-    readiness: Readiness,
-    /// The shared state of the index, and the last search change that was deleted because the index applied it.
-    progress: Arc<IndexProgress>,
-    swept: u64,
-    /// The last deletion left something to do, and the time before which the next one does not begin.
-    is_sweep_left: bool,
-    sweep_at: Instant,
+    maintenance: Maintenance,
     /// The requested backup.
     backup: Option<(Ticket, BackUp)>,
     /// A backup is in progress: its steps don't wait for writes.
@@ -107,11 +84,7 @@ impl WriterThread {
     pub(super) fn new(readiness: Readiness, progress: Arc<IndexProgress>, inbox: Arc<Inbox>) -> WriterThread {
         WriterThread {
             batches: Batches::default(),
-            readiness,
-            progress,
-            swept: 0,
-            is_sweep_left: true,
-            sweep_at: Instant::now(),
+            maintenance: Maintenance::new(readiness, progress, Arc::clone(&inbox)),
             backup: None,
             backing_up: false,
             draining: false,
@@ -148,11 +121,7 @@ impl WriterThread {
     ) -> Iteration {
         // The database is maintained also while no write comes.
         let at_once = self.backing_up || self.batches.has_deferred() || writer.is_at_work();
-        let until = match (at_once, self.is_sweep_left) {
-            (true, _) => Instant::now(),
-            (_, true) => self.sweep_at,
-            _ => Instant::now() + MAINTAIN_EVERY,
-        };
+        let until = if at_once { Instant::now() } else { self.maintenance.due_at() };
         let reason = match queue.take(items, WRITE_BATCH_MAX, Some(until)) {
             Taken::Closed if !self.batches.has_deferred() => return Iteration::Over,
             Taken::Closed | Taken::Nothing => None,
@@ -167,7 +136,8 @@ impl WriterThread {
             self.commit(writer)
         });
         // After the answers are sent, so that no answer waits for this work.
-        match reason.or_else(|| self.maintain(writer)).or_else(|| self.sweep(writer)) {
+        let reason = reason.or_else(|| self.maintenance.maintain(writer, None));
+        match reason.or_else(|| self.maintenance.sweep(writer)) {
             Some(reason) => Iteration::Fatal(reason),
             None => {
                 std::thread::sleep(writer.pause());
@@ -202,6 +172,8 @@ impl WriterThread {
         match item {
             Item::LaneReset(lane) => self.batches.reset(lane),
             Item::Drain => self.draining = true,
+            #[cfg(feature = "cluster")]
+            Item::Log | Item::Compare(..) => {}
             Item::BackUp(ticket, _) if self.backing_up || self.backup.is_some() => {
                 self.refuse(ticket, Refusal::Busy);
             }
@@ -227,52 +199,12 @@ impl WriterThread {
                 fatal(fault)
             }
             None => {
-                self.progress.written();
+                self.maintenance.written();
                 None
             }
         };
-        self.report_readiness(writer);
+        self.maintenance.report(writer, None);
         self.inbox.post(Completion::Committed(tickets, outcomes));
         reason
-    }
-
-    fn maintain(&mut self, writer: &mut dyn Writer) -> Option<&'static str> {
-        let maintained = writer.maintain();
-        self.report_readiness(writer);
-        maintained.err().and_then(|fault| self.maintenance_failed(fault))
-    }
-
-    /// Deletes search changes that the index has applied. Rare, and limited so that posts keep most of the writer's time.
-    fn sweep(&mut self, writer: &mut dyn Writer) -> Option<&'static str> {
-        let (began, done) = (Instant::now(), self.progress.done());
-        if !self.readiness.is_ready() || began < self.sweep_at || !(self.is_sweep_left || done > self.swept) {
-            return None;
-        }
-        let swept = writer.sweep_search(done);
-        self.sweep_at = Instant::now() + SWEEP_PAUSE.max(began.elapsed() * SWEEP_REST);
-        match swept {
-            Ok(more) => {
-                (self.swept, self.is_sweep_left) = (done, more);
-                None
-            }
-            Err(fault) => {
-                self.sweep_at += PROBE_EVERY;
-                self.maintenance_failed(fault)
-            }
-        }
-    }
-
-    fn maintenance_failed(&mut self, fault: Fault) -> Option<&'static str> {
-        self.inbox.count(error_kind(fault, ErrorKind::Checkpoint));
-        fatal(fault)
-    }
-
-    /// Reports the readiness to the loop if it changed.
-    fn report_readiness(&mut self, writer: &mut dyn Writer) {
-        let readiness = writer.readiness();
-        if std::mem::replace(&mut self.readiness, readiness) != readiness {
-            self.progress.hold(readiness.unproven);
-            self.inbox.post(Completion::Storage(readiness));
-        }
     }
 }

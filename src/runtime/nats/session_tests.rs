@@ -1,0 +1,476 @@
+//! The session against a server that a test plays by hand.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use super::*;
+use crate::base::time::UnixMs;
+use crate::proto::nats::jetstream::read_server;
+use crate::proto::nats::{Event, Options};
+
+const INFO: &str = "INFO {\"server_name\":\"a\",\"version\":\"2.15.3\",\"max_payload\":1048576,\"headers\":true}\r\nPONG\r\n";
+
+struct Play {
+    session: Session,
+    conn: Connection,
+    now: Instant,
+    whispered: Arc<Mutex<Vec<Vec<u8>>>>,
+    /// What was asked and not answered: subject, reply, body.
+    asked: VecDeque<(String, String, String)>,
+    events: Vec<LogEvent>,
+}
+
+/// A stream as its leader describes it.
+#[derive(Clone, Debug)]
+struct Stream {
+    created: &'static str,
+    first: u64,
+    last: u64,
+    silent_ms: u64,
+    replicas: u64,
+}
+
+fn stream(first: u64, last: u64) -> Stream {
+    Stream { created: "2026-11-30T02:07:15Z", first, last, silent_ms: 10, replicas: 3 }
+}
+
+impl Stream {
+    fn json(&self) -> String {
+        let Stream { created, first, last, silent_ms, replicas } = self;
+        let silent = silent_ms * 1_000_000;
+        format!(
+            r#"{{"config":{{"name":"NATTER_c","subjects":["natter.c.log"],"retention":"limits","storage":"file","discard":"old","num_replicas":{replicas},"max_age":1000000000,"max_bytes":1000,"deny_delete":true,"deny_purge":true}},"created":"{created}","state":{{"first_seq":{first},"last_seq":{last}}},"cluster":{{"leader":"a","replicas":[{{"name":"b","active":{silent}}},{{"name":"c","active":{silent}}}]}}}}"#
+        )
+    }
+}
+
+fn facts(syncs: bool) -> Vec<ServerFacts> {
+    let fact = |name| {
+        let text = format!(
+            r#"{{"data":{{"server_name":"{name}","version":"2.12.3","jetstream":{{"config":{{"sync_always":{syncs},"sync_interval":1000000000}}}}}}}}"#
+        );
+        read_server(text.as_bytes()).expect("facts")
+    };
+    ["a", "b", "c"].map(fact).to_vec()
+}
+
+impl Play {
+    /// Connected, with the stream asked for.
+    fn new(position: u64) -> Play {
+        let now = Instant::now();
+        let setup = Setup {
+            stream: StreamConfig {
+                name: "NATTER_c".to_owned(),
+                subject: "natter.c.log".to_owned(),
+                replicas: 3,
+                max_age: Duration::from_secs(1),
+                max_bytes: 1_000,
+            },
+            whispers: "natter.c.w".to_owned(),
+            inbox: "_INBOX.x".to_owned(),
+            creates: false,
+            is_unsafe: false,
+            entry_bytes_max: 524_288,
+        };
+        let whispered: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();
+        let theirs = Arc::clone(&whispered);
+        let on_whisper: OnWhisper = Box::new(move |message| theirs.lock().expect("a lock").push(message));
+        let mut play = Play {
+            session: Session::new(setup, on_whisper, now),
+            conn: Connection::new(Options::default()),
+            now,
+            whispered,
+            asked: VecDeque::new(),
+            events: Vec::new(),
+        };
+        play.session.read_after(None, position, now);
+        play.connect();
+        play
+    }
+
+    /// Reading behind this position, in a stream that ends there.
+    fn reading(position: u64) -> Play {
+        let mut play = Play::new(position);
+        play.session.audited(Ok(facts(true)), play.now);
+        play.answer("STREAM.INFO", &stream(1, position).json());
+        play.answer("CONSUMER.CREATE", r#"{"name":"x"}"#);
+        assert!(matches!(play.take()[..], [LogEvent::Up(_)]));
+        play
+    }
+
+    fn connect(&mut self) {
+        self.conn = Connection::new(Options::default());
+        self.receive(INFO);
+    }
+
+    fn receive(&mut self, bytes: &str) {
+        self.conn.receive(bytes.as_bytes());
+        while let Some(event) = self.conn.poll() {
+            match event {
+                Event::Ready => self.session.connected(&mut self.conn, self.now),
+                Event::Message(message) => self.session.message(&mut self.conn, message, self.now),
+                event => panic!("{event:?}"),
+            }
+        }
+        self.turn();
+    }
+
+    fn turn(&mut self) {
+        self.session.tick(&mut self.conn, self.now);
+        self.session.take_events(&mut self.events);
+        let out = String::from_utf8_lossy(self.conn.outgoing()).into_owned();
+        self.conn.sent(self.conn.outgoing().len());
+        let mut lines = out.split("\r\n");
+        while let Some(line) = lines.next() {
+            let words: Vec<&str> = line.split(' ').collect();
+            match words[..] {
+                ["PUB", subject, reply, _] => {
+                    let body = lines.next().unwrap_or_default();
+                    self.asked.push_back((subject.to_owned(), reply.to_owned(), body.to_owned()));
+                }
+                ["PUB", subject, _] => {
+                    let body = lines.next().unwrap_or_default();
+                    self.asked.push_back((subject.to_owned(), String::new(), body.to_owned()));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn pass(&mut self, ms: u64) {
+        // In small steps, as the thread would.
+        for _ in 0..ms.div_ceil(10) {
+            self.now += Duration::from_millis(10);
+            self.turn();
+        }
+    }
+
+    /// The last request whose subject contains this; all before it stay unanswered.
+    #[track_caller]
+    fn find(&mut self, part: &str) -> (String, String) {
+        let at = self.asked.iter().rposition(|(subject, ..)| subject.contains(part));
+        let at = at.unwrap_or_else(|| panic!("nobody asked {part}: {:?}", self.asked));
+        let (_, reply, body) = self.asked.drain(..=at).next_back().expect("it is there");
+        (reply, body)
+    }
+
+    #[track_caller]
+    fn answer(&mut self, part: &str, json: &str) {
+        let (reply, _) = self.find(part);
+        self.receive(&format!("MSG {reply} 1 {}\r\n{json}\r\n", json.len()));
+    }
+
+    #[track_caller]
+    fn answer_status(&mut self, part: &str, status: &str) {
+        let (reply, _) = self.find(part);
+        let headers = format!("NATS/1.0 {status}\r\n\r\n");
+        self.receive(&format!("HMSG {reply} 1 {0} {0}\r\n{headers}\r\n", headers.len()));
+    }
+
+    /// The current consumer delivers this entry.
+    fn deliver(&mut self, position: u64) {
+        let sid = CONSUMERS + self.session.consumers;
+        self.receive(&format!(
+            "MSG natter.c.log {sid} $JS.ACK.NATTER_c.x.1.{position}.1.5000000.0 1\r\nx\r\n"
+        ));
+    }
+
+    fn control(&mut self, reply: &str, headers: &str) {
+        let sid = CONSUMERS + self.session.consumers;
+        let headers = format!("NATS/1.0 100 x\r\n{headers}\r\n");
+        self.receive(&format!("HMSG d {sid} {reply} {0} {0}\r\n{headers}\r\n", headers.len()));
+    }
+
+    fn take(&mut self) -> Vec<LogEvent> {
+        std::mem::take(&mut self.events)
+    }
+
+    fn positions(&mut self) -> Vec<u64> {
+        let position = |event| match event {
+            LogEvent::Delivered { position, time, sealed } => {
+                assert_eq!((time, &*sealed), (UnixMs(5), &b"x"[..]));
+                position
+            }
+            event => panic!("{event:?}"),
+        };
+        self.take().into_iter().map(position).collect()
+    }
+}
+
+/// An entry as both kinds of requests answer it.
+fn stored(position: u64) -> String {
+    format!(r#"{{"message":{{"seq":{position},"data":"eA==","time":"1970-01-01T00:00:00.005Z"}}}}"#)
+}
+
+#[track_caller]
+fn broken(events: &[LogEvent]) -> &str {
+    match events {
+        [LogEvent::Broken(message)] => message,
+        events => panic!("{events:?}"),
+    }
+}
+
+#[test]
+fn a_node_reads_on_behind_its_position() {
+    let mut play = Play::new(7);
+    play.answer("STREAM.INFO", &stream(3, 9).json());
+    assert_eq!(play.take(), [], "the servers must be asked first");
+    assert!(play.session.take_wants_audit() && !play.session.take_wants_audit());
+    play.session.audited(Ok(facts(true)), play.now);
+    play.turn();
+    play.answer("STREAM.INFO", &stream(3, 9).json());
+    let identity = "NATTER_c of 2026-11-30T02:07:15Z".to_owned();
+    assert_eq!(play.take(), [LogEvent::Up(LogState { identity, first: 3, head: 9 })]);
+    let (reply, body) = play.find("CONSUMER.CREATE");
+    assert!(body.contains(r#""opt_start_seq":8,"#), "{body}");
+    // A delivery may overtake the answer.
+    play.deliver(8);
+    play.receive(&format!("MSG {reply} 1 12\r\n{{\"name\":\"x\"}}\r\n"));
+    play.deliver(8);
+    play.deliver(7);
+    play.deliver(9);
+    assert_eq!(play.positions(), [8, 9], "each once");
+    play.receive("MSG natter.c.w 2 2\r\nhi\r\n");
+    assert_eq!(*play.whispered.lock().expect("a lock"), [b"hi"]);
+    play.session.read_after(Some(&mut play.conn), 5, play.now);
+    play.turn();
+    play.answer("STREAM.INFO", &stream(3, 9).json());
+    assert!(play.find("CONSUMER.CREATE").1.contains(r#""opt_start_seq":6,"#));
+}
+
+#[test]
+fn a_jump_makes_the_consumer_anew_then_entries_are_asked_for_one_by_one() {
+    let mut play = Play::reading(7);
+    for jump in 0..JUMPS_MAX {
+        play.deliver(10);
+        play.deliver(11);
+        assert_eq!(play.take(), [], "jump {jump}");
+        play.answer("STREAM.INFO", &stream(1, 11).json());
+        assert!(play.find("CONSUMER.CREATE").1.contains(r#""opt_start_seq":8,"#));
+    }
+    play.deliver(10);
+    for position in [8, 9] {
+        let (reply, body) = play.find("STREAM.MSG.GET");
+        assert_eq!(body, format!(r#"{{"seq":{position}}}"#));
+        let json = stored(position);
+        play.receive(&format!("MSG {reply} 1 {}\r\n{json}\r\n", json.len()));
+    }
+    assert_eq!(play.positions(), [8, 9]);
+    play.answer("STREAM.INFO", &stream(1, 11).json());
+    assert!(play.find("CONSUMER.CREATE").1.contains(r#""opt_start_seq":10,"#));
+}
+
+#[test]
+fn an_entry_that_is_missing_twice_stops_the_node_if_the_leader_is_one() {
+    let missing = r#"{"error":{"code":404,"err_code":10037,"description":"no message found"}}"#;
+    for is_led in [true, false] {
+        let mut play = Play::reading(7);
+        for _ in 0..=JUMPS_MAX {
+            play.deliver(10);
+            if play.session.step != Step::Fetching {
+                play.answer("STREAM.INFO", &stream(1, 11).json());
+            }
+        }
+        play.answer("STREAM.MSG.GET", missing);
+        play.answer("STREAM.INFO", &stream(1, 11).json());
+        play.answer("STREAM.MSG.GET", missing);
+        let silent_ms = if is_led { 10 } else { 3_000 };
+        play.answer("STREAM.INFO", &Stream { silent_ms, ..stream(1, 11) }.json());
+        if is_led {
+            assert!(broken(&play.take()).contains("the log has lost entry 8, although it ends at 11"));
+            play.deliver(8);
+            play.pass(5_000);
+            assert_eq!((play.take(), play.session.deadline()), (vec![], None), "nothing follows");
+        } else {
+            assert!(matches!(play.take()[..], [LogEvent::Down(_)]));
+        }
+    }
+}
+
+#[test]
+fn nothing_is_believed_of_a_leader_that_hears_no_majority() {
+    let mut play = Play::new(7);
+    play.session.audited(Ok(facts(true)), play.now);
+    play.answer("STREAM.INFO", &Stream { silent_ms: 2_501, ..stream(1, 3) }.json());
+    assert!(matches!(play.take()[..], [LogEvent::Down(_)]));
+    play.pass(100);
+    play.answer("STREAM.INFO", &stream(1, 7).json());
+    assert!(matches!(play.take()[..], [LogEvent::Up(_)]));
+}
+
+#[test]
+fn a_leader_may_be_behind_for_a_while_and_then_the_writer_judges() {
+    let mut play = Play::reading(7);
+    play.deliver(8);
+    assert_eq!(play.positions(), [8]);
+    let began = play.now;
+    let mut events = Vec::new();
+    // The server of the consumer is ahead of the leader.
+    while !matches!(events.last(), Some((_, LogEvent::Up(_)))) {
+        assert!(play.now < began + BEHIND_MAX * 2);
+        play.control("r", "Nats-Last-Stream: 8\r\n");
+        play.pass(100);
+        if play.asked.iter().any(|(subject, ..)| subject.contains("STREAM.INFO")) {
+            play.answer("STREAM.INFO", &stream(1, 7).json());
+        }
+        let after = play.now - began;
+        events.extend(play.take().into_iter().map(|event| (after, event)));
+    }
+    let [(down_after, LogEvent::Down(_)), (up_after, LogEvent::Up(LogState { head: 7, .. }))] = &events[..]
+    else {
+        panic!("{events:?}");
+    };
+    assert!((BEHIND_MIN..BEHIND_MIN * 4).contains(down_after) && *up_after >= BEHIND_MAX, "{events:?}");
+}
+
+#[test]
+fn another_stream_of_the_same_name_is_told() {
+    let mut play = Play::reading(7);
+    for _ in 0..3 {
+        play.pass(400);
+        play.control("r", "");
+    }
+    let made_anew = Stream { created: "2027-01-01T00:00:00Z", ..stream(1, 2) };
+    play.answer("STREAM.INFO", &made_anew.json());
+    let identity = "NATTER_c of 2027-01-01T00:00:00Z".to_owned();
+    assert_eq!(play.take(), [LogEvent::Up(LogState { identity, first: 1, head: 2 })]);
+}
+
+#[test]
+fn a_fault_stops_the_start_and_is_waited_for_later() {
+    let mut play = Play::new(0);
+    for _ in 0..AUDITS_MAX {
+        play.session.audited(Ok(facts(false)), play.now);
+        play.turn();
+        play.answer("STREAM.INFO", &Stream { replicas: 1, ..stream(0, 0) }.json());
+    }
+    let events = play.take();
+    let message = broken(&events[1..]);
+    assert!(message.contains("the stream NATTER_c has 1 of at least 3 replicas"), "{message}");
+    assert!(message.contains("the server b syncs every 1s"), "{message}");
+
+    let mut play = Play::reading(7);
+    play.session.audited(Ok(facts(false)), play.now);
+    play.turn();
+    play.answer("STREAM.INFO", &stream(1, 7).json());
+    assert_eq!(play.take(), [LogEvent::Down("the log is not safe")]);
+    play.session.append(&mut play.conn, b"x", play.now);
+    play.turn();
+    assert!(!play.asked.iter().any(|(subject, ..)| subject == "natter.c.log"), "nothing is appended");
+    play.session.audited(Ok(facts(true)), play.now);
+    play.turn();
+    play.answer("STREAM.INFO", &stream(1, 7).json());
+    assert!(matches!(play.take()[..], [LogEvent::Up(_)]));
+}
+
+#[test]
+fn servers_that_cannot_be_asked_are_refused() {
+    let mut play = Play::new(0);
+    for _ in 0..AUDITS_MAX {
+        play.session.audited(Err("nobody may ask".to_owned()), play.now);
+        play.turn();
+        play.answer("STREAM.INFO", &stream(0, 0).json());
+    }
+    let events = play.take();
+    assert!(broken(&events[1..]).contains("nobody may ask"));
+}
+
+#[test]
+fn while_no_consumer_can_be_made_entries_are_asked_for() {
+    let mut play = Play::reading(7);
+    play.pass(800);
+    // No heartbeat: the server of the consumer is gone, and the leader of all of JetStream with it.
+    play.answer("STREAM.INFO", &stream(1, 8).json());
+    let (reply, body) = play.find("DIRECT.GET");
+    assert_eq!(body, r#"{"seq":8}"#);
+    let headers = "NATS/1.0\r\nNats-Sequence: 8\r\nNats-Time-Stamp: 1970-01-01T00:00:00.005Z\r\n\r\n";
+    play.receive(&format!("HMSG {reply} 1 {} {}\r\n{headers}x\r\n", headers.len(), headers.len() + 1));
+    assert_eq!(play.positions(), [8]);
+    // An entry of this node is known by its acknowledgement. A replica that has it not yet is asked again.
+    play.session.append(&mut play.conn, b"x", play.now);
+    play.turn();
+    play.answer("natter.c.log", r#"{"stream":"NATTER_c","seq":9}"#);
+    play.answer_status("DIRECT.GET", "404 Message Not Found");
+    assert!(!play.asked.iter().any(|(subject, ..)| subject.contains("DIRECT.GET")), "after a pause");
+    play.pass(10);
+    assert_eq!(play.find("DIRECT.GET").1, r#"{"seq":9}"#);
+}
+
+#[test]
+fn a_consumer_is_answered_and_missed() {
+    let mut play = Play::reading(7);
+    play.control("$JS.FC.x", "");
+    assert_eq!(play.asked.pop_back().expect("an answer").0, "$JS.FC.x");
+    for _ in 0..4 {
+        play.pass(600);
+        play.control("r", "Nats-Last-Stream: 7\r\n");
+    }
+    assert!(play.asked.iter().all(|(subject, ..)| !subject.contains("CONSUMER")), "it lives");
+    play.asked.clear();
+    // It says that it has delivered what has not come.
+    play.control("r", "Nats-Last-Stream: 8\r\n");
+    play.answer("STREAM.INFO", &stream(1, 8).json());
+    play.find("CONSUMER.CREATE");
+    let mut play = Play::reading(7);
+    let sid = CONSUMERS + play.session.consumers;
+    let headers = "NATS/1.0 409 Consumer Deleted\r\n\r\n";
+    play.receive(&format!("HMSG d {sid} {0} {0}\r\n{headers}\r\n", headers.len()));
+    assert_eq!(play.asked.len(), 1);
+    play.find("STREAM.INFO");
+}
+
+#[test]
+fn losses_are_told_and_a_silent_server_is_left() {
+    let mut play = Play::reading(7);
+    let append = |play: &mut Play| {
+        play.session.append(&mut play.conn, b"x", play.now);
+        play.turn();
+    };
+    append(&mut play);
+    play.answer_status("natter.c.log", "503");
+    assert_eq!(play.take(), [LogEvent::Lost]);
+    append(&mut play);
+    play.answer("natter.c.log", r#"{"error":{"code":503,"err_code":10047,"description":"no room"}}"#);
+    assert_eq!(play.take(), [LogEvent::Lost]);
+    append(&mut play);
+    play.answer("natter.c.log", r#"{"stream":"NATTER_c","seq":8}"#);
+    assert_eq!(play.take(), []);
+    for _ in 0..2 {
+        append(&mut play);
+        for _ in 0..4 {
+            play.control("r", "");
+            play.pass(500);
+            if play.asked.iter().any(|(subject, ..)| subject.contains("STREAM.INFO")) {
+                play.answer("STREAM.INFO", &stream(1, 7).json());
+            }
+        }
+    }
+    assert!(play.session.take_leave().is_some());
+    assert!(play.take().contains(&LogEvent::Lost));
+    // A position that was read is stored anew.
+    let mut play = Play::reading(7);
+    append(&mut play);
+    play.answer("natter.c.log", r#"{"stream":"NATTER_c","seq":7}"#);
+    assert!(broken(&play.take()).contains("the log stored an entry at 7"));
+}
+
+#[test]
+fn a_stream_that_does_not_exist_is_made_only_by_a_node_that_has_read_none() {
+    let missing = r#"{"error":{"code":404,"err_code":10059,"description":"stream not found"}}"#;
+    for (position, creates, expect) in [(0, true, true), (0, false, false), (7, true, false)] {
+        let mut play = Play::new(position);
+        play.session.setup.creates = creates;
+        play.answer("STREAM.INFO", missing);
+        let is_made = play.asked.iter().any(|(subject, ..)| subject.contains("STREAM.CREATE"));
+        assert_eq!(is_made, expect, "{position} {creates}");
+        assert_eq!(play.take().len(), usize::from(!expect));
+    }
+}
+
+#[test]
+fn a_session_without_a_leader_tries_the_next_server() {
+    let mut play = Play::new(7);
+    play.pass(500 * u64::from(FAILURES_MAX) + 100 * u64::from(FAILURES_MAX));
+    assert!(play.session.take_leave().is_some());
+    assert!(matches!(play.take()[..], [LogEvent::Down(_)]), "it is told once");
+}

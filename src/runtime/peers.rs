@@ -1,0 +1,158 @@
+//! What the nodes of a cluster tell each other beside the log: sealed, numbered, and sorted by whom it is for.
+//!
+//! [`Peers`] is the side of the loop, which speaks, and [`Hearing`] that of the thread of the log, which hears. Owns the envelope. Leaves
+//! the carrier to its caller, what the server says to `model::whisper`, and the comparison of chains to the writer's thread.
+//!
+//! ```text
+//! 1, then what the server says        2, position: 8 bytes, big-endian, chain: 32
+//! ```
+//! Invariant: what is heard was said by another node of this cluster, and is heard once: a number that is not greater than the last one
+//! of its life is dropped.
+
+use std::collections::BTreeMap;
+
+use super::inbox::{Completion, Inbox};
+use super::nats::Whispers;
+use crate::base::id::Id;
+use crate::base::seal::{Chain, SealKey, SealPurpose, SealedBy};
+use crate::model::node::NodeName;
+
+/// Nodes whose numbers are kept. Above: the one of the lowest name is forgotten.
+const NODES_MAX: usize = 64;
+
+const WHISPER: u8 = 1;
+const CHAIN: u8 = 2;
+
+/// The voice of this node.
+pub struct Peers {
+    key: SealKey,
+    node: NodeName,
+    /// Of this process; the numbers of the entries have a life of their own.
+    life: Id,
+    said: u64,
+    carrier: Whispers,
+}
+
+impl Peers {
+    /// `life` is one that no other process has or had.
+    pub fn new(key: SealKey, node: NodeName, life: Id, carrier: Whispers) -> Peers {
+        Peers { key, node, life, said: 0, carrier }
+    }
+
+    /// What the server says to the servers of all other nodes.
+    pub(super) fn whisper(&mut self, bytes: &[u8]) {
+        self.say(WHISPER, bytes);
+    }
+
+    /// How far this node has applied the log, and what it was.
+    pub(super) fn announce(&mut self, position: u64, chain: Chain) {
+        let mut bytes = position.to_be_bytes().to_vec();
+        bytes.extend_from_slice(&chain.to_bytes());
+        self.say(CHAIN, &bytes);
+    }
+
+    fn say(&mut self, kind: u8, bytes: &[u8]) {
+        self.said += 1;
+        let by = SealedBy { node: self.node.as_str(), life: self.life.to_u128(), n: self.said };
+        let text = [&[kind], bytes].concat();
+        self.carrier.send(self.key.seal(SealPurpose::Whisper, by, &text));
+    }
+}
+
+/// What another node has said.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// To this server.
+    Whisper { node: NodeName, bytes: Vec<u8> },
+    /// To this store.
+    Chain { position: u64, chain: Chain },
+}
+
+/// The ear of this node.
+pub struct Hearing {
+    key: SealKey,
+    node: NodeName,
+    /// The life and the number of the last message of each node.
+    last: BTreeMap<NodeName, (u128, u64)>,
+}
+
+impl Hearing {
+    pub fn new(key: SealKey, node: NodeName) -> Hearing {
+        Hearing { key, node, last: BTreeMap::new() }
+    }
+
+    /// Opens a message and gives it to the loop. What is not for this node is dropped, and so is all while the loop has much to do:
+    /// each of these messages may be lost.
+    pub(super) fn hear(&mut self, inbox: &Inbox, sealed: &[u8]) {
+        match self.open(sealed) {
+            Some(heard) => {
+                if !inbox.offer(Completion::Heard(heard)) {
+                    log::debug!(target: "natter::cluster", "a message of another node was dropped: the loop is busy");
+                }
+            }
+            None => {
+                log::debug!(target: "natter::cluster", "a message was dropped: it is of no other node of this cluster")
+            }
+        }
+    }
+
+    fn open(&mut self, sealed: &[u8]) -> Option<Heard> {
+        let (SealedBy { node, life, n }, text) = self.key.open(SealPurpose::Whisper, sealed).ok()?;
+        let node = NodeName::parse(node).filter(|node| *node != self.node)?;
+        if self.last.get(&node).is_some_and(|last| *last >= (life, n)) {
+            return None;
+        }
+        self.last.insert(node.clone(), (life, n));
+        if self.last.len() > NODES_MAX {
+            self.last.pop_first();
+        }
+        let (kind, rest) = text.split_first()?;
+        match *kind {
+            WHISPER => Some(Heard::Whisper { node, bytes: rest.to_vec() }),
+            CHAIN => {
+                let (position, chain) = rest.split_first_chunk()?;
+                let chain = Chain::from_bytes(chain.try_into().ok()?);
+                Some(Heard::Chain { position: u64::from_be_bytes(*position), chain })
+            }
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> NodeName {
+        NodeName::parse(text).expect("a name")
+    }
+
+    fn said(node: &str, life: u128, n: u64, text: &[u8]) -> Vec<u8> {
+        SealKey::new(&[7; 32]).seal(SealPurpose::Whisper, SealedBy { node, life, n }, text)
+    }
+
+    #[test]
+    fn each_message_of_another_node_is_heard_once() {
+        let mut ear = Hearing::new(SealKey::new(&[7; 32]), name("a"));
+        let mut hear = |sealed: &[u8]| ear.open(sealed);
+        let whisper = |bytes: &[u8]| Some(Heard::Whisper { node: name("b"), bytes: bytes.to_vec() });
+        assert_eq!(hear(&said("b", 1, 1, b"\x01one")), whisper(b"one"));
+        assert_eq!(hear(&said("b", 1, 1, b"\x01one")), None, "again");
+        assert_eq!(hear(&said("b", 1, 3, b"\x01three")), whisper(b"three"));
+        assert_eq!(hear(&said("b", 1, 2, b"\x01two")), None, "late");
+        assert_eq!(hear(&said("b", 2, 1, b"\x01")), whisper(b""), "a new process");
+        assert_eq!(hear(&said("b", 1, 9, b"\x01nine")), None, "an old process");
+        assert_eq!(hear(&said("a", 1, 1, b"\x01own")), None);
+        assert_eq!(hear(&said("B", 1, 1, b"\x01no name")), None);
+        let chain = [&[CHAIN][..], &7_u64.to_be_bytes(), &[9; 32]].concat();
+        let heard = Heard::Chain { position: 7, chain: Chain::from_bytes([9; 32]) };
+        assert_eq!(hear(&said("c", 1, 1, &chain)), Some(heard));
+        for (n, text) in (2..).zip([&chain[..40], b"\x03", b"", &[&chain[..], b"x"].concat()]) {
+            assert_eq!(hear(&said("c", 1, n, text)), None, "{text:?}");
+        }
+        let other = SealKey::new(&[8; 32]);
+        let by = SealedBy { node: "b", life: 3, n: 1 };
+        assert_eq!(hear(&other.seal(SealPurpose::Whisper, by, b"\x01")), None, "another cluster");
+        assert_eq!(hear(&SealKey::new(&[7; 32]).seal(SealPurpose::Entry, by, b"\x01")), None, "an entry");
+    }
+}

@@ -1,0 +1,443 @@
+//! One node of a cluster, as far as its rows are concerned: what it is asked to write becomes entries of the log, and what the log
+//! delivers, its own entries among it, is applied.
+//!
+//! Owns the order of these steps, the transactions, and when a life of the node begins. Leaves what is read of the log to `reading`, its
+//! own entries until they are applied to `own`, rows and which entries count to the store, connections to a [`Log`].
+//!
+//! ```text
+//! reach the log → apply all up to its head → Hello: a life begins → ( write entries, apply ) * → ended
+//! ```
+//!
+//! It has no thread and no clock: its user calls [`Replica::turn`] when the log wakes it, after it submitted something and at
+//! [`Replica::next_deadline`], and then takes the outputs.
+//! Invariant: entries are applied in the order of their positions, without a gap. A node that may not go on says why, and changes nothing
+//! from then on.
+
+mod memory_log;
+mod own;
+mod reading;
+
+use std::collections::VecDeque;
+use std::mem;
+use std::time::{Duration, Instant};
+
+pub use self::memory_log::{Broker, MemoryLog};
+use self::own::Own;
+use self::reading::{Read, Reading};
+pub use super::log::{DELIVERED_BYTES_MAX, Log, LogEvent, LogState, Wake};
+pub use super::storage::ClusterNode;
+use crate::base::crypto::Entropy;
+use crate::base::seal::{Chain, SealKey};
+use crate::base::time::UnixMs;
+use crate::model::entry::{EntryBody, Life, NodeName};
+use crate::model::metrics::LogProgress;
+use crate::model::operation::{Lane, Outcome, Write};
+use crate::server::contract::Ticket;
+use crate::store::{Applied, AppliedEntry, Delivered, Fault, Place, Store, WriteHandle};
+
+/// Entries of one transaction. What waits longer than a commit is applied together.
+const APPLY_ENTRIES_MAX: usize = 64;
+/// Writes after which a transaction takes no further entry.
+const APPLY_WRITES_MAX: usize = 512;
+/// Entries that wait to be applied. Above: no more are taken from the log.
+const ARRIVED_MAX: usize = 64;
+/// Between two attempts to apply the same entries, while the disk is full or another process holds the database.
+const APPLY_RETRY: Duration = Duration::from_millis(250);
+/// Attempts to apply an entry at which natter itself fails. Then the process stops.
+const APPLY_TRIES: u32 = 3;
+
+/// A store that applies entries.
+pub trait Applies {
+    /// See [`Store::enter`].
+    fn enter(&mut self, log: &str) -> Result<bool, Fault>;
+    /// See [`Store::next_life`].
+    fn next_life(&self, node: &NodeName, entropy: &mut dyn Entropy, now_ms: UnixMs) -> Result<Life, Fault>;
+    /// See [`WriteHandle::apply`].
+    fn apply(&mut self, delivered: &mut Vec<Delivered>) -> Applied;
+}
+
+/// Both the store and its handle between two steps of a backup apply entries.
+macro_rules! applies {
+    ($($store:ty),*) => {
+        $(impl Applies for $store {
+            fn enter(&mut self, log: &str) -> Result<bool, Fault> {
+                self.enter(log)
+            }
+
+            fn next_life(
+                &self,
+                node: &NodeName,
+                entropy: &mut dyn Entropy,
+                now_ms: UnixMs,
+            ) -> Result<Life, Fault> {
+                self.next_life(node, entropy, now_ms)
+            }
+
+            fn apply(&mut self, delivered: &mut Vec<Delivered>) -> Applied {
+                self.apply(delivered)
+            }
+        })*
+    };
+}
+
+applies!(Store, WriteHandle<'_>);
+
+/// What a replica has to say to the server of its node.
+#[derive(Debug)]
+pub enum Output {
+    /// Outcomes of writes that were submitted here, with their tickets.
+    Committed(Vec<Ticket>, Vec<Outcome>),
+    /// Outcomes of writes that nobody here waits for: those of other nodes, of an earlier life, and of askers who were refused since.
+    Happened(Vec<Outcome>),
+    /// The process must stop: why, and what to do.
+    Fatal(String),
+}
+
+/// Outputs in the order of the commits.
+#[derive(Default)]
+struct Outputs(Vec<Output>);
+
+impl Outputs {
+    fn committed(&mut self, ticket: Ticket, outcome: Outcome) {
+        if let Some(Output::Committed(tickets, outcomes)) = self.0.last_mut() {
+            tickets.push(ticket);
+            outcomes.push(outcome);
+        } else {
+            self.0.push(Output::Committed(vec![ticket], vec![outcome]));
+        }
+    }
+
+    fn happened(&mut self, outcomes: Vec<Outcome>) {
+        if let Some(Output::Happened(before)) = self.0.last_mut() {
+            before.extend(outcomes);
+        } else if !outcomes.is_empty() {
+            self.0.push(Output::Happened(outcomes));
+        }
+    }
+}
+
+/// Why the process must stop: the message of [`Output::Fatal`].
+type Broken = String;
+
+/// What is known of an entry that is being applied.
+struct Origin {
+    position: u64,
+    is_own: bool,
+    life: Life,
+    n: u64,
+}
+
+pub struct Replica {
+    node: NodeName,
+    entropy: Box<dyn Entropy>,
+    /// The greatest time of the start and of the entries.
+    time: UnixMs,
+    /// Why the log cannot be used now; `None` while it can.
+    down: Option<&'static str>,
+    /// The entry to reach before a life begins.
+    head: u64,
+    /// The log that the store is about to follow.
+    entering: Option<String>,
+    /// How far the store is; `None` until it follows a log.
+    place: Option<Place>,
+    reading: Reading,
+    arrived: VecDeque<Delivered>,
+    /// What is new of the log was not taken in the last turn.
+    is_full: bool,
+    /// The entries of the transaction that is tried.
+    applying: Vec<Delivered>,
+    apply_tries: u32,
+    /// No access to the store before this time, after a fault.
+    retry_at: Option<Instant>,
+    own: Own,
+    /// Entries that were applied since the start.
+    applied: u64,
+    events: Vec<LogEvent>,
+    outputs: Outputs,
+    ended: bool,
+}
+
+impl Replica {
+    /// A node whose store is at this place. `entropy` and the time of the start make its life, which is the greatest of its node.
+    pub fn new(
+        node: NodeName,
+        key: SealKey,
+        place: Option<Place>,
+        entropy: Box<dyn Entropy>,
+        now_ms: UnixMs,
+    ) -> Replica {
+        Replica {
+            own: Own::new(node.clone()),
+            reading: Reading::new(key, place.as_ref()),
+            node,
+            entropy,
+            time: now_ms,
+            down: Some("the log is not reached yet"),
+            head: 0,
+            entering: None,
+            place,
+            arrived: VecDeque::new(),
+            is_full: false,
+            applying: Vec::new(),
+            apply_tries: 0,
+            retry_at: None,
+            applied: 0,
+            events: Vec::new(),
+            outputs: Outputs::default(),
+            ended: false,
+        }
+    }
+
+    /// Begins to read the log. Called once.
+    pub fn begin(&mut self, log: &mut dyn Log) {
+        log.read_after(self.reading.position());
+    }
+
+    /// A write to perform. Its outcome is an output within ten seconds, whatever the log does.
+    pub fn submit(&mut self, now: Instant, ticket: Ticket, lane: Lane, write: Write) {
+        self.own.submit(now, ticket, lane, write);
+    }
+
+    /// Reopens a lane after the writes that came before.
+    pub fn reset_lane(&mut self, lane: Lane) {
+        self.own.reset_lane(lane);
+    }
+
+    /// Another node has this chain after this position. If this node has another one, it stops.
+    pub fn compare(&mut self, position: u64, chain: Chain) {
+        let result = self.reading.compare(position, chain);
+        self.end_if(result);
+    }
+
+    /// How far the store is, and the chain there.
+    pub fn place(&self) -> Option<&Place> {
+        self.place.as_ref()
+    }
+
+    /// How far it is, for `/metrics`.
+    pub fn progress(&self) -> LogProgress {
+        LogProgress {
+            position: self.place.as_ref().map_or(0, |place| place.position),
+            head: self.head.max(self.reading.position()),
+            appended: self.own.appended(),
+            applied: self.applied,
+        }
+    }
+
+    /// Why no write is performed now.
+    pub fn unready(&self) -> Option<&'static str> {
+        if self.ended {
+            return Some("the log may not be used");
+        }
+        self.down.or((!self.own.has_begun()).then_some("this node applies what it has missed"))
+    }
+
+    /// Whether its store has all entries that the log had when it was reached.
+    pub fn has_caught_up(&self) -> bool {
+        self.down.is_none() && self.place.as_ref().is_some_and(|place| place.position >= self.head)
+    }
+
+    /// Whether [`Replica::turn`] has more to do at once.
+    pub fn is_at_work(&self) -> bool {
+        let has_arrived = self.place.is_some() && !self.arrived.is_empty();
+        let can_form = self.down.is_none() && self.own.can_form();
+        !self.ended && self.retry_at.is_none() && (self.is_full || has_arrived || can_form)
+    }
+
+    /// Whether all that was submitted is answered, and all of its entries are applied.
+    pub fn is_idle(&self) -> bool {
+        self.own.is_empty()
+    }
+
+    /// When the next turn is due.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let own = self.own.next_deadline(self.down.is_none());
+        [self.retry_at, own].into_iter().flatten().min().filter(|_| !self.ended)
+    }
+
+    /// What came of the turns, in order.
+    pub fn take_outputs(&mut self) -> Vec<Output> {
+        mem::take(&mut self.outputs.0)
+    }
+
+    /// Takes what the log delivered, applies one transaction of it, and appends entries of what was submitted.
+    pub fn turn(&mut self, now: Instant, log: &mut dyn Log, store: &mut dyn Applies) {
+        if self.ended {
+            self.own.refuse_all(&mut self.outputs);
+            return;
+        }
+        self.retry_at.take_if(|at| *at <= now);
+        let result = self.take_events(now, log).and_then(|()| self.work(now, log, store));
+        self.end_if(result);
+    }
+
+    fn work(&mut self, now: Instant, log: &mut dyn Log, store: &mut dyn Applies) -> Result<(), Broken> {
+        self.enter(now, store)?;
+        self.apply(now, store)?;
+        self.begin_life(now, store);
+        self.own.refuse_old(now, &mut self.outputs);
+        if self.down.is_none() {
+            self.own.send(now, self.reading.key(), log, &mut self.outputs);
+        }
+        Ok(())
+    }
+
+    fn end_if(&mut self, result: Result<(), Broken>) {
+        if let Err(message) = result
+            && !mem::replace(&mut self.ended, true)
+        {
+            self.own.refuse_all(&mut self.outputs);
+            self.outputs.0.push(Output::Fatal(message));
+        }
+    }
+
+    // ---- the log ------------------------------------------------------------------------------------
+
+    fn take_events(&mut self, now: Instant, log: &mut dyn Log) -> Result<(), Broken> {
+        let mut events = mem::take(&mut self.events);
+        self.is_full = self.arrived.len() >= ARRIVED_MAX;
+        if !self.is_full {
+            log.take(&mut events);
+        }
+        // Read before the request to read anew.
+        let mut is_stale = false;
+        for event in events.drain(..) {
+            match event {
+                LogEvent::Up(state) => {
+                    self.reached(state)?;
+                    self.own.go_back(now);
+                }
+                LogEvent::Down(reason) => self.down = Some(reason),
+                LogEvent::Lost => self.own.go_back(now),
+                LogEvent::Broken(message) => return Err(message),
+                LogEvent::Delivered { .. } if is_stale => {}
+                LogEvent::Delivered { position, time, sealed } => {
+                    match self.reading.read(position, time, &sealed)? {
+                        Read::Next(delivered) => {
+                            self.time = self.time.max(time);
+                            self.arrived.push_back(*delivered);
+                        }
+                        Read::Known => {}
+                        Read::Anew => {
+                            log.read_after(self.reading.position());
+                            is_stale = true;
+                        }
+                    }
+                }
+            }
+        }
+        self.events = events;
+        Ok(())
+    }
+
+    fn reached(&mut self, state: LogState) -> Result<(), Broken> {
+        let known = self.place.as_ref().map(|place| &place.log).or(self.entering.as_ref());
+        self.reading.check(known, &state)?;
+        (self.down, self.head) = (None, state.head);
+        if self.place.is_none() {
+            self.entering = Some(state.identity);
+        }
+        Ok(())
+    }
+
+    /// The store of a new node begins to follow the log.
+    fn enter(&mut self, now: Instant, store: &mut dyn Applies) -> Result<(), Broken> {
+        let Some(log) = self.entering.take_if(|_| self.retry_at.is_none()) else { return Ok(()) };
+        match store.enter(&log) {
+            Ok(true) => self.place = Some(Place { log, position: 0, chain: Chain::START }),
+            Ok(false) => {
+                return Err(
+                    "the database has content that the log does not know: a new node of a cluster begins with an empty DATA_DIR"
+                        .to_owned(),
+                );
+            }
+            Err(_) => (self.entering, self.retry_at) = (Some(log), Some(now + APPLY_RETRY)),
+        }
+        Ok(())
+    }
+
+    /// After all that the log had: what an earlier life of this node wrote is before it, or does not count.
+    fn begin_life(&mut self, now: Instant, store: &mut dyn Applies) {
+        if self.own.has_life() || !self.has_caught_up() || self.retry_at.is_some() {
+            return;
+        }
+        match store.next_life(&self.node, &mut *self.entropy, self.time) {
+            Ok(life) => self.own.begin(life, self.reading.key()),
+            Err(_) => self.retry_at = Some(now + APPLY_RETRY),
+        }
+    }
+
+    // ---- the store ----------------------------------------------------------------------------------
+
+    fn apply(&mut self, now: Instant, store: &mut dyn Applies) -> Result<(), Broken> {
+        let Some(place) = self.place.as_mut().filter(|_| self.retry_at.is_none()) else { return Ok(()) };
+        fill_transaction(&mut self.arrived, &mut self.applying, self.apply_tries > 0);
+        let Some(last) = self.applying.last() else { return Ok(()) };
+        let (position, chain) = (last.position, last.chain);
+        let origin = |each: &Delivered| Origin {
+            position: each.position,
+            is_own: each.entry.node == self.node,
+            life: each.entry.life,
+            n: each.entry.n,
+        };
+        let origins: Vec<Origin> = self.applying.iter().map(origin).collect();
+        let Applied { entries, fault } = store.apply(&mut self.applying);
+        if let Some(fault) = fault {
+            return self.not_applied(now, fault);
+        }
+        self.apply_tries = 0;
+        self.applied += entries.len() as u64;
+        (place.position, place.chain) = (position, chain);
+        for (Origin { position, is_own, life, n }, applied) in origins.into_iter().zip(entries) {
+            if is_own {
+                self.own.applied(now, (life, n), applied, &mut self.outputs).map_err(|fenced| {
+                    format!(
+                        "another natter runs under the name {} of this node: stop one of the two, or give it another CLUSTER_NODE \
+                         (entry {position}: {fenced})",
+                        self.node
+                    )
+                })?;
+            } else if let AppliedEntry::Performed(outcomes) = applied {
+                self.outputs.happened(outcomes);
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing of the transaction is done. The same entries come first again.
+    fn not_applied(&mut self, now: Instant, fault: Fault) -> Result<(), Broken> {
+        let position = self.applying.first().map_or(0, |first| first.position);
+        let is_alone = self.applying.len() == 1;
+        self.applying.drain(..).rev().for_each(|each| self.arrived.push_front(each));
+        match fault {
+            Fault::Corrupt => return Err(fault.reason().to_owned()),
+            Fault::Internal if is_alone => self.apply_tries += 1,
+            Fault::Internal => self.apply_tries = self.apply_tries.max(1),
+            Fault::Full | Fault::Io | Fault::Sync | Fault::Busy => {}
+        }
+        if self.apply_tries > APPLY_TRIES {
+            return Err(format!(
+                "entry {position} of the log cannot be applied, which is a fault of natter: keep DATA_DIR and what this process has \
+                 logged, and report it"
+            ));
+        }
+        self.retry_at = Some(now + APPLY_RETRY);
+        Ok(())
+    }
+}
+
+/// Takes the entries of the next transaction. After a fault of natter each is alone, so that what precedes it is applied and it is named.
+fn fill_transaction(arrived: &mut VecDeque<Delivered>, applying: &mut Vec<Delivered>, is_alone: bool) {
+    let entries_max = if is_alone { 1 } else { APPLY_ENTRIES_MAX };
+    let mut writes = 0;
+    while applying.len() < entries_max
+        && writes < APPLY_WRITES_MAX
+        && let Some(next) = arrived.pop_front()
+    {
+        if let EntryBody::Writes(more) = &next.entry.body {
+            let is_heavy = more.iter().any(Write::is_heavy);
+            writes += if is_heavy { APPLY_WRITES_MAX } else { more.len() };
+        }
+        applying.push(next);
+    }
+}

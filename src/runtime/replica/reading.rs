@@ -1,0 +1,145 @@
+//! How far a node has read the log, and whether the log is still the one that it was.
+//!
+//! Owns the position, the chain and the messages for a log that may not be used. Leaves the entries to their reader.
+//! Invariant: what is read are the entries after the place of the store, in the order of their positions, without a gap; each opened with
+//! the key of the cluster.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::{Broken, LogState};
+use crate::base::seal::{Chain, SealKey};
+use crate::base::time::UnixMs;
+use crate::model::entry::{Entry, EntryBody, EntryError};
+use crate::store::{Delivered, Place};
+
+/// How often entries are read anew because the next one is missing or damaged. Then the process stops.
+const READ_TRIES: u32 = 3;
+/// Positions whose chain is kept for the comparison with other nodes.
+const CHAINS_KEPT: usize = 4_096;
+/// Chains that other nodes named for positions that this one has not read. Above: the one of the lowest position is dropped.
+const CHAINS_AHEAD_MAX: usize = 64;
+
+/// The entry at a position.
+pub(super) enum Read {
+    Next(Box<Delivered>),
+    /// It was read before.
+    Known,
+    /// The entries after the last good one must be read anew.
+    Anew,
+}
+
+pub(super) struct Reading {
+    key: SealKey,
+    position: u64,
+    chain: Chain,
+    tries: u32,
+    /// The chain after each of the last positions, and what other nodes said of later ones.
+    chains: VecDeque<(u64, Chain)>,
+    chains_ahead: BTreeMap<u64, Chain>,
+}
+
+impl Reading {
+    pub fn new(key: SealKey, place: Option<&Place>) -> Reading {
+        let (position, chain) = place.map_or((0, Chain::START), |place| (place.position, place.chain));
+        Reading { key, position, chain, tries: 0, chains: VecDeque::new(), chains_ahead: BTreeMap::new() }
+    }
+
+    pub fn key(&self) -> &SealKey {
+        &self.key
+    }
+
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Compares a log that was reached with what was read of it. `known` is the log that this node follows.
+    pub fn check(&self, known: Option<&String>, state: &LogState) -> Result<(), Broken> {
+        let (LogState { identity, first, head }, position) = (state, self.position);
+        if let Some(known) = known.filter(|known| *known != identity) {
+            return Err(format!(
+                "the log is {identity}, but this node has followed {known}: check the servers that are configured, or begin this node \
+                 with an empty DATA_DIR"
+            ));
+        }
+        if *head < position {
+            return Err(format!(
+                "the log ends at entry {head}, but this node has read entry {position}: the log has forgotten entries. Keep this \
+                 node's DATA_DIR: the newest copy of all messages may be there"
+            ));
+        }
+        let next = position + 1;
+        if *first > next {
+            return Err(format!(
+                "the log begins at entry {first}, but this node needs entry {next}: it was away for longer than the log keeps entries. \
+                 Begin it anew with a copy of another node"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Reads the entry at a position.
+    pub fn read(&mut self, position: u64, time: UnixMs, sealed: &[u8]) -> Result<Read, Broken> {
+        let next = self.position + 1;
+        if position < next {
+            return Ok(Read::Known);
+        }
+        if position > next {
+            return self.misread(&format!("the log does not deliver entry {next}, but entry {position}"));
+        }
+        let entry = match Entry::open(&self.key, sealed) {
+            Ok(entry) => entry,
+            Err(EntryError::Newer) => {
+                return Err(format!(
+                    "entry {next} of the log was written by a newer natter: install that version on this node"
+                ));
+            }
+            Err(error) => return self.misread(&format!("entry {next} of the log is {error}")),
+        };
+        if position == 1 && !matches!(entry.body, EntryBody::Genesis { .. }) {
+            return Err("the first entry of the log names no epoch: make the log with `natter cluster init`"
+                .to_owned());
+        }
+        let chain = self.chain.next(position, sealed);
+        if self.chains_ahead.remove(&position).is_some_and(|other| other != chain) {
+            return Err(divided(position));
+        }
+        (self.position, self.chain, self.tries) = (position, chain, 0);
+        if self.chains.len() == CHAINS_KEPT {
+            self.chains.pop_front();
+        }
+        self.chains.push_back((position, chain));
+        Ok(Read::Next(Box::new(Delivered { position, time, chain, entry })))
+    }
+
+    fn misread(&mut self, what: &str) -> Result<Read, Broken> {
+        self.tries += 1;
+        if self.tries < READ_TRIES {
+            log::warn!("cluster: {what}: it is read anew");
+            return Ok(Read::Anew);
+        }
+        Err(format!(
+            "{what}, also after it was read anew: the servers of the log may have lost or changed an entry, or cluster_key is that of \
+             another cluster. Check the servers and their disks; this node has changed nothing"
+        ))
+    }
+
+    /// Another node has this chain after this position.
+    pub fn compare(&mut self, position: u64, chain: Chain) -> Result<(), Broken> {
+        let known = self.chains.iter().rev().find(|(at, _)| *at == position).map(|(_, chain)| *chain);
+        let other = match known {
+            None if position > self.position => self.chains_ahead.insert(position, chain),
+            known => known,
+        };
+        if self.chains_ahead.len() > CHAINS_AHEAD_MAX {
+            self.chains_ahead.pop_first();
+        }
+        if other.is_some_and(|other| other != chain) { Err(divided(position)) } else { Ok(()) }
+    }
+}
+
+fn divided(position: u64) -> Broken {
+    format!(
+        "another node has read other entries up to entry {position} than this one: the log has told two stories. Stop all nodes and keep \
+         their DATA_DIRs"
+    )
+}
