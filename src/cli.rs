@@ -41,6 +41,8 @@ pub enum Invocation {
     Invite(InviteCommand),
     /// Make a new PASSWORD_SECRET after the old one was lost.
     ResetSecret,
+    /// Make the log and the key of a new cluster.
+    BeginCluster,
     /// Print [`help()`] of this topic.
     Help(Topic),
     /// Print [`version`].
@@ -269,6 +271,9 @@ fn invocation(words: &[OsString], options: &mut Options) -> Result<Invocation, S
         ["invite", "list"] => Ok(Invocation::Invite(InviteCommand::List)),
         ["invite", "revoke", id] => Ok(Invocation::Invite(InviteCommand::Revoke { id: own(id) })),
         ["invite", "revoke"] => Err("invite revoke needs an ID".to_owned()),
+        ["cluster", "init"] => Ok(Invocation::BeginCluster),
+        ["cluster"] => Err("cluster needs init".to_owned()),
+        ["cluster", command] => Err(format!("unknown command {command:?} of cluster")),
         ["secret"] => Err("secret needs reset".to_owned()),
         ["secret", command] => Err(format!("unknown command {command:?} of secret")),
         [first, .., last] if help::command(first).is_some() => Err(format!("unexpected argument {last:?}")),
@@ -321,6 +326,7 @@ mod tests {
         check("restore a.tar --end-sessions", restore("a.tar", true));
         check("--end-sessions restore a.tar", restore("a.tar", true));
         check("secret reset", Invocation::ResetSecret);
+        check("cluster init", Invocation::BeginCluster);
         check("member list", Invocation::Member(MemberCommand::List));
         for (arguments, create) in [("member add a@b", false), ("member add --create a@b", true)] {
             let email = "a@b".into();

@@ -23,7 +23,7 @@ pub struct Command {
     details: &'static str,
 }
 
-static COMMANDS: [Command; 7] = [
+static COMMANDS: [Command; 8] = [
     Command {
         name: "serve",
         arguments: "",
@@ -94,6 +94,15 @@ static COMMANDS: [Command; 7] = [
                   Existing sessions continue. Codes that were sent before are invalid. The command is refused while\n\
                   a server runs and while the secret exists. If PASSWORD_SECRET is set, that one is used.",
     },
+    Command {
+        name: "cluster",
+        arguments: "init",
+        summary: "Make the log and the keys of a new cluster, on its first node",
+        details: "Needs CLUSTER_NODE and CLUSTER_SERVERS, and a DATA_DIR without a database. Makes the stream on the\n\
+                  NATS servers, with its first entry, and the keys in DATA_DIR. Then start natter here. Every other\n\
+                  node starts with an empty DATA_DIR and a copy of these keys: access_secret, refresh_secret,\n\
+                  password_secret, push_key, cluster_key. A stream that exists is never replaced.",
+    },
 ];
 
 /// The command of this name.
@@ -121,6 +130,7 @@ fn help_natter() -> String {
             "member" => "member ...",
             "invite" => "invite ...",
             "secret" => "secret reset",
+            "cluster" => "cluster init",
             name => name,
         };
         line(

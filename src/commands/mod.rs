@@ -5,6 +5,8 @@
 mod archive;
 mod backup;
 mod check;
+#[cfg(feature = "cluster")]
+mod cluster;
 mod control;
 mod https;
 mod invite;
@@ -34,6 +36,13 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Invocation::Backup { file } => backup::run(&folder, &file),
         Invocation::Restore { file, end_sessions } => restore::run(&folder, &file, end_sessions),
         Invocation::ResetSecret => secret::run(&folder),
+        #[cfg(feature = "cluster")]
+        Invocation::BeginCluster => cluster::run(&folder),
+        #[cfg(not(feature = "cluster"))]
+        Invocation::BeginCluster => {
+            eprintln!("natter: this build is without the feature cluster");
+            ExitCode::FAILURE
+        }
         Invocation::Help(topic) => print(&cli::help(topic)),
         Invocation::Version => print(&format!("{}\n", cli::version())),
     }

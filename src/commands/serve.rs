@@ -10,6 +10,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+#[cfg(feature = "cluster")]
+use super::cluster;
 use super::https::{self, Certificate};
 use super::restoring::{Left, Restoring};
 use super::{DataFolder, configure, keys};
@@ -20,7 +22,7 @@ use crate::config::{self, Config, EmailTls, Host, Secrets, Synchronous, Url};
 use crate::limits::SNIFF_BYTES;
 use crate::logging::{self, Logging};
 use crate::model::operation::Operation;
-use crate::model::settings::{DefaultImage, PushSettings, Settings, UrlSigner};
+use crate::model::settings::{ClusterSettings, DefaultImage, PushSettings, Settings, UrlSigner};
 use crate::model::upload::FindOrphans;
 use crate::proto::http::client::Endpoint;
 use crate::proto::image;
@@ -97,7 +99,8 @@ fn start(config: &Config, log: &Logging, passed: Result<Passed, String>) -> Resu
     }
     let now = clock();
     let options = StoreOptions { password_tag: Some(keys::tag(&secrets.password)), ..store_options(config) };
-    let (store, begin) = Store::open(&options, &mut entropy, now.unix_ms)?;
+    #[cfg_attr(not(feature = "cluster"), expect(unused_mut, reason = "a node of a cluster catches up"))]
+    let (mut store, mut begin) = Store::open(&options, &mut entropy, now.unix_ms)?;
     if begin.newest_ms > now.unix_ms {
         log::warn!(target: "natter", "the clock shows an earlier time than the newest stored row: check the clock");
     }
@@ -123,9 +126,19 @@ fn start(config: &Config, log: &Logging, passed: Result<Passed, String>) -> Resu
         log_dropped: log.dropped(),
         on_reload: Some(reload_log(log)),
     };
-    let runtime = Runtime::bind(listen, runtime_options)?;
+    #[cfg_attr(not(feature = "cluster"), expect(unused_mut, reason = "a node of a cluster speaks"))]
+    let mut runtime = Runtime::bind(listen, runtime_options)?;
     let address = runtime.address();
-    let storage = runtime.storage(store, readers, Reader::open(&options)?, Index::open(&options)?)?;
+    let (searcher, index) = (Reader::open(&options)?, Index::open(&options)?);
+    let storage = match &config.cluster {
+        #[cfg(feature = "cluster")]
+        Some(cluster) => {
+            let (node, start) = cluster::reach(config, cluster, &mut runtime, &mut store, &trust)?;
+            begin = start;
+            runtime.storage_in_cluster(store, node, readers, searcher, index)?
+        }
+        _ => runtime.storage(store, readers, searcher, index)?,
+    };
     let mut workers = runtime.workers();
     let password = password_options(config, &secrets);
     // Made once here, so that a cost that the crate refuses stops the start and not the first sign-in.
@@ -234,6 +247,7 @@ pub fn store_options(config: &Config) -> StoreOptions {
         synchronous_full: config.synchronous == Synchronous::Full,
         password_tag: None,
         wal_max: config.wal_max,
+        in_cluster: config.cluster.is_some(),
     }
 }
 
@@ -273,7 +287,7 @@ fn reload_log(log: &Logging) -> OnReload {
 }
 
 /// The certificates that outgoing connections trust.
-fn trust(config: &Config) -> Result<Trust, String> {
+pub(super) fn trust(config: &Config) -> Result<Trust, String> {
     let pem = match &config.tls_ca_file {
         Some(path) => Some(std::fs::read(path).map_err(|error| format!("TLS_CA_FILE: {error}"))?),
         None => None,
@@ -329,7 +343,7 @@ fn contact(config: &Config) -> Option<String> {
 }
 
 /// The host as resolvers and certificates name it: without the brackets of a URL.
-fn bare(host: &Host) -> String {
+pub(super) fn bare(host: &Host) -> String {
     match host {
         Host::Address(address) => address.to_string(),
         Host::Name(name) => name.clone(),
@@ -387,5 +401,6 @@ pub fn settings(
         places: config.ip_info.is_some() || config.geoip_db.is_some(),
         push: None,
         https: None,
+        cluster: config.cluster.as_ref().map(|cluster| ClusterSettings { node: cluster.node.clone() }),
     }
 }

@@ -77,7 +77,7 @@ const YEAR_S: u64 = 31_536_000;
 
 /// Every variable, under the headings of `--help` and of the README.
 #[rustfmt::skip]
-pub static SECTIONS: [(&str, &[Variable]); 7] = [
+pub static SECTIONS: [(&str, &[Variable]); 8] = [
     ("Server", &[
         row("HOST", "127.0.0.1", Text("an IP address or a host name"), "Address to listen on; `0.0.0.0` or `::` for all. With TLS_DOMAIN all, when unset."),
         row("PORT", "8080", Number(0, 65_535), "Port to listen on; 0 means any free one. With TLS_DOMAIN 443, when unset."),
@@ -154,6 +154,19 @@ pub static SECTIONS: [(&str, &[Variable]); 7] = [
         row("RATE_ADDRESS", "50/100", Rate, "Other requests without an access token, and failed ones, by address."),
         row("RATE_ACCOUNT", "50/100", Rate, "Requests of a member."),
         row("RATE_WRITES", "20/60", Rate, "Writes of a member."),
+    ]),
+    ("Cluster", &[
+        row("CLUSTER_NODE", "", Text("1 to 32 of a-z, 0-9 and -"), "Name of this node: it shares a log with other nodes, each with a name of its own. Alone when unset."),
+        row("CLUSTER_NAME", "natter", Text("1 to 32 of a-z, 0-9 and -"), "Name of the cluster, in the names of its stream and subjects."),
+        row("CLUSTER_SERVERS", "", Text("nats:// or tls://host[:port], separated by commas"), "NATS servers of the log, in the order in which they are tried."),
+        row("CLUSTER_USER", "", Text("visible ASCII characters"), "User of the cluster's account there."),
+        row("CLUSTER_PASSWORD", "", Hidden("text without control characters"), "Password of that user."),
+        row("CLUSTER_TOKEN", "", Hidden("text without control characters"), "Token instead of a user."),
+        row("CLUSTER_SYSTEM_USER", "", Text("visible ASCII characters"), "User of the system account, by which the servers are asked whether they sync each write."),
+        row("CLUSTER_SYSTEM_PASSWORD", "", Hidden("text without control characters"), "Password of that user."),
+        row("CLUSTER_UNSAFE", "off", Switch, "Whether servers that do not sync, streams without three copies and servers that cannot be asked are accepted; for trying only."),
+        row("LOG_KEPT", "24", Number(1, 8_760), "Hours that an entry stays in the log, also of what was erased since; a node that was away for longer takes a copy of another."),
+        row("LOG_MAX", "8589934592", Number(67_108_864, 1_125_899_906_842_624), "Bytes of the log on each of its servers; older entries go first."),
     ]),
 ];
 

@@ -6,6 +6,7 @@
 //! Invariant: natter can run with every [`Config`] that exists, and all faults are reported at once, so that a start does
 //! not fail twice for one environment.
 
+pub mod cluster;
 pub(crate) mod dotenv;
 pub(crate) mod fields;
 mod read;
@@ -73,6 +74,8 @@ pub struct Config {
     pub push_private: bool,
     pub keep_metadata: bool,
     pub limits: Limits,
+    /// `None` for one natter alone.
+    pub cluster: Option<cluster::Cluster>,
 }
 
 /// A certificate and how it is used.

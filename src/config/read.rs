@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use super::fields::{Reader, SecretRule};
 use super::{
-    Acme, CertificateSource, Config, EmailTls, Host, Https, IpInfo, Mail, MailServer, Synchronous, secrets,
-    url, values,
+    Acme, CertificateSource, Config, EmailTls, Host, Https, IpInfo, Mail, MailServer, Synchronous, cluster,
+    secrets, url, values,
 };
 use crate::limits::{Limits, TLS_DOMAINS_MAX};
 use crate::logging::{LogFormat, LogOptions};
@@ -67,7 +67,14 @@ pub(super) fn read(r: &mut Reader<'_>) -> Config {
         push_private: r.value("PUSH_PRIVATE", values::switch),
         keep_metadata: r.value("KEEP_METADATA", values::switch),
         limits,
+        cluster: cluster::read(r),
     };
+    if config.cluster.is_some() {
+        cluster::check_limits(r, &config.limits);
+        if config.synchronous == Synchronous::Normal {
+            r.fault("SYNCHRONOUS", "normal: a node of a cluster answers for its own disk too");
+        }
+    }
     if config.synchronous == Synchronous::Normal {
         r.warn("SYNCHRONOUS", "normal: a power cut may lose the last acknowledged messages");
     }

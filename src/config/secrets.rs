@@ -1,4 +1,4 @@
-//! The three secret keys of the server, and the one that signs for push services.
+//! The three secret keys of the server, the one that signs for push services, and that of a cluster.
 //!
 //! Owns their files in DATA_DIR: each is made once, has mode 0600, and is on disk before it is used. The caller must hold
 //! the lock of DATA_DIR.
@@ -34,8 +34,12 @@ const NAMES: [(&str, &str); 3] = [
 /// The file of the key that signs for push services. No variable sets it.
 pub const PUSH_KEY: &str = "push_key";
 
-/// The files of the keys in DATA_DIR, if they were made there. A backup without them is not complete.
-pub const FILES: [&str; 4] = [NAMES[0].1, NAMES[1].1, NAMES[2].1, PUSH_KEY];
+/// The file of the key that seals what the nodes of a cluster send to each other. No variable sets it.
+pub const CLUSTER_KEY: &str = "cluster_key";
+
+/// The files of the keys in DATA_DIR, if they were made there. A backup without them is not complete, and the nodes of a cluster have
+/// the same.
+pub const FILES: [&str; 5] = [NAMES[0].1, NAMES[1].1, NAMES[2].1, PUSH_KEY, CLUSTER_KEY];
 
 /// The name of the key that is part of password hashes and codes. A new one cannot replace it.
 pub const PASSWORD: &str = NAMES[2].0;
@@ -93,15 +97,34 @@ pub fn push_key(
     data_dir: &Path,
     make: impl FnOnce() -> Secret,
 ) -> Result<(Secret, Vec<Warning>), Vec<Fault>> {
-    let (path, mut warnings) = (data_dir.join(PUSH_KEY), Vec::new());
-    match read(&path, PUSH_KEY, true, &mut warnings) {
-        Ok(Some(key)) => Ok((key, warnings)),
-        Ok(None) => match create(data_dir, PUSH_KEY, make()) {
-            Ok(key) => Ok((key, warnings)),
-            Err(error) => Err(vec![fault(&path, format!("cannot be made: {error}"))]),
-        },
+    let (known, warnings) = in_file(data_dir, PUSH_KEY)?;
+    let key = known.map_or_else(|| store(data_dir, PUSH_KEY, make()), Ok)?;
+    Ok((key, warnings))
+}
+
+/// The key of the cluster, if its file exists. The caller holds the lock of `data_dir`.
+#[cfg(feature = "cluster")]
+pub fn cluster_key(data_dir: &Path) -> Result<(Option<Secret>, Vec<Warning>), Vec<Fault>> {
+    in_file(data_dir, CLUSTER_KEY)
+}
+
+/// Makes and stores the key of a new cluster. The caller holds the lock of `data_dir`, and found none.
+#[cfg(feature = "cluster")]
+pub fn make_cluster_key(data_dir: &Path, entropy: &mut dyn Entropy) -> Result<Secret, Vec<Fault>> {
+    store(data_dir, CLUSTER_KEY, random(entropy))
+}
+
+fn in_file(data_dir: &Path, file: &str) -> Result<(Option<Secret>, Vec<Warning>), Vec<Fault>> {
+    let (path, mut warnings) = (data_dir.join(file), Vec::new());
+    match read(&path, file, true, &mut warnings) {
+        Ok(key) => Ok((key, warnings)),
         Err(problem) => Err(vec![fault(&path, problem)]),
     }
+}
+
+fn store(data_dir: &Path, file: &str, key: Secret) -> Result<Secret, Vec<Fault>> {
+    let made = create(data_dir, file, key);
+    made.map_err(|error| vec![fault(&data_dir.join(file), format!("cannot be made: {error}"))])
 }
 
 type Gathered = ([Option<Secret>; 3], Vec<&'static str>, Vec<Warning>);
@@ -173,7 +196,8 @@ fn read(
     let text = path.to_str().ok_or("has a path that is not UTF-8")?;
     let value = read_text(text)?;
     if let Some(problem) = SecretRule::Key.problem(name, &value) {
-        let way = if name == PUSH_KEY { String::new() } else { format!(", or set {name}") };
+        let way =
+            if [PUSH_KEY, CLUSTER_KEY].contains(&name) { String::new() } else { format!(", or set {name}") };
         return Err(format!("{problem}: restore the file from a backup{way}"));
     }
     if mode & 0o077 != 0 {

@@ -17,7 +17,7 @@ fn load(env: &[(&str, &str)], dotenv: &str) -> Loaded {
 }
 
 #[track_caller]
-fn good(env: &[(&str, &str)]) -> Config {
+pub(super) fn good(env: &[(&str, &str)]) -> Config {
     let (config, warnings) = load(env, "").expect("no fault");
     assert_eq!(warnings, [], "{env:?}");
     config
@@ -25,7 +25,7 @@ fn good(env: &[(&str, &str)]) -> Config {
 
 /// `expect` is the start of each fault's text, in order.
 #[track_caller]
-fn check_faults(env: &[(&str, &str)], expect: &[&str]) {
+pub(super) fn check_faults(env: &[(&str, &str)], expect: &[&str]) {
     let faults = load(env, "").expect_err("a fault");
     let seen: Vec<String> = faults.iter().map(Fault::to_string).collect();
     let fits = seen.len() == expect.len() && seen.iter().zip(expect).all(|(s, e)| s.starts_with(e));
@@ -33,7 +33,7 @@ fn check_faults(env: &[(&str, &str)], expect: &[&str]) {
 }
 
 #[track_caller]
-fn check_warnings(env: &[(&str, &str)], dotenv: &str, expect: &[&str]) -> Config {
+pub(super) fn check_warnings(env: &[(&str, &str)], dotenv: &str, expect: &[&str]) -> Config {
     let (config, warnings) = load(env, dotenv).expect("no fault");
     let seen: Vec<String> = warnings.iter().map(Warning::to_string).collect();
     let fits = seen.len() == expect.len() && seen.iter().zip(expect).all(|(s, e)| s.starts_with(e));

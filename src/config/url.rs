@@ -83,7 +83,7 @@ pub fn host(text: &str) -> Result<Host, Problem> {
 }
 
 /// Reads `scheme://host[:port]`; the last value is the text after it.
-fn authority(text: &str) -> Result<(String, Host, Option<u16>, &str), Problem> {
+pub(super) fn authority(text: &str) -> Result<(String, Host, Option<u16>, &str), Problem> {
     let (scheme, rest) = text.split_once("://").ok_or("does not begin with a scheme and ://")?;
     let scheme = scheme.to_ascii_lowercase();
     let ends = rest.find(['/', '?', '#']).unwrap_or(rest.len());

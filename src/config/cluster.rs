@@ -1,0 +1,256 @@
+//! The variables of a node of a cluster, as one checked value.
+//!
+//! Owns which of them are valid together. Leaves the protocol of the log to `proto::nats`.
+//! Invariant: a node that exists can ask its log's servers whether an answered entry is on disk, unless CLUSTER_UNSAFE says that nobody
+//! needs to know.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::fields::{Reader, SecretRule};
+use super::url::{self, Host};
+use super::values::{self, Problem};
+use crate::base::secret::Secret;
+use crate::limits::Limits;
+use crate::model::node::NodeName;
+
+/// The port of NATS.
+const NATS_PORT: u16 = 4_222;
+const HOUR_S: u64 = 3_600;
+
+/// Characters of a message, and members of a group, in a cluster: a write has to fit into one entry of the log. A character has at most
+/// four bytes, and a member takes 17.
+const MESSAGE_MOST: usize = 100_000;
+const MEMBERS_MOST: usize = 20_000;
+#[cfg(feature = "cluster")]
+const _: () = assert!(
+    MESSAGE_MOST * 4 < crate::model::entry::ENTRY_BYTES_MAX
+        && MEMBERS_MOST * 20 < crate::model::entry::ENTRY_BYTES_MAX
+);
+
+/// All that a node knows of its cluster at the start.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    /// The name of this node; no other node has it.
+    pub node: NodeName,
+    /// The name of the cluster: its stream and its subjects have it.
+    pub name: NodeName,
+    /// At least one, in the order in which they are tried.
+    pub servers: Vec<LogServer>,
+    pub login: LogLogin,
+    /// The user of the system account, as whom the servers are asked whether they sync.
+    pub system: Option<(String, Secret)>,
+    /// Servers that do not sync, streams without three copies, and servers that cannot be asked are accepted.
+    pub is_unsafe: bool,
+    /// How long an entry stays in the log.
+    pub log_kept: Duration,
+    /// Bytes of the log on each of its servers.
+    pub log_max: u64,
+}
+
+/// One server of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogServer {
+    pub tls: bool,
+    pub host: Host,
+    pub port: u16,
+}
+
+impl fmt::Display for LogServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}:{}", if self.tls { "tls" } else { "nats" }, self.host, self.port)
+    }
+}
+
+/// As whom the node connects to the servers of the log.
+#[derive(Clone, Debug)]
+pub enum LogLogin {
+    Nobody,
+    User(String, Secret),
+    Token(Secret),
+}
+
+/// All variables but the one that makes a node.
+const OTHERS: [&str; 6] = [
+    "CLUSTER_SERVERS",
+    "CLUSTER_USER",
+    "CLUSTER_PASSWORD",
+    "CLUSTER_TOKEN",
+    "CLUSTER_SYSTEM_USER",
+    "CLUSTER_SYSTEM_PASSWORD",
+];
+
+/// `None` for one natter alone.
+pub(super) fn read(r: &mut Reader<'_>) -> Option<Cluster> {
+    // All are read before any decision, so that all their faults are reported.
+    let node = r.optional("CLUSTER_NODE", name);
+    let cluster = r.value("CLUSTER_NAME", name);
+    let servers = r.optional("CLUSTER_SERVERS", |text| {
+        values::list(text)?.into_iter().map(server).collect::<Result<Vec<_>, _>>()
+    });
+    let user = r.optional("CLUSTER_USER", visible);
+    let password = r.secret("CLUSTER_PASSWORD", SecretRule::Text);
+    let token = r.secret("CLUSTER_TOKEN", SecretRule::Text);
+    let system_user = r.optional("CLUSTER_SYSTEM_USER", visible);
+    let system_password = r.secret("CLUSTER_SYSTEM_PASSWORD", SecretRule::Text);
+    let is_unsafe = r.value("CLUSTER_UNSAFE", values::switch);
+    let log_kept = Duration::from_secs(r.number("LOG_KEPT") * HOUR_S);
+    let log_max = r.number("LOG_MAX");
+    if !r.is_set("CLUSTER_NODE") {
+        // Half of a configuration would start a server alone, with writes that no other node ever sees.
+        let set: Vec<&str> = OTHERS.into_iter().filter(|name| r.is_set(name)).collect();
+        for name in set {
+            r.fault(name, "is set, and CLUSTER_NODE is not");
+        }
+        return None;
+    }
+    if !cfg!(feature = "cluster") {
+        r.fault("CLUSTER_NODE", "is set, and this build is without the feature cluster");
+    }
+    if !r.is_set("CLUSTER_SERVERS") {
+        r.fault("CLUSTER_SERVERS", "is not set, and CLUSTER_NODE needs it");
+    }
+    let has_tls = servers.iter().flatten().any(|server| server.tls);
+    if has_tls && !cfg!(feature = "tls") {
+        r.fault("CLUSTER_SERVERS", "has a tls:// address, and this build is without the feature tls");
+    }
+    let is_secret_set = |r: &Reader<'_>, name: &str| r.is_set(name) || r.is_set(&format!("{name}_FILE"));
+    if is_secret_set(r, "CLUSTER_TOKEN") && (r.is_set("CLUSTER_USER") || is_secret_set(r, "CLUSTER_PASSWORD"))
+    {
+        r.fault("CLUSTER_TOKEN", "is set, and CLUSTER_USER or CLUSTER_PASSWORD too: unset one of them");
+    }
+    for (name, secret) in
+        [("CLUSTER_USER", "CLUSTER_PASSWORD"), ("CLUSTER_SYSTEM_USER", "CLUSTER_SYSTEM_PASSWORD")]
+    {
+        match (r.is_set(name), is_secret_set(r, secret)) {
+            (true, false) => r.fault(secret, format!("is not set, and {name} needs it")),
+            (false, true) => r.fault(name, format!("is not set, and {secret} needs it")),
+            _ => {}
+        }
+    }
+    if !is_unsafe && !r.is_set("CLUSTER_SYSTEM_USER") {
+        r.fault(
+            "CLUSTER_SYSTEM_USER",
+            "is not set: as this user of the system account the servers of the log are asked whether they sync each write. To try a \
+             cluster without, set CLUSTER_UNSAFE=on",
+        );
+    }
+    if is_unsafe {
+        r.warn("CLUSTER_UNSAFE", "on: answered messages may be lost when a server of the log fails");
+    }
+    let in_clear = servers.iter().flatten().any(|server| !server.tls && !server.host.is_loopback());
+    if in_clear && (password.is_some() || token.is_some()) {
+        r.warn(
+            "CLUSTER_SERVERS",
+            "has a nats:// address: the password is sent in clear text, unless the server asks for TLS",
+        );
+    }
+    let login = match (token, user.zip(password)) {
+        (Some(token), _) => LogLogin::Token(token),
+        (None, Some((user, password))) => LogLogin::User(user, password),
+        (None, None) => LogLogin::Nobody,
+    };
+    let (node, servers) = (node?, servers?);
+    Some(Cluster {
+        node,
+        name: cluster,
+        servers,
+        login,
+        system: system_user.zip(system_password),
+        is_unsafe,
+        log_kept,
+        log_max,
+    })
+}
+
+/// Limits that allow writes which no entry of the log can hold.
+pub(super) fn check_limits(r: &mut Reader<'_>, limits: &Limits) {
+    for (name, value, most) in
+        [("MESSAGE_MAX", limits.message_max, MESSAGE_MOST), ("MEMBERS_MAX", limits.members_max, MEMBERS_MOST)]
+    {
+        if value > most {
+            r.fault(name, format!("{value} is more than {most}, which an entry of a cluster's log can hold"));
+        }
+    }
+}
+
+fn name(text: &str) -> Result<NodeName, Problem> {
+    NodeName::parse(text).ok_or_else(|| "is not 1 to 32 of a-z, 0-9 and -".to_owned())
+}
+
+fn visible(text: &str) -> Result<String, Problem> {
+    match text.bytes().all(|b| b.is_ascii_graphic()) {
+        true => Ok(text.to_owned()),
+        false => Err("has a blank or a character outside ASCII".to_owned()),
+    }
+}
+
+fn server(text: &str) -> Result<LogServer, Problem> {
+    let (scheme, host, port, tail) =
+        url::authority(text).map_err(|problem| format!("has an entry that {problem}"))?;
+    let tls = values::word(&scheme, &[("nats", false), ("tls", true)])
+        .map_err(|_| "has an entry that is neither nats:// nor tls://")?;
+    if !tail.is_empty() && tail != "/" {
+        return Err("has an entry with a path".to_owned());
+    }
+    Ok(LogServer { tls, host, port: port.unwrap_or(NATS_PORT) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{check_faults, check_warnings, good};
+
+    const BASE: [(&str, &str); 4] = [
+        ("CLUSTER_NODE", "a"),
+        ("CLUSTER_SERVERS", "nats://127.0.0.1"),
+        ("CLUSTER_SYSTEM_USER", "sys"),
+        ("CLUSTER_SYSTEM_PASSWORD", "secret"),
+    ];
+
+    /// The variables of a node, with others in their place; an empty one is not set.
+    fn node<'a>(more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+        let kept = BASE.into_iter().filter(|(name, _)| more.iter().all(|(other, _)| name != other));
+        kept.chain(more.iter().copied()).filter(|(_, value)| !value.is_empty()).collect()
+    }
+
+    #[test]
+    fn a_node_has_a_name_and_servers() {
+        assert!(good(&[]).cluster.is_none());
+        let servers = ("CLUSTER_SERVERS", "nats://Log-1, tls://[::1]:4333/,nats://10.0.0.3:7");
+        let cluster = good(&node(&[servers, ("CLUSTER_NAME", "chat")])).cluster.expect("a cluster");
+        let shown: Vec<String> = cluster.servers.iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["nats://log-1:4222", "tls://[::1]:4333", "nats://10.0.0.3:7"]);
+        assert_eq!((cluster.node.as_str(), cluster.name.as_str()), ("a", "chat"));
+        assert_eq!((cluster.log_kept.as_secs(), cluster.log_max), (86_400, 8_589_934_592));
+    }
+
+    #[test]
+    fn half_a_cluster_does_not_start() {
+        let server = ("CLUSTER_SERVERS", "nats://a");
+        check_faults(&[server], &["CLUSTER_SERVERS: is set, and CLUSTER_NODE is not"]);
+        for (set, expect) in [
+            (("CLUSTER_SERVERS", ""), "CLUSTER_SERVERS: is not set"),
+            (("CLUSTER_SYSTEM_PASSWORD", ""), "CLUSTER_SYSTEM_PASSWORD: is not set"),
+            (("CLUSTER_NODE", "A b"), "CLUSTER_NODE: \"A b\" is not 1 to 32"),
+            (("CLUSTER_SERVERS", "http://a"), "CLUSTER_SERVERS: \"http://a\" has an entry that is neither"),
+            (("CLUSTER_SERVERS", "nats://a/b"), "CLUSTER_SERVERS: \"nats://a/b\" has an entry with a path"),
+            (("CLUSTER_SERVERS", "nats://u:p@a"), "CLUSTER_SERVERS: the value (not shown"),
+            (("CLUSTER_USER", "u"), "CLUSTER_PASSWORD: is not set"),
+            (("SYNCHRONOUS", "normal"), "SYNCHRONOUS: normal"),
+            (("MEMBERS_MAX", "20001"), "MEMBERS_MAX: 20001 is more than 20000"),
+        ] {
+            check_faults(&node(&[set]), &[expect]);
+        }
+        let both = [("CLUSTER_TOKEN", "t"), ("CLUSTER_USER", "u"), ("CLUSTER_PASSWORD", "p")];
+        check_faults(&node(&both), &["CLUSTER_TOKEN: is set, and CLUSTER_USER"]);
+        let nobody = [("CLUSTER_SYSTEM_USER", ""), ("CLUSTER_SYSTEM_PASSWORD", "")];
+        check_faults(&node(&nobody), &["CLUSTER_SYSTEM_USER: is not set: as this user"]);
+    }
+
+    #[test]
+    fn what_is_less_than_safe_is_said() {
+        check_warnings(&node(&[("CLUSTER_UNSAFE", "on")]), "", &["CLUSTER_UNSAFE: on"]);
+        let clear = [("CLUSTER_SERVERS", "nats://a"), ("CLUSTER_TOKEN", "t")];
+        check_warnings(&node(&clear), "", &["CLUSTER_SERVERS: has a nats:// address"]);
+    }
+}
