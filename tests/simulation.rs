@@ -1,7 +1,7 @@
 //! The simulation: the complete server and the real store, run from one seed, without socket, clock or thread.
 //!
-//! Every fault is an ordinary step. A reference model compares the promises of `protocol.md` with what is stored and what
-//! every client receives.
+//! Every fault is an ordinary step. A reference model compares the promises of `protocol.md` with what is stored and
+//! what every client receives.
 //!
 //! ```text
 //! SIM_SEED=17 cargo test --test simulation        replays one seed
@@ -12,6 +12,7 @@ mod sim;
 mod support;
 
 use std::cell::Cell;
+use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,16 +33,43 @@ fn number(name: &str) -> Option<u64> {
 
 #[test]
 fn every_promise_holds_for_every_seed() {
+    let (total, count) = play_seeds(sim::play, sim::Stats::add);
+    if count >= SEEDS_ALL {
+        let missing: Vec<&&str> =
+            Write::NAMES.iter().filter(|name| !total.mirrored.contains_key(**name)).collect();
+        assert!(missing.is_empty(), "the mirror has never performed {missing:?}");
+    }
+}
+
+#[cfg(feature = "cluster")]
+#[test]
+fn every_promise_of_a_cluster_holds_for_every_seed() {
+    let (total, count) = play_seeds(sim::cluster::play, sim::cluster::Stats::add);
+    if count >= SEEDS {
+        let sim::cluster::Stats { ignored, repeats, ahead, typings, .. } = total;
+        let sim::cluster::Stats {
+            crashes, power_cuts, pauses, cuts, misreads, fenced, logouts, outages, ..
+        } = total;
+        let all = [
+            ignored, repeats, ahead, typings, crashes, power_cuts, pauses, cuts, misreads, fenced, logouts,
+            outages,
+        ];
+        assert!(all.iter().all(|count| *count > 0), "something never happened: {total:?}");
+    }
+}
+
+/// Plays the seeds that the variables ask for. Returns what happened, and in how many.
+fn play_seeds<S: Default + Debug + Send>(play: fn(u64, &Cell<usize>) -> S, add: fn(&mut S, S)) -> (S, u64) {
     if let Some(seed) = number("SIM_SEED") {
-        let stats = sim::play(seed, &Cell::new(0));
+        let stats = play(seed, &Cell::new(0));
         println!("seed {seed}: {stats:#?}");
-        return;
+        return (stats, 1);
     }
     let from = number("SIM_FROM").unwrap_or(1);
     let seeds = if number("NATTER_ALL") == Some(1) { SEEDS_ALL } else { SEEDS };
     let until = from + number("SIM_SEEDS").unwrap_or(seeds);
     let next = AtomicU64::new(from);
-    let (failed, total) = (Mutex::new(Vec::new()), Mutex::new(sim::Stats::default()));
+    let (failed, total) = (Mutex::new(Vec::new()), Mutex::new(S::default()));
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
             scope.spawn(|| {
@@ -52,8 +80,8 @@ fn every_promise_holds_for_every_seed() {
                         return;
                     }
                     let step = Cell::new(0);
-                    match catch_unwind(AssertUnwindSafe(|| sim::play(seed, &step))) {
-                        Ok(stats) => total.lock().expect("no panic here").add(stats),
+                    match catch_unwind(AssertUnwindSafe(|| play(seed, &step))) {
+                        Ok(stats) => add(&mut total.lock().expect("no panic here"), stats),
                         Err(_) => {
                             let line =
                                 format!("seed {seed}, step {}: SIM_SEED={seed} replays it", step.get());
@@ -69,17 +97,13 @@ fn every_promise_holds_for_every_seed() {
     println!("{total:#?}");
     let failed = failed.into_inner().expect("no panic here");
     assert!(failed.is_empty(), "{} of {} seeds failed:\n{}", failed.len(), until - from, failed.join("\n"));
-    if until - from >= SEEDS_ALL {
-        let missing: Vec<&&str> =
-            Write::NAMES.iter().filter(|name| !total.mirrored.contains_key(**name)).collect();
-        assert!(missing.is_empty(), "the mirror has never performed {missing:?}");
-    }
+    (total, until - from)
 }
 
 /// The mirror finds what is not a function of the writes, whether an answer shows it or only a row.
 #[test]
 fn a_store_that_differs_is_found() {
-    for planted in [Planted::Answer, Planted::Row] {
+    for planted in [Planted::Answer, Planted::Row, Planted::Field] {
         let played = catch_unwind(|| sim::play_with(1, &Cell::new(0), Some(planted)));
         assert!(played.is_err(), "{planted:?} is not found");
     }
@@ -89,6 +113,27 @@ fn a_store_that_differs_is_found() {
 #[test]
 fn a_seed_is_one_run() {
     let play = |seed| format!("{:?}", sim::play(seed, &Cell::new(0)));
+    for seed in 1..=3 {
+        assert_eq!(play(seed), play(seed), "seed {seed}");
+    }
+}
+
+/// As above, for the nodes of a cluster: a node that performs a post twice or not at all is found by its rows and its
+/// streams.
+#[cfg(feature = "cluster")]
+#[test]
+fn a_node_that_differs_is_found() {
+    use sim::cluster::Planted;
+    for planted in [Planted::Twice, Planted::Skipped] {
+        let played = catch_unwind(|| sim::cluster::play_with(1, &Cell::new(0), Some(planted)));
+        assert!(played.is_err(), "{planted:?} is not found");
+    }
+}
+
+#[cfg(feature = "cluster")]
+#[test]
+fn a_seed_is_one_run_of_a_cluster() {
+    let play = |seed| format!("{:?}", sim::cluster::play(seed, &Cell::new(0)));
     for seed in 1..=3 {
         assert_eq!(play(seed), play(seed), "seed {seed}");
     }

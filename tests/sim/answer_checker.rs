@@ -235,7 +235,8 @@ impl Model {
     fn rename(&mut self, lane: Lane, update: &UpdateProfile, outcome: &Outcome) {
         let before = self.name(update.profile, u64::MAX).clone();
         let mut after = before.clone();
-        after.display_name.clone_from(update.display_name.as_ref().unwrap_or(&before.display_name));
+        let display_name = update.display_name.as_ref().map_or(&before.display_name, |name| &name.text);
+        after.display_name.clone_from(display_name);
         after.nick_name.clone_from(update.nick_name.as_ref().unwrap_or(&before.nick_name));
         after.is_private = update.is_private.unwrap_or(before.is_private);
         let taken = after.nick_name != before.nick_name && self.is_nick_taken(&after.nick_name);

@@ -1,18 +1,28 @@
-//! A second store that performs the same writes as the first, in other batches and with restarts at other times.
+//! A second store that performs the same writes as the first, in other batches and with restarts at other times. With the feature
+//! `cluster`, each batch is an entry of a log on its way: sealed, opened, and read from its bytes.
 //!
 //! Owns the writes that it has not performed yet, and the comparison of both databases. What a write answers and stores must be a
 //! function of the writes before it: not of the batch that it is in, of a restart, of the order in which SQLite finds rows, or
-//! of what the search index has applied.
+//! of what the search index has applied. In half of the runs the mirror is a node of a cluster and gets the writes as the bytes of
+//! sealed entries.
 //! Invariant: it draws from its own source of randomness, so that the run is the same without it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 
+#[cfg(feature = "cluster")]
+use natter::base::id::Id;
+#[cfg(feature = "cluster")]
+use natter::base::seal::SealKey;
+#[cfg(feature = "cluster")]
+use natter::model::entry::{Entry, EntryBody, NodeName};
 use natter::model::operation::{Lane, Outcome, Write};
 use natter::store::{Store, StoreOptions};
 use rusqlite::Connection;
 use rusqlite::types::Value;
 
+#[cfg(feature = "cluster")]
+use super::entries::Entries;
 use super::random::Rng;
 use super::runtime::Dir;
 use crate::support::{START_MS, Seeded};
@@ -23,7 +33,7 @@ const BATCH_MAX: usize = 40;
 const RESTARTS: usize = 100;
 
 /// Tables and columns that each store has for itself.
-const OWN_TABLES: [&str; 3] = ["search", "sabotage", "sqlite_"];
+const OWN_TABLES: [&str; 5] = ["search", "sabotage", "sqlite_", "place", "nodes"];
 const OWN_COLUMNS: [(&str, &str); 5] = [
     ("state", "epoch"),
     ("state", "running"),
@@ -35,26 +45,29 @@ const OWN_COLUMNS: [(&str, &str); 5] = [
 /// The head of the log as the store reads it at a start.
 const HEAD: &str = "SELECT max(head, ifnull((SELECT max(seq) FROM messages), 0), ifnull((SELECT max(seq) FROM log), 0)) FROM state";
 
-/// A fault of a test that the comparison must find: a trigger of the mirror.
+/// A fault of a test that the comparison must find.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Planted {
     /// A statement fails, so that a write is answered otherwise.
     Answer,
     /// Only a row differs, which no answer shows.
     Row,
+    /// A field of a write is lost on the way.
+    Field,
 }
 
 impl Planted {
-    fn sql(self) -> &'static str {
+    fn sql(self) -> Option<&'static str> {
         match self {
-            Planted::Answer => {
+            Planted::Answer => Some(
                 "CREATE TRIGGER planted BEFORE INSERT ON sessions WHEN EXISTS (SELECT 1 FROM sessions) \
-                 BEGIN SELECT RAISE(ABORT, 'planted'); END;"
-            }
-            Planted::Row => {
+                 BEGIN SELECT RAISE(ABORT, 'planted'); END;",
+            ),
+            Planted::Row => Some(
                 "CREATE TRIGGER planted AFTER INSERT ON sessions \
-                 BEGIN UPDATE sessions SET created_at = created_at + 1 WHERE key = NEW.key; END;"
-            }
+                 BEGIN UPDATE sessions SET created_at = created_at + 1 WHERE key = NEW.key; END;",
+            ),
+            Planted::Field => None,
         }
     }
 }
@@ -71,6 +84,12 @@ pub struct Mirror {
     _folder: Dir,
     rng: Rng,
     behind: VecDeque<Expected>,
+    /// What delivers the writes to a mirror in a cluster.
+    #[cfg(feature = "cluster")]
+    log: Option<Entries>,
+    /// Batches so far.
+    batches: u64,
+    loses_a_field: bool,
     /// How often it has performed each row of the contract.
     pub performed: BTreeMap<&'static str, u64>,
     pub restarts: u64,
@@ -78,25 +97,38 @@ pub struct Mirror {
 
 impl Mirror {
     /// An empty store.
-    pub fn new(rng: Rng) -> Mirror {
+    pub fn new(mut rng: Rng) -> Mirror {
         let folder = Dir::new();
-        let options = StoreOptions { synchronous_full: false, ..StoreOptions::new(folder.database()) };
+        let in_cluster = cfg!(feature = "cluster") && rng.chance(500);
+        let options =
+            StoreOptions { synchronous_full: false, in_cluster, ..StoreOptions::new(folder.database()) };
         let mut mirror = Mirror {
             store: None,
             options,
             _folder: folder,
             rng,
             behind: VecDeque::new(),
+            #[cfg(feature = "cluster")]
+            log: None,
+            batches: 0,
+            loses_a_field: false,
             performed: BTreeMap::new(),
             restarts: 0,
         };
         mirror.open();
+        #[cfg(feature = "cluster")]
+        if in_cluster {
+            mirror.log = Some(Entries::begin(mirror.store.as_mut().expect("an open store")));
+        }
         mirror
     }
 
-    pub fn plant(&self, planted: Planted) {
-        let conn = Connection::open(&self.options.path).expect("a second connection");
-        conn.execute_batch(planted.sql()).expect("a trigger");
+    pub fn plant(&mut self, planted: Planted) {
+        self.loses_a_field = planted == Planted::Field;
+        if let Some(trigger) = planted.sql() {
+            let conn = Connection::open(&self.options.path).expect("a second connection");
+            conn.execute_batch(trigger).expect("a trigger");
+        }
     }
 
     /// Its epoch, and the time of the start, are its own.
@@ -122,16 +154,20 @@ impl Mirror {
     /// One batch, whose length has nothing to do with that of the first store.
     fn perform_some(&mut self) {
         let count = self.rng.between(1, BATCH_MAX).min(self.behind.len());
-        let (mut batch, mut expected) = (Vec::new(), Vec::new());
+        let (mut writes, mut expected) = (Vec::new(), Vec::new());
         for Expected { write, outcome } in self.behind.drain(..count) {
             *self.performed.entry(write.name()).or_default() += 1;
             expected.push((format!("{write:?}"), outcome));
-            batch.push((Lane(0), write));
+            writes.push(write);
         }
-        let store = self.store.as_mut().expect("an open store");
-        let committed = store.commit(&mut batch);
-        assert_eq!(committed.fault, None, "the mirror has no faults");
-        for ((write, expected), outcome) in expected.iter().zip(&committed.outcomes) {
+        self.batches += 1;
+        let mut writes = travel(writes, self.batches);
+        if self.loses_a_field {
+            writes.iter_mut().for_each(lose_a_field);
+        }
+        let outcomes = self.perform(writes);
+        assert_eq!(outcomes.len(), expected.len(), "one outcome for each write");
+        for ((write, expected), outcome) in expected.iter().zip(&outcomes) {
             let outcome = format!("{outcome:?}");
             assert!(
                 outcome == *expected,
@@ -146,7 +182,22 @@ impl Mirror {
                 assert_eq!(store.close(), Ok(()), "the mirror closes");
             }
             self.open();
+            #[cfg(feature = "cluster")]
+            if let (Some(log), Some(store)) = (&mut self.log, &mut self.store) {
+                log.restarted(store, &mut self.rng);
+            }
         }
+    }
+
+    fn perform(&mut self, writes: Vec<Write>) -> Vec<Outcome> {
+        let store = self.store.as_mut().expect("an open store");
+        #[cfg(feature = "cluster")]
+        if let Some(log) = &mut self.log {
+            return log.perform(store, &mut self.rng, writes);
+        }
+        let committed = store.commit(&mut writes.into_iter().map(|write| (Lane(0), write)).collect());
+        assert_eq!(committed.fault, None, "the mirror has no faults");
+        committed.outcomes
     }
 
     /// Performs what it has not performed yet, and compares all rows with those of the database in `path`.
@@ -154,17 +205,47 @@ impl Mirror {
         while !self.behind.is_empty() {
             self.perform_some();
         }
-        let first = Connection::open(path).expect("a second connection");
-        let mirror = Connection::open(&self.options.path).expect("a second connection");
-        let head = |conn: &Connection| conn.query_row(HEAD, [], |row| row.get::<_, i64>(0));
-        assert_eq!(head(&first), head(&mirror), "the head of the log differs in the mirror");
-        for table in tables(&first) {
-            let (ours, theirs) = (rows(&first, &table), rows(&mirror, &table));
-            for (ours, theirs) in ours.iter().zip(&theirs) {
-                assert_eq!(ours, theirs, "a row of {table} differs in the mirror");
-            }
-            assert_eq!(ours.len(), theirs.len(), "the mirror has another number of rows of {table}");
+        compare_databases(path, &self.options.path);
+    }
+}
+
+/// Two stores that performed the same writes have the same rows, but for those that each has for itself.
+pub fn compare_databases(first: &Path, second: &Path) {
+    let open = |path: &Path| Connection::open(path).expect("a second connection");
+    let (first, second) = (open(first), open(second));
+    let head = |conn: &Connection| conn.query_row(HEAD, [], |row| row.get::<_, i64>(0));
+    assert_eq!(head(&first), head(&second), "the head of the log differs in the second store");
+    for table in tables(&first) {
+        let (ours, theirs) = (rows(&first, &table), rows(&second, &table));
+        for (ours, theirs) in ours.iter().zip(&theirs) {
+            assert_eq!(ours, theirs, "a row of {table} differs in the second store");
         }
+        assert_eq!(ours.len(), theirs.len(), "the second store has another number of rows of {table}");
+    }
+}
+
+/// The writes as another node reads them: in the entry `n` of a log.
+#[cfg(feature = "cluster")]
+fn travel(writes: Vec<Write>, n: u64) -> Vec<Write> {
+    let (key, count) = (SealKey::new(&[7; 32]), writes.len());
+    let node = NodeName::parse("first").expect("a name");
+    let entry = Entry { node, life: Id::from_u128(1), n, body: EntryBody::Writes(writes) };
+    let opened = Entry::open(&key, &entry.seal(&key));
+    let opened = opened.unwrap_or_else(|error| panic!("{error}: {entry:?}"));
+    match opened.body {
+        EntryBody::Writes(read) if read.len() == count => read,
+        body => panic!("{entry:?} is read as {body:?}"),
+    }
+}
+
+#[cfg(not(feature = "cluster"))]
+fn travel(writes: Vec<Write>, _n: u64) -> Vec<Write> {
+    writes
+}
+
+fn lose_a_field(write: &mut Write) {
+    if let Write::PostMessage(post) = write {
+        post.draft_mut().reply_to = None;
     }
 }
 

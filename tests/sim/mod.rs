@@ -5,12 +5,16 @@
 
 pub mod answer_checker;
 pub mod backup_checker;
+#[cfg(feature = "cluster")]
+pub mod cluster;
 pub mod codec;
 pub mod connecting;
 pub mod database;
 pub mod deletion_checker;
 pub mod device;
 pub mod disk;
+#[cfg(feature = "cluster")]
+pub mod entries;
 pub mod event_checker;
 pub mod export_checker;
 pub mod history;

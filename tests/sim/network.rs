@@ -4,6 +4,10 @@
 //! Invariant: bytes arrive in order and unchanged, or not at all.
 
 use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::os::unix::fs::FileExt;
+
+use natter::base::send_queue::{Front, SendQueue};
 
 use super::random::Rng;
 use crate::support::observer::Observer;
@@ -70,9 +74,38 @@ impl Link {
     }
 
     /// How many bytes the server's next write may take; fewer than it has is a short write.
-    pub fn room(&self, rng: &mut Rng, wanted: usize) -> usize {
+    fn room(&self, rng: &mut Rng, wanted: usize) -> usize {
         let room = self.capacity.saturating_sub(self.down.len()).min(wanted);
         if room > 1 && rng.chance(200) { rng.between(1, room) } else { room }
+    }
+
+    /// The server writes to its socket, as far as that takes something. Returns what it wrote.
+    pub fn flush(&mut self, rng: &mut Rng, queue: &mut SendQueue) -> Vec<u8> {
+        let room = if self.broken { 0 } else { self.room(rng, queue.len() as usize) };
+        let mut bytes = Vec::with_capacity(room);
+        while bytes.len() < room {
+            match queue.front() {
+                Front::Empty => break,
+                Front::Bytes => {
+                    let mut slice = [IoSlice::new(&[])];
+                    queue.slices(&mut slice);
+                    let count = slice[0].len().min(room - bytes.len());
+                    bytes.extend_from_slice(&slice[0][..count]);
+                    queue.advance(count);
+                }
+                Front::File { file, offset, len } => {
+                    let mut piece = vec![0; (room - bytes.len()).min(len as usize)];
+                    file.read_exact_at(&mut piece, offset).expect("a piece of a file");
+                    queue.file_sent(piece.len() as u64);
+                    bytes.extend(piece);
+                }
+            }
+        }
+        self.blocked = !queue.is_empty();
+        self.observer.received(&bytes);
+        self.down.extend(&bytes);
+        self.down_ended |= self.shut_asked && queue.is_empty();
+        bytes
     }
 
     /// The next piece for the server.

@@ -7,10 +7,12 @@ use natter::base::id::Id;
 use natter::base::secret::Secret;
 use natter::base::time::{UnixMs, UnixS};
 use natter::model::code::{IssueResetCode, IssueVerifyCode, NewCode, ResetPassword, VerifyMember};
+use natter::model::duty::HoldDuty;
 use natter::model::event::PruneLog;
 use natter::model::invite::{CreateInvite, RevokeInvite};
 use natter::model::mail::{Content, Language, NewMail, SealedCode, SetDigest, WriteDigests};
 use natter::model::member::{AddMember, NewAccount, SetActive, SetAdmin};
+use natter::model::node::NodeName;
 use natter::model::operation::Write;
 use natter::model::push::{ForgetSubscription, PushLevel, Recipient, Subscribe};
 use natter::model::session::{ChangePassword, NewSession, OpenSession, RevokeSessions, SessionSelector};
@@ -19,6 +21,10 @@ const HOLDER: [u8; 16] = [7; 16];
 /// No id of a run is this small.
 const FIRST_ID: u128 = 1_000;
 const HOUR_MS: u64 = 3_600_000;
+
+fn hold_duty(node: &str) -> Write {
+    HoldDuty { node: NodeName::parse(node).expect("a name") }.into()
+}
 
 /// In order. Each is performed, none refused.
 pub fn writes(at: UnixMs) -> Vec<Write> {
@@ -60,7 +66,7 @@ pub fn writes(at: UnixMs) -> Vec<Write> {
         profile: Id::from_u128(FIRST_ID + 1),
         email: email(),
         hash: hash("first"),
-        display_name: "Operator".to_owned(),
+        display_name: "Operator".to_owned().into(),
         nick_names: vec!["operator_of_the_run".to_owned()],
     };
     let invite = CreateInvite {
@@ -117,5 +123,7 @@ pub fn writes(at: UnixMs) -> Vec<Write> {
         invite.into(),
         RevokeInvite { by: None, invite: Id::from_u128(FIRST_ID + 50) }.into(),
         PruneLog { before: UnixMs(at.0 - HOUR_MS / 60) }.into(),
+        hold_duty("a"),
+        hold_duty("b"),
     ]
 }

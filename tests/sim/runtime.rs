@@ -5,16 +5,14 @@
 //! Invariant: it keeps the promises of the real runtime, and bytes come in order.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::IoSlice;
 use std::ops::{Deref, DerefMut};
-use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use natter::base::crypto::HmacKey;
 use natter::base::id::Id;
-use natter::base::send_queue::{Front, SendQueue};
+use natter::base::send_queue::SendQueue;
 use natter::base::time::{Now, UnixMs};
 use natter::in_memory::{Append, Environment, InMemory};
 use natter::limits::Limits;
@@ -734,30 +732,7 @@ struct SimulatedEnvironment<'a> {
 impl Environment for SimulatedEnvironment<'_> {
     fn flush(&mut self, conn: ConnId, queue: &mut SendQueue) -> u64 {
         let Some(link) = self.links.get_mut(&conn).filter(|link| link.server_open) else { return 0 };
-        let room = if link.broken { 0 } else { link.room(self.rng, queue.len() as usize) };
-        let mut bytes = Vec::with_capacity(room);
-        while bytes.len() < room {
-            match queue.front() {
-                Front::Empty => break,
-                Front::Bytes => {
-                    let mut slice = [IoSlice::new(&[])];
-                    queue.slices(&mut slice);
-                    let count = slice[0].len().min(room - bytes.len());
-                    bytes.extend_from_slice(&slice[0][..count]);
-                    queue.advance(count);
-                }
-                Front::File { file, offset, len } => {
-                    let mut piece = vec![0; (room - bytes.len()).min(len as usize)];
-                    file.read_exact_at(&mut piece, offset).expect("a piece of a file");
-                    queue.file_sent(piece.len() as u64);
-                    bytes.extend(piece);
-                }
-            }
-        }
-        link.blocked = !queue.is_empty();
-        link.observer.received(&bytes);
-        link.down.extend(&bytes);
-        link.down_ended |= link.shut_asked && queue.is_empty();
+        let bytes = link.flush(self.rng, queue);
         self.transcript.bytes("sent", conn.0, &bytes);
         bytes.len() as u64
     }
@@ -822,6 +797,12 @@ impl Dir {
 
     fn next(&self) -> Dir {
         Dir::new()
+    }
+
+    #[cfg(feature = "cluster")]
+    #[cfg(feature = "cluster")]
+    pub fn path(&self) -> &std::path::Path {
+        &self.path
     }
 
     pub fn database(&self) -> PathBuf {

@@ -10,6 +10,8 @@ mod support;
 use support::seed;
 
 mod api;
+#[cfg(feature = "cluster")]
+mod cluster;
 mod fuzz;
 mod http;
 mod media;

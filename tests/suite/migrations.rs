@@ -39,6 +39,7 @@ const RELEASED: &[&str] = &[
     include_str!("../../src/store/migrations/025_preferences.sql"),
     include_str!("../../src/store/migrations/026_seen_before_sign_out.sql"),
     include_str!("../../src/store/migrations/027_flags_of_messages.sql"),
+    include_str!("../../src/store/migrations/028_cluster.sql"),
 ];
 
 /// What each version could hold, written by its own statements.
@@ -132,6 +133,7 @@ const CONTENT: &[&str] = &[
     "UPDATE memberships SET muted = 1, muted_until = 5, pinned = 1, marked_unread = 1, archived_n = 1, hidden_n = 1 WHERE key = 1;",
     "UPDATE digests SET seen_at = 8 WHERE member = 1;",
     "",
+    "INSERT INTO duty (only_row, node, until) VALUES (1, 'a', 1);",
 ];
 
 /// A file as natter of this version would have left it.

@@ -8,6 +8,8 @@
 pub mod asked;
 #[cfg(feature = "acme")]
 pub mod authority;
+#[cfg(feature = "cluster")]
+pub mod cluster;
 pub mod contract;
 pub mod files;
 pub mod hop;
@@ -33,6 +35,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+#[cfg(feature = "cluster")]
+use self::cluster::Follower;
 use self::contract::Contract;
 use self::observer::Observer;
 pub use self::seed::Seeded;
@@ -156,6 +160,8 @@ pub struct World {
     /// While set, the disk writes nothing: appends wait.
     pub holds_appends: bool,
     pub watch: Watch,
+    /// Of a node of a cluster.
+    follower: Option<Follower>,
 }
 
 /// Limits without rates, so that only tests of rates reach them.
@@ -167,8 +173,13 @@ pub fn settings(limits: Limits) -> Settings {
     Settings { limits, ..Settings::with_defaults(|name| HmacKey::new(name.as_bytes())) }
 }
 
-fn open_store(dir: &Path, now: Now) -> (Store, Reader, Index, Start) {
-    let options = StoreOptions { synchronous_full: false, ..StoreOptions::new(dir.join("natter.db")) };
+/// Without the feature no server is one of several.
+#[cfg(not(feature = "cluster"))]
+enum Follower {}
+
+fn open_store(dir: &Path, now: Now, in_cluster: bool) -> (Store, Reader, Index, Start) {
+    let path = dir.join("natter.db");
+    let options = StoreOptions { synchronous_full: false, in_cluster, ..StoreOptions::new(path) };
     let (store, start) = Store::open(&options, &mut Seeded(7), now.unix_ms).expect("a store");
     let reader = Reader::open(&options).expect("a reader");
     let index = Index::open(&options).expect("an index");
@@ -182,12 +193,18 @@ impl World {
 
     pub fn with(settings: Settings) -> World {
         let now = Now { instant: Instant::now(), unix_ms: START_MS };
-        World::start(TestDir::new(), settings, now, 1)
+        World::start(TestDir::new(), settings, now, 1, None)
     }
 
     /// Starts a process on this folder; another `seed` gives other random numbers.
-    fn start(dir: TestDir, settings: Settings, now: Now, seed: u64) -> World {
-        let (store, reader, index, start) = open_store(dir.path(), now);
+    fn start(dir: TestDir, settings: Settings, now: Now, seed: u64, follower: Option<Follower>) -> World {
+        #[cfg_attr(not(feature = "cluster"), expect(unused_mut))]
+        let (mut store, reader, index, mut start) = open_store(dir.path(), now, follower.is_some());
+        #[cfg(feature = "cluster")]
+        let follower = follower.map(|mut follower| {
+            start = follower.begin(&mut store, now, &mut Seeded(seed));
+            follower
+        });
         let cost = Cost { memory_kib: 64, passes: 1, lanes: 1 };
         let options = PasswordOptions { secret: HmacKey::new(b"password"), cost };
         let hasher = PasswordHasher::new(options).unwrap_or_else(|_| panic!("a cheap hasher"));
@@ -217,6 +234,7 @@ impl World {
             holds_appends: false,
             watch: Watch::Judges,
             waiting: BTreeSet::new(),
+            follower,
         }
     }
 
@@ -225,11 +243,22 @@ impl World {
         self.input(Input::Drain);
         let now = self.now;
         let World {
-            settings, store, reader, index, files, dir, next_conn, mails, deliveries, places, ..
+            settings,
+            store,
+            reader,
+            index,
+            files,
+            dir,
+            next_conn,
+            mails,
+            deliveries,
+            places,
+            follower,
+            ..
         } = self;
         drop((reader, index));
         store.close().expect("closed in order");
-        let started = World::start(dir, settings, now, next_conn + 2);
+        let started = World::start(dir, settings, now, next_conn + 2, follower);
         World { files, next_conn, mails, deliveries, places, ..started }
     }
 
@@ -241,7 +270,7 @@ impl World {
         drop((reader, index, store));
         let shell = rusqlite::Connection::open(dir.path().join("natter.db")).expect("a shell");
         shell.execute_batch("BEGIN; SELECT count(*) FROM messages").expect("a snapshot");
-        let started = World::start(dir, settings, now, next_conn + 2);
+        let started = World::start(dir, settings, now, next_conn + 2, None);
         (World { files, next_conn, mails, ..started }, shell)
     }
 
@@ -353,7 +382,9 @@ impl World {
         let Some(command) = self.runtime.asked.front() else { return false };
         self.trace.push(command.name());
         let is_write = matches!(command, StorageCommand::Write(..));
-        self.runtime.execute(&mut self.store, &mut self.reader);
+        if !is_write || !self.append_write() {
+            self.runtime.execute(&mut self.store, &mut self.reader);
+        }
         if is_write {
             let done = self.store.maintain(self.runtime.now.instant);
             if self.store.readiness().is_ready() {
@@ -362,6 +393,12 @@ impl World {
             }
         }
         true
+    }
+
+    /// Alone, nothing is appended to a log.
+    #[cfg(not(feature = "cluster"))]
+    fn append_write(&mut self) -> bool {
+        false
     }
 
     /// Runs the maintenance of storage at this time.

@@ -409,7 +409,7 @@ fn a_thousand_readers_of_one_message_are_a_thousand_small_writes() {
             profile: profile(i),
             email: Secret::new(format!("m{i}@example.org")),
             hash: Secret::new(String::new()),
-            display_name: format!("m{i}"),
+            display_name: format!("m{i}").into(),
             nick_names: vec![format!("m{i}")],
         },
         session: NewSession {

@@ -275,6 +275,7 @@ fn a_socket_ticket_opens_nothing_else_and_ends_with_session_and_process() {
     let phones = ticket(&mut world, &phone, None);
     assert_eq!(world.ask_as(&phone, "POST", "/api/v1/user/logout", None).status, 200);
     assert!(world.upgrade(&format!("/api/v1/ws?ticket={phones}"), &[]).is_err());
+    world.pass(Duration::from_millis(1));
     let mut world = world.restart();
     assert!(world.upgrade(&format!("/api/v1/ws?ticket={mine}"), &[]).is_err());
 }

@@ -3,6 +3,8 @@
 mod accounts;
 mod backup;
 mod by_sender;
+#[cfg(feature = "cluster")]
+mod cluster;
 mod event_log;
 mod files;
 mod hidden_history;
@@ -10,6 +12,8 @@ mod index;
 mod posting;
 mod reactions;
 mod reading;
+#[cfg(feature = "cluster")]
+mod replicas;
 mod reserved;
 mod sessions;
 

@@ -1,0 +1,714 @@
+//! One node: the process of a natter with its database, its replica and its server, and the links of its clients.
+//!
+//! Owns what is in progress in it, its clock, and its ends: a crash, a stop with a message. Does not choose when
+//! something happens.
+//! Invariant: it keeps the promises of the thread of a cluster's node and of its loop: the server begins after the
+//! database has what it missed, and outcomes come in the order of the commits.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use natter::base::crypto::{Entropy, HmacKey};
+use natter::base::id::Id;
+use natter::base::seal::{Chain, SealKey};
+use natter::base::send_queue::SendQueue;
+use natter::base::time::{Now, UnixMs};
+use natter::in_memory::{Environment, InMemory, StorageCommand};
+use natter::limits::Limits;
+use natter::model::entry::{EntryBody, Life, NodeName};
+use natter::model::event::Fact;
+use natter::model::id::SessionId;
+use natter::model::job::{Delivery, Done, Job};
+use natter::model::message::PostMessage;
+use natter::model::operation::{Lane, Outcome, Write};
+use natter::model::readiness::Readiness;
+use natter::model::settings::{ClusterSettings, Settings};
+use natter::replica::{Applies, Broker, MemoryLog, Output, Replica};
+use natter::server::Server;
+use natter::server::contract::{ConnId, Effect, Input, ListenerKind, Ticket};
+use natter::store::{Applied, AppliedEntry, Delivered, Fault, Index, Place, Reader, Store, StoreOptions};
+use natter::work::password::{Cost, PasswordHasher, PasswordOptions};
+
+use super::record::Record;
+use crate::sim::disk::Disk;
+use crate::sim::network::Link;
+use crate::sim::random::Rng;
+use crate::sim::runtime::Dir;
+use crate::sim::transcript::Transcript;
+use crate::support::files::Files;
+use crate::support::{START_MS, Seeded, settings};
+
+/// How long a start waits for the log. After that it serves what it has.
+const CATCH_UP_MAX: Duration = Duration::from_secs(20);
+
+/// How many of a thousand iterations of the writer are followed by its own work.
+const MAINTAINED: usize = 60;
+
+/// A fault of a node that the checks must find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Planted {
+    /// It performs a post twice.
+    Twice,
+    /// It does not perform a post of another node.
+    Skipped,
+}
+
+/// What all nodes share: the log and the course of the run.
+pub struct Shared {
+    pub rng: Rng,
+    pub broker: Broker,
+    pub record: Record,
+    pub transcript: Transcript,
+    /// The time since the beginning of the run.
+    pub time: Duration,
+    /// The generation of the next connection: two nodes never give the same name.
+    generation: u32,
+    began: Instant,
+    /// The end of a run: links are fast.
+    pub calm: bool,
+    /// How often each mail was sent.
+    pub mails: BTreeMap<String, u64>,
+}
+
+impl Shared {
+    pub fn new(rng: Rng, broker: Broker) -> Shared {
+        Shared {
+            rng,
+            broker,
+            record: Record::default(),
+            transcript: Transcript::new(),
+            time: Duration::ZERO,
+            generation: 0,
+            began: Instant::now(),
+            calm: false,
+            mails: BTreeMap::new(),
+        }
+    }
+}
+
+/// What the writer and the readers have for the loop.
+enum Told {
+    Answered(Ticket, Outcome),
+    Happened(Outcome),
+    Storage(Readiness),
+}
+
+/// What the loop has for the writer, in order.
+enum Order {
+    Write(Ticket),
+    Reset(Lane),
+}
+
+struct Process {
+    replica: Replica,
+    log: MemoryLog,
+    store: Store,
+    reader: Reader,
+    index: Index,
+    /// `None` until the database has what it missed.
+    memory: Option<InMemory>,
+    orders: Vec<Order>,
+    lanes: Vec<(Ticket, Lane)>,
+    told: VecDeque<Told>,
+    readiness: Readiness,
+    serve_at: Instant,
+    /// The greatest seq that the server knows.
+    published: u64,
+    /// Sessions whose end the server knows, and the head of the log when it came to know it.
+    over: BTreeMap<SessionId, u64>,
+}
+
+pub struct Node {
+    pub name: NodeName,
+    /// Its number at the broker.
+    pub number: usize,
+    process: Option<Process>,
+    /// The process is stopped and goes on later.
+    pub is_paused: bool,
+    /// Why it has stopped for ever.
+    pub stopped: Option<String>,
+    /// It performs each entry with this fault.
+    pub planted: Option<Planted>,
+    dir: Dir,
+    /// What is durable of it, in a run with power cuts.
+    disk: Option<Disk>,
+    key: SealKey,
+    skew_ms: i64,
+    now: Now,
+    pub links: BTreeMap<ConnId, Link>,
+    slots: Vec<bool>,
+    hasher: PasswordHasher,
+    files: Files,
+    uploads: Dir,
+}
+
+fn options(dir: &Dir) -> StoreOptions {
+    StoreOptions { in_cluster: true, ..StoreOptions::new(dir.database()) }
+}
+
+fn hasher() -> PasswordHasher {
+    let cost = Cost { memory_kib: 64, passes: 1, lanes: 1 };
+    let hasher = PasswordHasher::new(PasswordOptions { secret: HmacKey::new(b"password"), cost });
+    hasher.unwrap_or_else(|_| panic!("a cheap hasher"))
+}
+
+impl Node {
+    pub fn new(shared: &Shared, name: NodeName, number: usize, key: SealKey, skew_ms: i64) -> Node {
+        let (dir, uploads) = (Dir::new(), Dir::new());
+        let mut node = Node {
+            name,
+            number,
+            process: None,
+            is_paused: false,
+            stopped: None,
+            planted: None,
+            dir,
+            disk: None,
+            key,
+            skew_ms,
+            now: Now { instant: shared.began, unix_ms: START_MS },
+            links: BTreeMap::new(),
+            slots: Vec::new(),
+            hasher: hasher(),
+            files: Files::new(uploads.path()),
+            uploads,
+        };
+        node.follow_time(shared);
+        node
+    }
+
+    // ---- its life -----------------------------------------------------------------------------------
+
+    pub fn runs(&self) -> bool {
+        self.process.is_some() && !self.is_paused
+    }
+
+    pub fn is_down(&self) -> bool {
+        self.process.is_none() && self.stopped.is_none()
+    }
+
+    pub fn serves(&self) -> bool {
+        self.runs() && self.process.as_ref().is_some_and(|process| process.memory.is_some())
+    }
+
+    /// Clients that connect are accepted: also by the kernel of a process that is paused.
+    pub fn accepts(&self) -> bool {
+        self.process.as_ref().and_then(|process| process.memory.as_ref()).is_some()
+    }
+
+    pub fn database(&self) -> PathBuf {
+        self.dir.database()
+    }
+
+    pub fn place(&self) -> Option<Place> {
+        self.process.as_ref().and_then(|process| process.replica.place().cloned())
+    }
+
+    pub fn position(&self) -> u64 {
+        self.place().map_or(0, |place| place.position)
+    }
+
+    pub fn published(&self) -> u64 {
+        self.process.as_ref().map_or(0, |process| process.published)
+    }
+
+    /// The head of the log when its server came to know of the end of this session.
+    pub fn over_at(&self, session: SessionId) -> Option<u64> {
+        self.process.as_ref().and_then(|process| process.over.get(&session).copied())
+    }
+
+    pub fn unready(&self) -> Option<&'static str> {
+        self.process.as_ref().and_then(|process| process.replica.unready())
+    }
+
+    /// Nothing is in progress in it.
+    pub fn is_idle(&self) -> bool {
+        let Some(process) = &self.process else { return true };
+        let Some(memory) = &process.memory else { return false };
+        let in_memory = memory.asked.len() + memory.jobs.len() + process.told.len();
+        in_memory == 0 && process.replica.is_idle() && !process.replica.is_at_work()
+    }
+
+    /// Its clocks go on, whether it runs or not.
+    pub fn follow_time(&mut self, shared: &Shared) {
+        self.now.instant = shared.began + shared.time;
+        let unix_ms = START_MS.0 + shared.time.as_millis() as u64;
+        self.now.unix_ms = UnixMs(unix_ms.saturating_add_signed(self.skew_ms));
+        if let Some(memory) = self.process.as_mut().and_then(|process| process.memory.as_mut()) {
+            memory.now = self.now;
+        }
+    }
+
+    /// A process starts on its folder.
+    pub fn start(&mut self, shared: &mut Shared) {
+        assert!(self.is_down(), "one process at a time");
+        self.follow_time(shared);
+        let options = options(&self.dir);
+        let opened = Store::open(&options, &mut Seeded(shared.rng.next()), self.now.unix_ms);
+        let (store, _) = opened.unwrap_or_else(|fault| panic!("the database does not open: {fault}"));
+        let place = store.place().expect("a place");
+        let entropy = Box::new(Seeded(shared.rng.next()));
+        let mut replica = Replica::new(self.name.clone(), self.key.clone(), place, entropy, self.now.unix_ms);
+        let mut log = shared.broker.rejoin(self.number);
+        replica.begin(&mut log);
+        self.process = Some(Process {
+            replica,
+            log,
+            reader: Reader::open(&options).expect("a reader"),
+            index: Index::open(&options).expect("an index"),
+            readiness: store.readiness(),
+            store,
+            memory: None,
+            orders: Vec::new(),
+            lanes: Vec::new(),
+            told: VecDeque::new(),
+            serve_at: self.now.instant + CATCH_UP_MAX,
+            published: 0,
+            over: BTreeMap::new(),
+        });
+    }
+
+    /// From now on its disk loses at a power cut what was not synced.
+    pub fn may_lose_power(&mut self) {
+        self.disk = Some(Disk::new(self.dir.path()));
+    }
+
+    /// `kill -9`: what was committed stays. Or a power cut, after which what was synced stays. Returns whether it was
+    /// one.
+    pub fn crash(&mut self, shared: &mut Shared) -> bool {
+        let Some(disk) = self.disk.take() else {
+            self.dir = self.copy();
+            self.end(shared);
+            return false;
+        };
+        let (copy, is_cut) = (Dir::new(), shared.rng.chance(600));
+        self.disk = Some(if is_cut {
+            let odds = [0, 0, 500, 900][shared.rng.below(4)];
+            disk.power_cut(copy.path(), || shared.rng.chance(odds))
+        } else {
+            disk.killed(copy.path())
+        });
+        self.dir = copy;
+        self.end(shared);
+        is_cut
+    }
+
+    /// A copy of its files as they are now, as of a process that is killed.
+    pub fn copy(&self) -> Dir {
+        let copy = Dir::new();
+        for name in ["natter.db", "natter.db-wal", "search.db", "search.db-wal"] {
+            let from = self.dir.path().join(name);
+            if from.exists() {
+                std::fs::copy(from, copy.path().join(name)).expect("a copy");
+            }
+        }
+        copy
+    }
+
+    /// Another process will start on these files.
+    pub fn take_over(&mut self, dir: Dir) {
+        self.dir = dir;
+    }
+
+    fn end(&mut self, shared: &mut Shared) {
+        self.process = None;
+        self.is_paused = false;
+        for link in self.links.values_mut() {
+            link.close_server(&mut shared.rng);
+        }
+        self.slots.iter_mut().for_each(|is_taken| *is_taken = false);
+        self.files = Files::new(self.uploads.path());
+    }
+
+    /// The database has what it missed, or the log is not reached in time.
+    fn serve(&mut self, shared: &mut Shared) {
+        let Some(process) = &mut self.process else { return };
+        let start = process.store.start_values(self.now.unix_ms).expect("what a start finds");
+        if start.epoch.is_empty() {
+            return;
+        }
+        process.published = start.head;
+        process.over = start.ended.iter().map(|(session, _)| (*session, shared.record.head)).collect();
+        let limits = Limits { rate_limit: false, access_ttl: 86_400, ..Limits::default() };
+        let cluster = Some(ClusterSettings { node: self.name.clone() });
+        let settings = Settings { cluster, ..settings(limits) };
+        let server = Server::new(settings, start, Box::new(Seeded(shared.rng.next())), self.now);
+        process.memory = Some(InMemory::new(server, self.now));
+    }
+
+    // ---- the writer ---------------------------------------------------------------------------------
+
+    /// One iteration of the writer.
+    pub fn turn(&mut self, shared: &mut Shared) {
+        if !self.runs() {
+            return;
+        }
+        let Some(process) = &mut self.process else { return };
+        process.submit(self.now.instant);
+        let mut watched = Watched {
+            store: &mut process.store,
+            record: &mut shared.record,
+            node: &self.name,
+            planted: &mut self.planted,
+        };
+        process.replica.turn(self.now.instant, &mut process.log, &mut watched);
+        let mut fatal = None;
+        for output in process.replica.take_outputs() {
+            match output {
+                Output::Committed(tickets, outcomes) => {
+                    for (ticket, outcome) in tickets.into_iter().zip(outcomes) {
+                        let at = process.lanes.iter().position(|(its, _)| *its == ticket);
+                        let (_, lane) = process.lanes.remove(at.expect("what was asked for"));
+                        shared.record.caused(lane, &outcome.events);
+                        process.told.push_back(Told::Answered(ticket, outcome));
+                    }
+                }
+                Output::Happened(outcomes) => process.told.extend(outcomes.into_iter().map(Told::Happened)),
+                Output::Fatal(message) => fatal = Some(message),
+            }
+        }
+        if let Some(message) = fatal {
+            shared.transcript.value("stopped", &(&self.name, &message));
+            self.end(shared);
+            self.stopped = Some(message);
+            return;
+        }
+        if shared.rng.chance(MAINTAINED) {
+            assert_eq!(process.store.maintain(self.now.instant), Ok(()), "the store's own work");
+            let step = process.index.step(self.now.instant).expect("the search index");
+            process.store.sweep_search(step.done).expect("the deletion of search changes");
+        }
+        if process.memory.is_none() {
+            process.told.clear();
+            if process.replica.has_caught_up() || self.now.instant >= process.serve_at {
+                self.serve(shared);
+            }
+            return;
+        }
+        let mut readiness = process.store.readiness();
+        readiness.unready = readiness.unready.or(process.replica.unready());
+        if readiness != process.readiness {
+            process.readiness = readiness;
+            process.told.push_back(Told::Storage(readiness));
+        }
+    }
+
+    /// How far it is, as it tells the others.
+    pub fn chain(&self) -> Option<(u64, Chain)> {
+        self.place().map(|place| (place.position, place.chain))
+    }
+
+    /// Another node has said how far it is.
+    pub fn compare(&mut self, (position, chain): (u64, Chain)) {
+        if let Some(process) = self.process.as_mut().filter(|_| !self.is_paused) {
+            process.replica.compare(position, chain);
+        }
+    }
+
+    // ---- the loop -----------------------------------------------------------------------------------
+
+    fn input(&mut self, shared: &mut Shared, input: Input<'_>) {
+        let Some(memory) = self.process.as_mut().and_then(|process| process.memory.as_mut()) else { return };
+        match &input {
+            Input::Received { conn, bytes } => shared.transcript.bytes("received", conn.0, bytes),
+            input => shared.transcript.value("input", &(&self.name, input)),
+        }
+        memory.handle(input);
+    }
+
+    pub fn told(&self) -> usize {
+        self.process.as_ref().map_or(0, |process| process.told.len())
+    }
+
+    /// The next outcome reaches the server.
+    pub fn tell(&mut self, shared: &mut Shared) {
+        if !self.serves() {
+            return;
+        }
+        let Some(process) = &mut self.process else { return };
+        let Some(told) = process.told.pop_front() else { return };
+        if let Told::Answered(_, outcome) | Told::Happened(outcome) = &told {
+            for event in &outcome.events {
+                process.published = process.published.max(event.seq);
+                if let Fact::SessionEnded(ended) = &event.fact {
+                    process.over.insert(ended.session, shared.record.head);
+                }
+            }
+        }
+        self.input(
+            shared,
+            match told {
+                Told::Answered(ticket, outcome) => Input::Answered { ticket, outcome },
+                Told::Happened(outcome) => Input::Happened(outcome),
+                Told::Storage(readiness) => Input::Storage(readiness),
+            },
+        );
+    }
+
+    pub fn tick(&mut self, shared: &mut Shared) {
+        if !self.serves() {
+            return;
+        }
+        let deadline =
+            self.process.as_ref().and_then(|process| process.memory.as_ref()?.server.next_deadline());
+        if deadline.is_some_and(|at| at <= self.now.instant) {
+            self.input(shared, Input::Tick);
+        }
+    }
+
+    /// Performs the effects of the server.
+    pub fn perform(&mut self, shared: &mut Shared) {
+        if !self.serves() {
+            return;
+        }
+        let Some(Process { memory: Some(memory), orders, .. }) = &mut self.process else { return };
+        let mut wires = Wires {
+            node: &self.name,
+            rng: &mut shared.rng,
+            transcript: &mut shared.transcript,
+            links: &mut self.links,
+            slots: &mut self.slots,
+            orders,
+        };
+        memory.perform(&mut wires);
+    }
+
+    /// How many reads and jobs wait.
+    pub fn work_left(&self) -> usize {
+        let memory = self.process.as_ref().and_then(|process| process.memory.as_ref());
+        memory.filter(|_| !self.is_paused).map_or(0, |memory| memory.reads() + memory.jobs.len())
+    }
+
+    /// A reader or a worker does one thing.
+    pub fn work(&mut self, shared: &mut Shared) {
+        if self.work_left() == 0 {
+            return;
+        }
+        let Some(Process { memory: Some(memory), reader, .. }) = &mut self.process else { return };
+        let count = memory.reads();
+        if count > 0 && (memory.jobs.is_empty() || shared.rng.chance(700)) {
+            let Some((ticket, read)) = memory.take_read(shared.rng.below(count)) else { return };
+            let outcome = Outcome::quiet(reader.read(*read));
+            return self.input(shared, Input::Answered { ticket, outcome });
+        }
+        let Some((ticket, job)) = memory.jobs.pop_front() else { return };
+        let done = match job {
+            Job::SendMail(letter) => {
+                *shared.mails.entry(format!("{:?}", letter.id)).or_default() += 1;
+                Done::Mail(Delivery::Sent)
+            }
+            Job::FindPlace { .. } => Done::Place(None),
+            job @ (Job::HashPassword { .. } | Job::VerifyPassword(_)) => self.hasher.run(job),
+            job => self.files.run(job),
+        };
+        self.input(shared, Input::Finished { ticket, done });
+    }
+
+    /// What the server has said to the others, oldest first.
+    pub fn take_whisper(&mut self) -> Option<Vec<u8>> {
+        self.process.as_mut()?.memory.as_mut()?.whispers.pop_front()
+    }
+
+    pub fn hear(&mut self, shared: &mut Shared, node: NodeName, bytes: Vec<u8>) {
+        if self.serves() {
+            self.input(shared, Input::Whispered { node, bytes });
+        }
+    }
+
+    // ---- links --------------------------------------------------------------------------------------
+
+    pub fn connect(&mut self, shared: &mut Shared, address: u8) -> ConnId {
+        let slot = self.slots.iter().position(|is_taken| !is_taken).unwrap_or(self.slots.len());
+        self.slots.resize(self.slots.len().max(slot + 1), false);
+        self.slots[slot] = true;
+        shared.generation += 1;
+        let conn = ConnId(u64::from(shared.generation) << 32 | slot as u64);
+        let mut link = Link::new(&mut shared.rng, "");
+        if shared.calm {
+            link.hurry();
+        }
+        self.links.insert(conn, link);
+        let peer = [9, 0, 0, address].into();
+        self.input(shared, Input::Accepted { conn, peer, listener_kind: ListenerKind::Public });
+        conn
+    }
+
+    /// Links with something for the server.
+    pub fn readable(&self) -> Vec<ConnId> {
+        let memory = self.process.as_ref().and_then(|process| process.memory.as_ref());
+        let Some(memory) = memory.filter(|_| !self.is_paused) else { return Vec::new() };
+        let wants = |conn: ConnId, link: &Link| {
+            let has_any = !link.up.is_empty() || link.up_ended && !link.end_delivered;
+            link.server_open && (has_any && memory.server.wants_read(conn) || link.broken)
+        };
+        self.links.iter().filter(|(conn, link)| wants(**conn, link)).map(|(conn, _)| *conn).collect()
+    }
+
+    /// The server reads once from a link.
+    pub fn read(&mut self, shared: &mut Shared, conn: ConnId) {
+        let memory = self.process.as_ref().and_then(|process| process.memory.as_ref());
+        let wants_read = memory.is_some_and(|memory| memory.server.wants_read(conn));
+        let Some(link) = self.links.get_mut(&conn) else { return };
+        if wants_read && !link.up.is_empty() {
+            let bytes = link.take_up(&mut shared.rng);
+            link.observer.sent(&bytes);
+            return self.input(shared, Input::Received { conn, bytes: &bytes });
+        }
+        if link.broken {
+            link.server_open = false;
+            self.slots[conn.slot()] = false;
+            self.input(shared, Input::Failed { conn });
+        } else if wants_read && link.up_ended && !link.end_delivered {
+            link.end_delivered = true;
+            self.input(shared, Input::Ended { conn });
+        }
+    }
+
+    /// The server goes on to write to a link that was full.
+    pub fn write(&mut self, shared: &mut Shared) {
+        if !self.serves() {
+            return;
+        }
+        let is_blocked = |link: &Link| link.blocked && link.server_open && !link.broken;
+        let blocked: Vec<ConnId> =
+            self.links.iter().filter(|(_, link)| is_blocked(link)).map(|(conn, _)| *conn).collect();
+        let Some(Process { memory: Some(memory), orders, .. }) = &mut self.process else { return };
+        let mut wires = Wires {
+            node: &self.name,
+            rng: &mut shared.rng,
+            transcript: &mut shared.transcript,
+            links: &mut self.links,
+            slots: &mut self.slots,
+            orders,
+        };
+        blocked.into_iter().for_each(|conn| memory.flush(&mut wires, conn));
+    }
+
+    /// Removes links that neither side has open.
+    pub fn sweep(&mut self) {
+        self.links.retain(|_, link| !link.is_gone());
+    }
+}
+
+impl Process {
+    /// Gives the writer what the loop has for it.
+    fn submit(&mut self, now: Instant) {
+        let Some(memory) = &mut self.memory else { return };
+        for order in self.orders.drain(..) {
+            match order {
+                Order::Reset(lane) => self.replica.reset_lane(lane),
+                Order::Write(ticket) => {
+                    let at = memory.asked.iter().position(|asked| asked.ticket() == ticket);
+                    // A lane that is closed was refused before the queue.
+                    match at.and_then(|at| memory.asked.remove(at)) {
+                        Some(StorageCommand::Write(ticket, lane, write)) => {
+                            self.lanes.push((ticket, lane));
+                            self.replica.submit(now, ticket, lane, write);
+                        }
+                        other => assert!(other.is_none(), "a write has a ticket of its own: {other:?}"),
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The links of a node, and what its loop has for the writer.
+struct Wires<'a> {
+    node: &'a NodeName,
+    rng: &'a mut Rng,
+    transcript: &'a mut Transcript,
+    links: &'a mut BTreeMap<ConnId, Link>,
+    slots: &'a mut Vec<bool>,
+    orders: &'a mut Vec<Order>,
+}
+
+impl Environment for Wires<'_> {
+    fn flush(&mut self, conn: ConnId, queue: &mut SendQueue) -> u64 {
+        let Some(link) = self.links.get_mut(&conn).filter(|link| link.server_open) else { return 0 };
+        let bytes = link.flush(self.rng, queue);
+        self.transcript.bytes("sent", conn.0, &bytes);
+        bytes.len() as u64
+    }
+
+    fn shut_after_flush(&mut self, conn: ConnId) {
+        self.links.entry(conn).and_modify(|link| link.shut_asked = true);
+    }
+
+    fn close(&mut self, conn: ConnId) {
+        if let Some(link) = self.links.get_mut(&conn).filter(|link| link.server_open) {
+            link.close_server(self.rng);
+        }
+        self.slots[conn.slot()] = false;
+    }
+
+    fn admits(&mut self, effect: &Effect) -> bool {
+        self.transcript.value("effect", &(self.node, effect));
+        match effect {
+            Effect::Write { ticket, .. } => self.orders.push(Order::Write(*ticket)),
+            Effect::LaneReset(lane) => self.orders.push(Order::Reset(*lane)),
+            _ => {}
+        }
+        true
+    }
+}
+
+/// A store whose entries are recorded.
+struct Watched<'a> {
+    store: &'a mut Store,
+    record: &'a mut Record,
+    node: &'a NodeName,
+    planted: &'a mut Option<Planted>,
+}
+
+impl Applies for Watched<'_> {
+    fn enter(&mut self, log: &str) -> Result<bool, Fault> {
+        self.store.enter(log)
+    }
+
+    fn next_life(&self, node: &NodeName, entropy: &mut dyn Entropy, now: UnixMs) -> Result<Life, Fault> {
+        self.store.next_life(node, entropy, now)
+    }
+
+    fn apply(&mut self, delivered: &mut Vec<Delivered>) -> Applied {
+        let before = delivered.clone();
+        if let Some(planted) = *self.planted
+            && delivered.iter_mut().any(|each| plant(planted, self.node, each))
+        {
+            *self.planted = None;
+        }
+        let mut applied = self.store.apply(delivered);
+        assert_eq!(applied.fault, None, "a sound disk");
+        for (each, applied) in before.iter().zip(&mut applied.entries) {
+            if let (AppliedEntry::Performed(outcomes), EntryBody::Writes(writes)) =
+                (&mut *applied, &each.entry.body)
+            {
+                outcomes.truncate(writes.len());
+            }
+            self.record.applied(self.node.as_str(), each, applied);
+        }
+        applied
+    }
+}
+
+/// Changes an entry as a faulty node would. Returns whether it did.
+fn plant(planted: Planted, node: &NodeName, delivered: &mut Delivered) -> bool {
+    let EntryBody::Writes(writes) = &mut delivered.entry.body else { return false };
+    if delivered.entry.node == *node {
+        return false;
+    }
+    let Some(at) = writes.iter().position(|write| matches!(write, Write::PostMessage(_))) else {
+        return false;
+    };
+    match planted {
+        Planted::Skipped => drop(writes.remove(at)),
+        Planted::Twice => {
+            let Write::PostMessage(post) = &writes[at] else { return false };
+            let mut again: PostMessage = post.clone();
+            again.draft_mut().client_id = Id::from_u128(1);
+            writes.push(Write::PostMessage(again));
+        }
+    }
+    true
+}

@@ -1,0 +1,95 @@
+//! Tickets for a WebSocket, and failed attempts: good and counted across nodes.
+
+use std::time::Duration;
+
+use crate::support::cluster::Cluster;
+use crate::support::http::Person;
+
+fn ticket(cluster: &mut Cluster, at: usize, who: &Person) -> String {
+    let issued = cluster[at].ask_as(who, "POST", "/api/v1/user/ticket", None);
+    assert_eq!(issued.status, 201, "{}", issued.text());
+    format!("/api/v1/ws?ticket={}", issued.at("data.ticket"))
+}
+
+fn opens(cluster: &mut Cluster, at: usize, path: &str) -> bool {
+    cluster[at].upgrade(path, &[]).is_ok()
+}
+
+#[test]
+fn a_ticket_of_one_node_opens_one_socket_on_any() {
+    let mut cluster = Cluster::new(3);
+    let ann = cluster[0].sign_up("ann");
+    cluster.settle();
+    let path = ticket(&mut cluster, 0, &ann);
+    assert!(opens(&mut cluster, 1, &path) && !opens(&mut cluster, 1, &path));
+    cluster.settle();
+    assert!(!opens(&mut cluster, 0, &path) && !opens(&mut cluster, 2, &path));
+    // It ends after half a minute, on each.
+    let late = ticket(&mut cluster, 2, &ann);
+    cluster.pass(Duration::from_secs(30));
+    assert!(!opens(&mut cluster, 0, &late));
+}
+
+/// If no node hears of its use, a ticket is good once on each.
+#[test]
+fn a_ticket_whose_use_was_not_heard_of_is_good_once_on_each_node() {
+    let mut cluster = Cluster::new(2);
+    let ann = cluster[0].sign_up("ann");
+    cluster.settle();
+    cluster.is_deaf = true;
+    let path = ticket(&mut cluster, 0, &ann);
+    for at in [1, 0] {
+        assert!(opens(&mut cluster, at, &path) && !opens(&mut cluster, at, &path));
+        cluster.settle();
+    }
+    // One that starts again does not know what it has taken, so it takes none that is older.
+    cluster.pass(Duration::from_millis(1));
+    cluster.restart(1);
+    assert!(!opens(&mut cluster, 1, &path));
+    let fresh = ticket(&mut cluster, 0, &ann);
+    assert!(opens(&mut cluster, 1, &fresh));
+}
+
+fn sign_in(cluster: &mut Cluster, at: usize, password: &str) -> u16 {
+    let body = format!(r#"{{"email":"ann@example.org","password":"{password}"}}"#);
+    cluster[at].ask("POST", "/api/v1/user/sign-in", &[], Some(&body)).status
+}
+
+#[test]
+fn guesses_count_on_all_nodes() {
+    let mut cluster = Cluster::new(3);
+    cluster[0].sign_up("ann");
+    cluster.settle();
+    for guess in 0..9 {
+        assert_eq!(sign_in(&mut cluster, guess % 3, "wrong"), 401);
+        cluster.settle();
+    }
+    // The right one clears the count on all.
+    assert_eq!(sign_in(&mut cluster, 0, "correct horse ann's"), 200);
+    cluster.settle();
+    for guess in 0..10 {
+        assert_eq!(sign_in(&mut cluster, guess % 3, "wrong"), 401);
+        cluster.settle();
+    }
+    for at in 0..3 {
+        assert_eq!(sign_in(&mut cluster, at, "correct horse ann's"), 429);
+    }
+}
+
+#[test]
+fn guesses_of_a_password_with_a_token_count_on_all_nodes() {
+    let mut cluster = Cluster::new(2);
+    let ann = cluster[0].sign_up("ann");
+    cluster.settle();
+    let change = |cluster: &mut Cluster, at: usize| {
+        let body =
+            r#"{"password":"wrong","new_password":"a better horse 1","confirm_password":"a better horse 1"}"#;
+        let status = cluster[at].ask_as(&ann, "PUT", "/api/v1/user/password", Some(body)).status;
+        cluster.settle();
+        status
+    };
+    for guess in 0..10 {
+        assert_eq!(change(&mut cluster, guess % 2), 401);
+    }
+    assert_eq!((change(&mut cluster, 0), change(&mut cluster, 1)), (429, 429));
+}
