@@ -1,10 +1,13 @@
-//! Measurements that take longer than a test may, run by name: `idle`, `memory`, `media` and `soak`.
+//! Measurements that take longer than a test may, run by name: `idle`, `memory`, `media`, `soak` and `cluster`.
 //!
 //! The scripts of these names run them on the binary of `NATTER_BIN`. Each prints what it measured and a verdict for each
 //! promise, and ends with status 1 if one is not kept.
 
 mod support;
 
+#[cfg(feature = "cluster")]
+#[path = "endurance/cluster/mod.rs"]
+mod cluster;
 #[path = "endurance/idle.rs"]
 mod idle;
 #[path = "endurance/media.rs"]
@@ -13,6 +16,9 @@ mod media;
 mod memory;
 #[path = "endurance/nginx.rs"]
 mod nginx;
+#[cfg(feature = "cluster")]
+#[path = "cluster/servers.rs"]
+mod servers;
 #[path = "endurance/soak.rs"]
 mod soak;
 
@@ -25,6 +31,13 @@ fn main() -> ExitCode {
         ["idle"] => idle::measure(),
         ["memory"] => memory::measure(),
         ["media"] => media::measure(),
+        #[cfg(feature = "cluster")]
+        ["cluster"] => cluster::story(),
+        #[cfg(feature = "cluster")]
+        ["cluster", kills, pauses] => match (kills.parse(), pauses.parse()) {
+            (Ok(kills), Ok(pauses)) => cluster::campaign(kills, pauses),
+            _ => return usage(),
+        },
         ["soak", seconds] => match seconds.parse() {
             Ok(seconds) => soak::run(seconds),
             Err(_) => return usage(),
@@ -35,7 +48,7 @@ fn main() -> ExitCode {
 }
 
 fn usage() -> ExitCode {
-    eprintln!("cargo test --test endurance -- idle | memory | media | soak SECONDS");
+    eprintln!("cargo test --test endurance -- idle | memory | media | soak SECONDS | cluster [KILLS PAUSES]");
     ExitCode::from(2)
 }
 
