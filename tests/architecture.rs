@@ -62,16 +62,18 @@ const SERVER: &[(&str, &[&str])] = &[
     ("uploads", &["request"]),
     ("background", &["request"]),
     ("dispatch", &["request", "streams", "uploads", "background"]),
+    ("whispers", &["request", "streams"]),
     ("publish", &["streams"]),
     ("reactions", &["streams", "background"]),
-    // A part of the value itself, which it names: see [`SERVER_ITSELF`].
+    // Parts of the value itself, which they name: see [`SERVER_ITSELF`].
     ("admission", &["request", "streams", "dispatch"]),
+    ("answers", &["request", "streams", "background", "dispatch", "publish", "reactions"]),
     // The API documents, written from the table of routes.
     ("schema", &["request"]),
 ];
 
 /// The files that hold methods of `server::Server`, in addition to `server/mod.rs`.
-const SERVER_ITSELF: &[&str] = &["admission"];
+const SERVER_ITSELF: &[&str] = &["admission", "answers"];
 
 /// One home per dependency: the files or folders of `src` that may name it.
 const HOMES: &[(&str, &[&str])] = &[
