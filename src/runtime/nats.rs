@@ -23,7 +23,7 @@ use mio::Waker;
 pub use super::log::{DELIVERED_BYTES_MAX, Log, LogEvent, LogState, Wake};
 use super::queue::lock;
 use crate::proto::nats::jetstream::StreamConfig;
-use crate::proto::nats::{Credentials, Servers};
+use crate::proto::nats::{Credentials, Servers, is_token};
 use crate::work::Trust;
 
 /// Entries that wait to be sent: more than the writer has under way, so that all can be sent again.
@@ -105,6 +105,8 @@ struct Exchange {
 impl NatsLog {
     /// Starts the thread, which connects. Entries are delivered once [`Log::read_after`] was called. Every outcome is an event.
     pub fn start(options: NatsOptions, wake: Wake, on_whisper: OnWhisper) -> io::Result<NatsLog> {
+        // They are parts of subjects and of JSON.
+        assert!(is_token(&options.cluster) && is_token(&options.process));
         let poll = mio::Poll::new()?;
         let waker = Waker::new(poll.registry(), thread::WAKER)?;
         let shared = Arc::new(Shared { exchange: Mutex::default(), waker });

@@ -54,7 +54,7 @@ fn connect(tls: bool, credentials: &str) -> String {
     let version = env!("CARGO_PKG_VERSION");
     format!(
         "CONNECT {{\"verbose\":false,\"pedantic\":false,\"tls_required\":{tls},\"echo\":false,\"headers\":true,\"no_responders\":true,\
-         \"name\":\"natter a\",\"lang\":\"rust\",\"version\":\"{version}\",\"protocol\":1{credentials}}}\r\nPING\r\n"
+         \"lang\":\"rust\",\"version\":\"{version}\",\"protocol\":1,\"name\":\"natter a\"{credentials}}}\r\nPING\r\n"
     )
 }
 

@@ -3,6 +3,7 @@
 //! Owns subjects and JSON ([`stream_create`], [`consumer_create`], [`message_get`], the `read_` functions) and the subject that tells
 //! where a delivery stands in the stream ([`Place`]). Leaves the sending to the connection, the checks to [`super::safety`].
 //!
+//! Names and subjects are written into JSON as they are: they consist of tokens, in which nothing is escaped.
 //! A request is a message to `$JS.API.…` with a reply subject. The server reads it strictly: a member that it does not know is
 //! an error, so nothing is sent that the oldest accepted server does not have.
 
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use super::message::Message;
 use crate::base::crypto::base64_decode;
-use crate::base::json::{self, Object, Value};
+use crate::base::json::{self, Value};
 use crate::base::time::{UnixMs, parse_rfc3339_ms};
 
 /// The request that every server of the cluster answers to its system account.
@@ -60,23 +61,13 @@ const DUPLICATES: Duration = Duration::from_millis(100);
 /// Nobody can delete single messages or purge it, and no message can replace others, so that it has no gap between its first
 /// and its last entry.
 pub fn stream_config(config: &StreamConfig) -> Vec<u8> {
-    let mut object = Object::default();
-    object.push("name", text(&config.name));
-    object.push("subjects", Value::List(vec![text(&config.subject)]));
-    object.push("retention", text("limits"));
-    object.push("storage", text("file"));
-    object.push("discard", text("old"));
-    object.push("num_replicas", Value::Int(config.replicas.into()));
-    object.push("max_age", nanos(config.max_age));
-    object.push("max_bytes", number(config.max_bytes));
-    for unlimited in ["max_msgs", "max_msgs_per_subject", "max_msg_size", "max_consumers"] {
-        object.push(unlimited, Value::Int(-1));
-    }
-    object.push("duplicate_window", nanos(DUPLICATES));
-    object.push("deny_delete", Value::Bool(true));
-    object.push("deny_purge", Value::Bool(true));
-    object.push("allow_direct", Value::Bool(true));
-    json::to_vec(&Value::Object(object))
+    let StreamConfig { name, subject, replicas, max_bytes, .. } = config;
+    format!(
+        r#"{{"name":"{name}","subjects":["{subject}"],"retention":"limits","storage":"file","discard":"old","num_replicas":{replicas},"max_age":{},"max_bytes":{max_bytes},"max_msgs":-1,"max_msgs_per_subject":-1,"max_msg_size":-1,"max_consumers":-1,"duplicate_window":{},"deny_delete":true,"deny_purge":true,"allow_direct":true}}"#,
+        nanos(config.max_age),
+        nanos(DUPLICATES)
+    )
+    .into_bytes()
 }
 
 /// The body of [`consumer_create`]: everything from the sequence `start`, in order, pushed to `deliver`.
@@ -90,29 +81,17 @@ pub fn consumer_config(
     heartbeat: Duration,
     idle: Duration,
 ) -> Vec<u8> {
-    let mut config = Object::default();
-    config.push("deliver_subject", text(deliver));
-    config.push("deliver_policy", text("by_start_sequence"));
-    config.push("opt_start_seq", number(start));
-    config.push("ack_policy", text("none"));
-    config.push("replay_policy", text("instant"));
-    config.push("max_deliver", Value::Int(1));
-    config.push("flow_control", Value::Bool(true));
-    config.push("idle_heartbeat", nanos(heartbeat));
-    config.push("inactive_threshold", nanos(idle));
-    config.push("mem_storage", Value::Bool(true));
-    config.push("num_replicas", Value::Int(1));
-    let mut object = Object::default();
-    object.push("stream_name", text(stream));
-    object.push("config", Value::Object(config));
-    json::to_vec(&Value::Object(object))
+    format!(
+        r#"{{"stream_name":"{stream}","config":{{"deliver_subject":"{deliver}","deliver_policy":"by_start_sequence","opt_start_seq":{start},"ack_policy":"none","replay_policy":"instant","max_deliver":1,"flow_control":true,"idle_heartbeat":{},"inactive_threshold":{},"mem_storage":true,"num_replicas":1}}}}"#,
+        nanos(heartbeat),
+        nanos(idle)
+    )
+    .into_bytes()
 }
 
 /// The body of [`message_get`] and [`message_get_direct`].
 pub fn message_by_seq(seq: u64) -> Vec<u8> {
-    let mut object = Object::default();
-    object.push("seq", number(seq));
-    json::to_vec(&Value::Object(object))
+    format!(r#"{{"seq":{seq}}}"#).into_bytes()
 }
 
 /// A refusal of JetStream, or a reply that is none.
@@ -357,17 +336,9 @@ fn reply(payload: &[u8]) -> Result<Value<'_>, ApiError> {
     }
 }
 
-fn text(text: &str) -> Value<'_> {
-    Value::Str(text.into())
-}
-
-/// JetStream's numbers are signed; no limit of natter's is near the end.
-fn number(number: u64) -> Value<'static> {
-    Value::Int(i64::try_from(number).unwrap_or(i64::MAX))
-}
-
-fn nanos(duration: Duration) -> Value<'static> {
-    number(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
+/// Durations as JetStream writes them. Its numbers are signed.
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX).min(i64::MAX as u64)
 }
 
 /// A member as a text of bounded length; empty if there is none.

@@ -19,67 +19,41 @@ const VERSION_MIN: [u32; 3] = [2, 12, 3];
 
 /// What is wrong with a stream that shall be the log `wanted`.
 pub fn stream_faults(stream: &StreamInfo, wanted: &StreamConfig) -> Vec<String> {
-    let mut faults = Vec::new();
-    let name = &stream.name;
-    let mut fault = |is_wrong: bool, text: String| {
-        if is_wrong {
-            faults.push(text);
-        }
-    };
-    let few = stream.replicas < REPLICAS_MIN;
-    fault(
-        few,
-        format!(
-            "the stream {name} has {} of at least {REPLICAS_MIN} replicas: set its num_replicas on three servers",
-            stream.replicas
+    let checks = [
+        (
+            stream.replicas < REPLICAS_MIN,
+            "has fewer than 3 replicas: set its num_replicas to 3, on three servers",
         ),
-    );
-    fault(
-        stream.persist_mode == "async",
-        format!("the stream {name} acknowledges before it stores: make it without persist_mode async"),
-    );
-    fault(stream.no_ack, format!("the stream {name} does not acknowledge: set its no_ack to false"));
-    fault(
-        stream.subjects != [wanted.subject.as_str()],
-        format!(
-            "the stream {name} does not store the subject {0} alone: set its subjects to {0}",
-            wanted.subject
+        (stream.persist_mode == "async", "acknowledges before it stores: make it without persist_mode async"),
+        (stream.no_ack, "does not acknowledge: set its no_ack to false"),
+        (
+            stream.subjects != [wanted.subject.as_str()],
+            "does not store the subject of the log alone: set its subjects to that, which is natter.<cluster>.log",
         ),
-    );
-    for (is, should, member) in [
-        (&*stream.storage, "file", "storage"),
-        (&*stream.retention, "limits", "retention"),
-        (&*stream.discard, "old", "discard"),
-    ] {
-        fault(is != should, format!("the stream {name} has {member} {is}: it must be {should}"));
-    }
-    fault(
-        !stream.deny_delete || !stream.deny_purge,
-        format!("messages of the stream {name} can be deleted: make it with deny_delete and deny_purge"),
-    );
-    let age = wanted.max_age;
-    fault(
-        stream.max_age.is_zero() || stream.max_age > age,
-        format!(
-            "the stream {name} keeps entries longer than {age:?}: set its max_age to that, or LOG_KEPT to a longer time"
+        (stream.storage != "file", "is not on disk: set its storage to file"),
+        (stream.retention != "limits", "has another retention: set it to limits"),
+        (stream.discard != "old", "takes no entries when it is full: set its discard to old"),
+        (
+            !stream.deny_delete || !stream.deny_purge,
+            "can be emptied: make it with deny_delete and deny_purge",
         ),
-    );
-    fault(
-        stream.max_bytes == 0 || stream.max_bytes > wanted.max_bytes,
-        format!(
-            "the stream {name} keeps more than {} bytes: set its max_bytes to that, or LOG_MAX to more",
-            wanted.max_bytes
+        (
+            stream.max_age.is_zero() || stream.max_age > wanted.max_age,
+            "keeps entries longer than LOG_KEPT: set its max_age to that, or LOG_KEPT to its max_age",
         ),
-    );
-    for member in &stream.foreign {
-        fault(
-            true,
-            format!(
-                "the stream {name} has {member} set, so that entries may be refused, vanish or change: unset it"
-            ),
-        );
-    }
-    faults
+        (
+            stream.max_bytes == 0 || stream.max_bytes > wanted.max_bytes,
+            "keeps more than LOG_MAX: set its max_bytes to that, or LOG_MAX to its max_bytes",
+        ),
+    ];
+    let of_stream = |text: &str| ["the stream ", &stream.name, " ", text].concat();
+    let wrong = checks.iter().filter(|(is_wrong, _)| *is_wrong).map(|(_, text)| of_stream(text));
+    let foreign = stream.foreign.iter().map(|member| {
+        of_stream(
+            &["has ", member, " set, so that entries may be refused, vanish or change: unset it"].concat(),
+        )
+    });
+    wrong.chain(foreign).collect()
 }
 
 /// What is wrong with a server that shall take entries of `entry_bytes_max`: they must be under half of what it takes, so that no
@@ -183,39 +157,33 @@ mod tests {
             let faults = stream_faults(&stream, &wanted());
             assert_eq!(faults.len(), expect.len(), "{faults:?}");
             for (fault, part) in faults.iter().zip(expect) {
-                assert!(
-                    fault.starts_with("the stream LOG ") || fault.contains("of the stream LOG "),
-                    "{fault}"
-                );
+                assert!(fault.starts_with("the stream LOG "), "{fault}");
                 assert!(fault.contains(part), "{fault} contains no {part}");
             }
         };
         check(&|_| {}, &[]);
         check(&|stream| stream.replicas = 5, &[]);
         check(&|stream| stream.persist_mode = "default".to_owned(), &[]);
-        check(&|stream| stream.replicas = 2, &["2 of at least 3 replicas"]);
+        check(&|stream| stream.replicas = 2, &["fewer than 3 replicas"]);
         check(&|stream| stream.persist_mode = "async".to_owned(), &["persist_mode async"]);
         check(&|stream| stream.no_ack = true, &["no_ack"]);
-        check(&|stream| stream.subjects.push("x".to_owned()), &["set its subjects to n.log"]);
-        check(&|stream| stream.subjects = vec!["n.>".to_owned()], &["set its subjects to n.log"]);
-        check(&|stream| stream.storage = "memory".to_owned(), &["storage memory: it must be file"]);
-        check(
-            &|stream| stream.retention = "workqueue".to_owned(),
-            &["retention workqueue: it must be limits"],
-        );
-        check(&|stream| stream.discard = "new".to_owned(), &["discard new: it must be old"]);
+        check(&|stream| stream.subjects.push("x".to_owned()), &["set its subjects"]);
+        check(&|stream| stream.subjects = vec!["n.>".to_owned()], &["set its subjects"]);
+        check(&|stream| stream.storage = "memory".to_owned(), &["set its storage to file"]);
+        check(&|stream| stream.retention = "workqueue".to_owned(), &["set it to limits"]);
+        check(&|stream| stream.discard = "new".to_owned(), &["set its discard to old"]);
         check(&|stream| stream.deny_delete = false, &["deny_delete and deny_purge"]);
         check(&|stream| stream.deny_purge = false, &["deny_delete and deny_purge"]);
-        check(&|stream| stream.max_age = Duration::from_secs(61), &["longer than 60s"]);
-        check(&|stream| stream.max_age = Duration::ZERO, &["longer than 60s"]);
-        check(&|stream| stream.max_bytes = 1_001, &["more than 1000 bytes"]);
-        check(&|stream| stream.max_bytes = 0, &["more than 1000 bytes"]);
+        check(&|stream| stream.max_age = Duration::from_secs(61), &["longer than LOG_KEPT"]);
+        check(&|stream| stream.max_age = Duration::ZERO, &["longer than LOG_KEPT"]);
+        check(&|stream| stream.max_bytes = 1_001, &["more than LOG_MAX"]);
+        check(&|stream| stream.max_bytes = 0, &["more than LOG_MAX"]);
         check(&|stream| stream.foreign = vec!["mirror", "max_msgs"], &["has mirror set", "has max_msgs set"]);
         let all = |stream: &mut StreamInfo| {
             stream.replicas = 1;
             stream.storage = "memory".to_owned();
         };
-        check(&all, &["1 of at least 3", "storage memory"]);
+        check(&all, &["fewer than 3", "is not on disk"]);
     }
 
     #[test]

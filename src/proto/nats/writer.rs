@@ -3,40 +3,34 @@
 //! Owns the form of each line. Leaves bounds to the connection. Invariant: a subject ends no word and no line, because the
 //! connection has checked it.
 
-use crate::base::json::{self, Object, Value};
+use crate::base::json::{self, push_key};
 
 use super::connection::{Credentials, Options};
 
 /// CONNECT. Every server that natter accepts understands headers and answers a request that nobody listens for.
 pub(super) fn connect(out: &mut Vec<u8>, options: &Options) {
-    let mut object = Object::default();
-    for (name, value) in [
-        ("verbose", false),
-        ("pedantic", false),
-        ("tls_required", options.tls),
-        ("echo", options.echo),
-        ("headers", true),
-        ("no_responders", true),
-    ] {
-        object.push(name, Value::Bool(value));
-    }
-    let text = |text: &str| Value::Str(text.to_owned().into());
-    object.push("name", text(&options.name));
-    object.push("lang", text("rust"));
-    object.push("version", text(env!("CARGO_PKG_VERSION")));
-    // The version of the protocol with which a server announces changes by INFO.
-    object.push("protocol", Value::Int(1));
+    let Options { tls, echo, .. } = options;
+    // `protocol` is the version with which a server announces changes by INFO.
+    let version = env!("CARGO_PKG_VERSION");
+    let line = format!(
+        r#"CONNECT {{"verbose":false,"pedantic":false,"tls_required":{tls},"echo":{echo},"headers":true,"no_responders":true,"lang":"rust","version":"{version}","protocol":1,"name":"#
+    );
+    out.extend_from_slice(line.as_bytes());
+    json::push_text(out, &options.name);
     match &options.credentials {
         Credentials::None => {}
         Credentials::Password { user, password } => {
-            object.push("user", text(user));
-            object.push("pass", text(password.expose()));
+            push_key!(out, "user");
+            json::push_text(out, user);
+            push_key!(out, "pass");
+            json::push_text(out, password.expose());
         }
-        Credentials::Token(token) => object.push("auth_token", text(token.expose())),
+        Credentials::Token(token) => {
+            push_key!(out, "auth_token");
+            json::push_text(out, token.expose());
+        }
     }
-    out.extend_from_slice(b"CONNECT ");
-    json::write(out, &Value::Object(object));
-    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(b"}\r\n");
 }
 
 /// PUB, or HPUB if there are headers: `headers` begins with `NATS/1.0` and ends with an empty line.
