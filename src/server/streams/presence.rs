@@ -1,7 +1,7 @@
 //! Presence and typing: sent to the profiles that may know, and never stored.
 //!
 //! Devices are open WebSockets and event streams; the short pause before a change is announced hides a reconnect. In a cluster a
-//! profile is online while any node says that it has a device there ([`nodes`]). Each node announces that to its own streams. That
+//! profile is online while any node says that it has a device there (`nodes`). Each node announces that to its own streams. That
 //! a profile went offline is stored, by the node on duty, and each node announces it because of that write.
 //! Invariant: what was announced of a profile is taken back when it is no longer true, or when its peer may no longer know it.
 
