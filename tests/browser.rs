@@ -209,7 +209,13 @@ fn open_person(c: &mut Chromium, page: &Page, name: &str) {
     page.click(c, "new-conversation");
     page.fill(c, "people-search", name);
     page.click(c, "person");
-    page.wait(c, "the composer", &by("composer-input"));
+    // Not that of a conversation that was open before.
+    let title = "document.querySelector('.chat-title')?.textContent ?? ''";
+    page.wait(
+        c,
+        "the composer",
+        &format!("({title}).includes({}) && {}", json::to_string(name), by("composer-input")),
+    );
 }
 
 fn send(c: &mut Chromium, page: &Page, text: &str) {
