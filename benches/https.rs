@@ -12,6 +12,8 @@ mod bare;
 mod line;
 #[path = "support/people.rs"]
 mod people;
+#[path = "support/ratios.rs"]
+mod ratios;
 #[path = "../tests/support/mod.rs"]
 mod support;
 
@@ -27,12 +29,14 @@ use rustls::client::Resumption;
 
 use line::Target;
 use people::People;
+use ratios::{PAIRS, judge, median};
 use support::TestDir;
 use support::net::PATIENCE;
 use support::process::{Launch, Natter};
 use support::tls;
 
-const ROUNDS: usize = 5;
+/// Rounds of handshakes, which have no required value.
+const HANDSHAKE_ROUNDS: usize = 5;
 const ROUND: Duration = Duration::from_millis(1_500);
 /// Senders, and unanswered posts of each.
 const POSTS: (usize, usize) = (64, 16);
@@ -97,16 +101,16 @@ impl Pair {
         Pair { servers: [start(&dirs[0], false), start(&dirs[1], true)], _dirs: dirs }
     }
 
-    /// Medians of the rounds of each server, plain first.
-    fn in_turns(&self, mut measure: impl FnMut(usize, &Natter) -> Measured) -> [Measured; 2] {
+    /// The rounds of each server, plain first.
+    fn in_turns(&self, mut measure: impl FnMut(usize, &Natter) -> Measured) -> [Vec<Measured>; 2] {
         let mut rounds = [Vec::new(), Vec::new()];
-        for _ in 0..ROUNDS {
+        for _ in 0..PAIRS {
             for (index, (natter, ..)) in self.servers.iter().enumerate() {
                 natter.wait_until_idle(PATIENCE);
                 rounds[index].push(measure(index, natter));
             }
         }
-        rounds.map(median)
+        rounds
     }
 
     fn stop(self) {
@@ -153,20 +157,19 @@ fn measured(natter: &Natter, before: Duration, count: usize, time: Duration) -> 
     }
 }
 
-fn median(mut rounds: Vec<Measured>) -> Measured {
-    rounds.sort_by(|a, b| a.per_second.total_cmp(&b.per_second));
-    rounds[rounds.len() / 2]
+fn medians(rounds: &[Measured]) -> Measured {
+    let of = |value: fn(&Measured) -> f64| median(rounds.iter().map(value).collect());
+    Measured { per_second: of(|round| round.per_second), cpu_us: of(|round| round.cpu_us) }
 }
 
-fn compare(what: &str, [plain, secure]: [Measured; 2], floor: f64) -> bool {
+fn compare(what: &str, [plain, secure]: [Vec<Measured>; 2], floor: f64) -> bool {
     println!("{what}");
-    for (name, Measured { per_second, cpu_us }) in [("plain", plain), ("https", secure)] {
+    for (name, rounds) in [("plain", &plain), ("https", &secure)] {
+        let Measured { per_second, cpu_us } = medians(rounds);
         println!("  {name} {per_second:>12.0}   server {cpu_us:>6.2} µs each");
     }
-    let ratio = secure.per_second / plain.per_second;
-    let met = ratio >= floor;
-    println!("  {} {ratio:.2} of plain, at least {floor}", if met { "reached:" } else { "MISSED: " });
-    met
+    let ratios = secure.iter().zip(&plain).map(|(secure, plain)| secure.per_second / plain.per_second);
+    judge(&format!("https / plain, at least {floor}:"), ratios.collect(), floor..)
 }
 
 /// There is no required value: the rates depend on the machine. Plain connections are their measure.
@@ -183,7 +186,7 @@ fn handshakes() -> bool {
         }),
     ];
     let mut rounds = kinds.map(|_| Vec::new());
-    for _ in 0..ROUNDS {
+    for _ in 0..HANDSHAKE_ROUNDS {
         for ((_, index, client), rounds) in kinds.iter().zip(&mut rounds) {
             let natter = &pair.servers[*index].0;
             natter.wait_until_idle(PATIENCE);
@@ -191,7 +194,7 @@ fn handshakes() -> bool {
         }
     }
     for ((name, ..), rounds) in kinds.iter().zip(rounds) {
-        let Measured { per_second, cpu_us } = median(rounds);
+        let Measured { per_second, cpu_us } = medians(&rounds);
         println!("  {name:<8} {per_second:>8.0}   server {cpu_us:>6.0} µs each");
     }
     pair.stop();
