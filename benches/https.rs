@@ -29,7 +29,7 @@ use rustls::client::Resumption;
 
 use line::Target;
 use people::People;
-use ratios::{PAIRS, judge, median};
+use ratios::{PAIRS, Ratio, median};
 use support::TestDir;
 use support::net::PATIENCE;
 use support::process::{Launch, Natter};
@@ -158,7 +158,7 @@ fn measured(natter: &Natter, before: Duration, count: usize, time: Duration) -> 
 }
 
 fn medians(rounds: &[Measured]) -> Measured {
-    let of = |value: fn(&Measured) -> f64| median(rounds.iter().map(value).collect());
+    let of = |value: fn(&Measured) -> f64| median(rounds.iter().map(value));
     Measured { per_second: of(|round| round.per_second), cpu_us: of(|round| round.cpu_us) }
 }
 
@@ -168,8 +168,8 @@ fn compare(what: &str, [plain, secure]: [Vec<Measured>; 2], floor: f64) -> bool 
         let Measured { per_second, cpu_us } = medians(rounds);
         println!("  {name} {per_second:>12.0}   server {cpu_us:>6.2} µs each");
     }
-    let ratios = secure.iter().zip(&plain).map(|(secure, plain)| secure.per_second / plain.per_second);
-    judge(&format!("https / plain, at least {floor}:"), ratios.collect(), floor..)
+    let [secure, plain] = [secure, plain].map(|rounds| rounds.into_iter().map(|round| round.per_second));
+    Ratio::of(secure, plain).judge(&format!("https / plain, at least {floor}:"), floor..)
 }
 
 /// There is no required value: the rates depend on the machine. Plain connections are their measure.

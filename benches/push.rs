@@ -22,7 +22,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use people::People;
-use ratios::{PAIRS, judge, median};
+use ratios::{PAIRS, Ratio, median};
 use support::TestDir;
 use support::http::Person;
 use support::net::{Http, PATIENCE};
@@ -71,7 +71,7 @@ fn main() -> ExitCode {
     let pushes = with.metric("natter_pushes_total") - pushes_before;
     println!("{pairs} pairs of {} s at {RATE} posts/s, {} s", ROUND.as_secs(), began.elapsed().as_secs());
     for (name, rounds) in ["without", "with"].iter().zip(&rounds) {
-        let of = |value: fn(&Round) -> f64| median(rounds.iter().map(value).collect());
+        let of = |value: fn(&Round) -> f64| median(rounds.iter().map(value));
         println!(
             "  {name:<8} {:>6.0} posts/s   p99 {:>6.2} ms   server {:>6.1} µs a post",
             of(|round| round.per_second),
@@ -86,11 +86,10 @@ fn main() -> ExitCode {
     let failed = with.metric("natter_push_failures_total");
     assert_eq!(failed, 0, "notifications failed");
     assert!(pushes > 0, "nothing was pushed, so nothing is measured");
-    let ratios = |value: fn(&Round) -> f64| -> Vec<f64> {
-        rounds[1].iter().zip(&rounds[0]).map(|(with, without)| value(with) / value(without)).collect()
-    };
-    let posts = judge("posts/s with / without", ratios(|round| round.per_second), POSTS_FLOOR..);
-    let p99 = judge("p99 with / without", ratios(|round| round.p99_ms), ..=P99_CEILING);
+    let ratio =
+        |value: fn(&Round) -> f64| Ratio::of(rounds[1].iter().map(value), rounds[0].iter().map(value));
+    let posts = ratio(|round| round.per_second).judge("posts/s with / without", POSTS_FLOOR..);
+    let p99 = ratio(|round| round.p99_ms).judge("p99 with / without", ..=P99_CEILING);
     without.natter.stop();
     with.natter.stop();
     if posts && p99 { ExitCode::SUCCESS } else { ExitCode::FAILURE }

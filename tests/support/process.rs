@@ -44,6 +44,12 @@ impl Launch {
         self
     }
 
+    /// Another binary.
+    pub fn of(mut self, binary: &Path) -> Launch {
+        self.binary = binary.to_owned();
+        self
+    }
+
     /// Runs the binary by another program, which becomes it.
     pub fn by(mut self, wrapper: &[&str]) -> Launch {
         self.wrapper = wrapper.iter().map(|&word| word.to_owned()).collect();
