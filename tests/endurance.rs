@@ -34,10 +34,15 @@ fn main() -> ExitCode {
         #[cfg(feature = "cluster")]
         ["cluster"] => cluster::story(),
         #[cfg(feature = "cluster")]
-        ["cluster", kills, pauses] => match (kills.parse(), pauses.parse()) {
-            (Ok(kills), Ok(pauses)) => cluster::campaign(kills, pauses),
-            _ => return usage(),
-        },
+        ["cluster", counts @ ..] if counts.len() <= 4 => {
+            let Ok(counts) = counts.iter().map(|count| count.parse()).collect::<Result<Vec<usize>, _>>()
+            else {
+                return usage();
+            };
+            let count = |index: usize| counts.get(index).copied().unwrap_or(0);
+            let [kills, pauses, partitions, power_cuts] = [0, 1, 2, 3].map(count);
+            cluster::campaign(cluster::Wish { kills, pauses, partitions, power_cuts })
+        }
         ["soak", seconds] => match seconds.parse() {
             Ok(seconds) => soak::run(seconds),
             Err(_) => return usage(),
@@ -48,7 +53,9 @@ fn main() -> ExitCode {
 }
 
 fn usage() -> ExitCode {
-    eprintln!("cargo test --test endurance -- idle | memory | media | soak SECONDS | cluster [KILLS PAUSES]");
+    eprintln!(
+        "cargo test --test endurance -- idle | memory | media | soak SECONDS | cluster [KILLS [PAUSES [PARTITIONS [POWER_CUTS]]]]"
+    );
     ExitCode::from(2)
 }
 

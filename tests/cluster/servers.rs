@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -27,9 +27,26 @@ pub struct Wish {
     pub tls: bool,
 }
 
+/// Where a process of a test runs.
+#[derive(Clone, Debug)]
+pub struct Site {
+    pub host: Ipv4Addr,
+    /// A program and its arguments that become the process.
+    pub wrapper: Vec<String>,
+    /// Its data, if not in a temporary folder of this machine.
+    pub folder: Option<PathBuf>,
+}
+
+impl Default for Site {
+    fn default() -> Site {
+        Site { host: Ipv4Addr::LOCALHOST, wrapper: Vec::new(), folder: None }
+    }
+}
+
 pub struct Servers {
     folder: PathBuf,
     binary: PathBuf,
+    sites: [Site; 3],
     ports: Vec<u16>,
     children: Vec<Option<Child>>,
 }
@@ -54,6 +71,11 @@ pub fn find() -> Option<PathBuf> {
 impl Servers {
     /// `None` if there is no program.
     pub fn start(wish: Wish) -> Option<Servers> {
+        Servers::start_at(wish, Default::default())
+    }
+
+    /// The same, each at its place.
+    pub fn start_at(wish: Wish, sites: [Site; 3]) -> Option<Servers> {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let binary = find()?;
         let name = format!("natter-log-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
@@ -65,10 +87,13 @@ impl Servers {
         let ports: Vec<u16> =
             listeners.iter().map(|listener| listener.local_addr().expect("an address").port()).collect();
         drop(listeners);
-        let routes: Vec<String> =
-            ports[3..6].iter().map(|port| format!("\"nats://127.0.0.1:{port}\"")).collect();
-        for index in 0..3 {
-            let store = folder.join(format!("{index}"));
+        let routes: Vec<String> = sites
+            .iter()
+            .zip(&ports[3..6])
+            .map(|(site, port)| format!("\"nats://{}:{port}\"", site.host))
+            .collect();
+        for (index, Site { host, folder: its_folder, .. }) in sites.iter().enumerate() {
+            let store = its_folder.clone().unwrap_or_else(|| folder.join(format!("{index}")));
             let certificates = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/certificates");
             let tls = match wish.tls {
                 true => format!(
@@ -78,9 +103,9 @@ impl Servers {
             };
             let sync = if wish.one_is_lazy && index == 1 { "\"2m\"" } else { "always" };
             let text = format!(
-                "server_name: n{index}\n{tls}listen: \"127.0.0.1:{}\"\nhttp: \"127.0.0.1:{}\"\n\
+                "server_name: n{index}\n{tls}listen: \"{host}:{}\"\nhttp: \"{host}:{}\"\n\
                  jetstream {{ store_dir: \"{}\", sync_interval: {sync} }}\n\
-                 cluster {{ name: test, listen: \"127.0.0.1:{}\", routes: [{}] }}\n\
+                 cluster {{ name: test, listen: \"{host}:{}\", routes: [{}] }}\n\
                  accounts {{\n\
                  SYS {{ users: [{{ user: sys, password: syspw }}] }}\n\
                  APP {{ jetstream: enabled, users: [{{ user: app, password: apppw }}] }}\n\
@@ -93,13 +118,23 @@ impl Servers {
             );
             fs::write(folder.join(format!("{index}.conf")), text).expect("a file");
         }
-        let mut servers = Servers { folder, binary, ports, children: vec![None, None, None] };
+        let mut servers = Servers { folder, binary, sites, ports, children: vec![None, None, None] };
         (0..3).for_each(|index| servers.revive(index));
         Some(servers)
     }
 
     pub fn port(&self, index: usize) -> u16 {
         self.ports[index]
+    }
+
+    /// Where clients connect.
+    pub fn address(&self, index: usize) -> SocketAddr {
+        SocketAddr::from((self.sites[index].host, self.port(index)))
+    }
+
+    /// Of those that run.
+    pub fn pids(&self) -> impl Iterator<Item = u32> {
+        self.children.iter().flatten().map(Child::id)
     }
 
     /// All of them for a client, this one first.
@@ -152,7 +187,7 @@ impl Servers {
 
     /// What its monitoring port tells of the streams.
     fn details(&self, index: usize) -> std::io::Result<String> {
-        let address = SocketAddr::from(([127, 0, 0, 1], self.ports[6 + index]));
+        let address = SocketAddr::from((self.sites[index].host, self.ports[6 + index]));
         let mut stream = TcpStream::connect_timeout(&address, MONITOR_MAX)?;
         stream.set_read_timeout(Some(MONITOR_MAX))?;
         stream.write_all(b"GET /jsz?accounts=true&streams=true HTTP/1.0\r\n\r\n")?;
@@ -165,7 +200,16 @@ impl Servers {
     pub fn revive(&mut self, index: usize) {
         assert!(self.children[index].is_none());
         let log = fs::File::create(self.folder.join(format!("{index}.log"))).expect("a file");
-        let child = Command::new(&self.binary)
+        let mut words = self.sites[index].wrapper.iter();
+        let mut command = match words.next() {
+            None => Command::new(&self.binary),
+            Some(program) => {
+                let mut command = Command::new(program);
+                command.args(words).arg(&self.binary);
+                command
+            }
+        };
+        let child = command
             .arg("-c")
             .arg(self.folder.join(format!("{index}.conf")))
             .stdin(Stdio::null())

@@ -63,7 +63,11 @@ impl Http {
     }
 
     pub fn try_connect(address: SocketAddr) -> io::Result<Http> {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+        Http::try_connect_within(address, PATIENCE)
+    }
+
+    pub fn try_connect_within(address: SocketAddr, time: Duration) -> io::Result<Http> {
+        let stream = TcpStream::connect_timeout(&address, time)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;

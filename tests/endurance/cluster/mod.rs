@@ -1,24 +1,32 @@
 //! Three natters over three nats-servers on loopback: a conversation that survives the death of one of each, and a campaign of faults.
 //!
 //! `story` is `scripts/cluster`; `campaign` makes as many faults of each kind as it is asked for. People post and read through all nodes
-//! while processes are killed and stopped. Owns the order of the faults and the verdicts. Leaves the processes to `stage`, the people to
-//! `people`, and the databases to `rows`.
+//! meanwhile. Owns the story and the verdicts. Leaves the faults to `faults`, what root can make for them to `room`, the processes to
+//! `stage`, the people to `people`, and the databases to `rows`.
 //! Invariant: all processes end with it, and a run without nats-server says so and is no failure.
 
+mod disks;
+mod faults;
+mod network;
 mod people;
+mod room;
 mod rows;
 mod stage;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+pub use self::faults::Wish;
 use self::people::Crowd;
+use self::room::Room;
 use self::stage::Stage;
 use super::verdict;
 
-/// How long a fault lasts, and the time after it until the next one.
-const FAULT: Duration = Duration::from_millis(1_500);
-const CALM: Duration = Duration::from_millis(1_500);
+/// The time after a fault has ended and all is well, until the next one.
+const CALM: Duration = Duration::from_millis(700);
+/// A wait that is reported.
+const LONG: Duration = Duration::from_secs(10);
 /// How long all may take to have caught up after the last fault.
 const RECOVERY_MAX: Duration = Duration::from_secs(60);
 /// Between two looks at how far they are.
@@ -52,55 +60,67 @@ pub fn story() -> bool {
     finish(stage, crowd)
 }
 
-/// This many kills and pauses of natters and nats-servers in turn.
-pub fn campaign(kills: usize, pauses: usize) -> bool {
-    let Some(mut stage) = Stage::start() else { return true };
+/// So many faults of each kind, those that can be made here.
+pub fn campaign(wish: Wish) -> bool {
+    if wish.partitions + wish.power_cuts > 0
+        && let Some(held) = room::run_again()
+    {
+        return held;
+    }
+    let room = if wish.partitions + wish.power_cuts > 0 { Room::make() } else { Room::default() };
+    let Some(mut stage) = Stage::start_at(room.logs(), room.nodes()) else { return true };
     let crowd = Crowd::begin(&stage, 6);
     crowd.wait_for(&mut stage, 20);
-    let mut longest = Duration::ZERO;
-    for turn in 0..kills + pauses {
-        let (index, before) = (turn % 3, crowd.answered());
-        let is_node = turn / 3 % 2 == 0;
-        let leader = stage.leader();
-        let server = if turn % 2 == 0 { leader } else { index };
-        match (turn < kills, is_node) {
-            (true, true) => {
-                stage.kill_node(index);
-                crowd.rest(FAULT);
-                stage.start_node(index);
-            }
-            (true, false) if turn % 12 == 11 => {
-                (0..3).for_each(|server| stage.servers.kill(server));
-                crowd.rest(FAULT);
-                (0..3).for_each(|server| stage.servers.revive(server));
-            }
-            (true, false) => {
-                stage.servers.kill(server);
-                crowd.rest(FAULT);
-                stage.servers.revive(server);
-            }
-            (false, true) => {
-                stage.pause_node(index);
-                crowd.rest(FAULT);
-                stage.go_on_node(index);
-            }
-            (false, false) => {
-                stage.servers.pause(server);
-                crowd.rest(FAULT);
-                stage.servers.go_on(server);
-            }
+    let mut kinds: BTreeMap<&str, Kind> = BTreeMap::new();
+    let faults = faults::plan(wish, &room);
+    for (turn, fault) in faults.iter().copied().enumerate() {
+        faults::play(fault, turn, &mut stage, &room, |time| crowd.rest(time));
+        let ended = Instant::now();
+        let posted = crowd.wait_for(&mut stage, crowd.answered() + 1);
+        let ready = wait_until_ready(&mut stage, ended);
+        if posted.max(ready) > LONG {
+            println!(
+                "  fault {turn}, {}: a post after {} ms, all nodes ready after {} ms",
+                fault.kind(),
+                posted.as_millis(),
+                ready.as_millis()
+            );
         }
+        let kind = kinds.entry(fault.kind()).or_default();
+        kind.count += 1;
+        (kind.posted, kind.ready) = (kind.posted.max(posted), kind.ready.max(ready));
         crowd.rest(CALM);
-        longest = longest.max(crowd.wait_for(&mut stage, before + 1));
         if turn % 10 == 9 {
-            println!("  {} faults, {} posts answered", turn + 1, crowd.answered());
+            println!("  {} of {} faults, {} posts answered", turn + 1, faults.len(), crowd.answered());
         }
     }
     println!(
-        "{kills} kills and {pauses} pauses; the longest wait for a post after one: {} ms",
-        longest.as_millis()
+        "faults, and the longest time after the end of one until a post is answered and until all nodes are ready:"
     );
+    for (name, Kind { count, posted, ready }) in &kinds {
+        println!("  {count:>4} × {name}: {} ms, {} ms", posted.as_millis(), ready.as_millis());
+    }
     finish(stage, crowd)
+}
+
+/// What is known of one kind of faults.
+#[derive(Default)]
+struct Kind {
+    count: usize,
+    posted: Duration,
+    ready: Duration,
+}
+
+/// Returns how long after `since` all nodes said that they take writes.
+fn wait_until_ready(stage: &mut Stage, since: Instant) -> Duration {
+    while !stage.is_ready() {
+        if since.elapsed() > RECOVERY_MAX {
+            stage.report();
+            panic!("not all nodes take writes {} s after a fault", RECOVERY_MAX.as_secs());
+        }
+        std::thread::sleep(CHECK);
+    }
+    since.elapsed()
 }
 
 /// All stop posting, all nodes catch up, and what each knows is compared.

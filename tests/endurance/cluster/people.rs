@@ -76,7 +76,7 @@ impl Client {
     /// `None` if this node does not answer; the next one is asked next.
     fn ask(&mut self, who: &Person, method: &str, path: &str, body: Option<&str>) -> Option<Response> {
         if self.http.is_none() {
-            self.http = Http::try_connect(self.addresses[self.at]).ok();
+            self.http = Http::try_connect_within(self.addresses[self.at], ANSWER_MAX).ok();
         }
         let answer = self.http.as_mut().and_then(|http| {
             http.stream.set_read_timeout(Some(ANSWER_MAX)).ok()?;
