@@ -180,26 +180,3 @@ fn a_stream_that_is_made_anew_is_another_log() {
     let state = nodes[0].state.clone().expect("told");
     assert!(state.head < nodes[0].position, "the writer sees that it has read more");
 }
-
-/// `cargo test --test cluster -- --ignored --nocapture` on an idle machine.
-#[test]
-#[ignore = "a measurement"]
-fn rates_and_latencies() {
-    for size in [250, 16_000, 128_000] {
-        let Some(servers) = Servers::start(Wish::default()) else { return };
-        let mut nodes = [Node::start(options(&servers, 0, "a"), 0, 0).of_size(size)];
-        until("it is up", LONG, &mut nodes, are_up);
-        append_all("warm", &mut nodes, 500);
-        nodes[0].latencies.clear();
-        let began = Instant::now();
-        append_all("measured", &mut nodes, 4_500);
-        let (taken, mut each) = (began.elapsed(), nodes[0].latencies.clone());
-        each.sort();
-        let rate = each.len() as f64 / taken.as_secs_f64();
-        println!(
-            "{size} bytes: {rate:.0} entries/s, p50 {:?}, p99 {:?}",
-            each[each.len() / 2],
-            each[each.len() * 99 / 100]
-        );
-    }
-}

@@ -73,8 +73,6 @@ pub struct Node {
     under_way: VecDeque<(u64, Arc<[u8]>, Instant)>,
     sent_at: Instant,
     go_back_at: Option<Instant>,
-    /// From the append of an entry to its application.
-    pub latencies: Vec<Duration>,
     /// The longest time without an application while something was under way.
     pub silence: Duration,
     progress_at: Instant,
@@ -114,7 +112,6 @@ impl Node {
             under_way: VecDeque::new(),
             sent_at: now,
             go_back_at: None,
-            latencies: Vec::new(),
             silence: Duration::ZERO,
             progress_at: now,
         }
@@ -193,9 +190,8 @@ impl Node {
         self.applied.push((node, n));
         if node == self.name {
             let now = Instant::now();
-            let (own, _, at) = self.under_way.pop_front().expect("what it applies is under way");
+            let (own, ..) = self.under_way.pop_front().expect("what it applies is under way");
             assert_eq!(own, n);
-            self.latencies.push(now - at);
             self.silence = self.silence.max(now - self.progress_at);
             (self.progress_at, self.sent_at) = (now, now);
         }

@@ -1,24 +1,32 @@
-/* A clock that is off: loaded with LD_PRELOAD, it adds CLOCK_OFFSET_S seconds to the time of day. The clocks that only count
- * on are left alone, as on a machine whose time of day is set wrongly. */
+/* A clock that can be moved: loaded with LD_PRELOAD, it adds the seconds that the file CLOCK_OFFSET holds, a `long`, to the time
+ * of day. The clocks that only count on are left alone, as on a machine whose time of day is set wrongly. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/time.h>
 #include <time.h>
+#include <unistd.h>
 
 static int (*real_clock_gettime)(clockid_t, struct timespec *);
-static long offset;
+static const volatile long *offset;
 
 __attribute__((constructor)) static void find(void) {
-    const char *text = getenv("CLOCK_OFFSET_S");
-    offset = text ? atol(text) : 0;
     real_clock_gettime = (__typeof__(real_clock_gettime))dlsym(RTLD_NEXT, "clock_gettime");
+    const char *path = getenv("CLOCK_OFFSET");
+    int file = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    if (file < 0) abort();
+    void *mapped = mmap(NULL, sizeof(long), PROT_READ, MAP_SHARED, file, 0);
+    if (mapped == MAP_FAILED) abort();
+    offset = mapped;
+    close(file);
 }
 
 int clock_gettime(clockid_t clock, struct timespec *now) {
-    if (!real_clock_gettime) find();
+    if (!offset) find();
     int result = real_clock_gettime(clock, now);
-    if (result == 0 && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)) now->tv_sec += offset;
+    if (result == 0 && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)) now->tv_sec += *offset;
     return result;
 }
 

@@ -1,4 +1,4 @@
-//! Disks that lose their power, and one that is full: ext4 on a loop device over a sparse file. And a clock that is off.
+//! Disks that lose their power, and one that is full: ext4 on a loop device over a sparse file.
 //!
 //! A power cut is the kernel's own: FS_IOC_SHUTDOWN without a flush. From that moment nothing more reaches the device, neither data that
 //! was not synced nor the journal in memory; the next mount recovers what the journal has. What the file system gave to the device stays:
@@ -78,18 +78,4 @@ impl Drop for Disk {
         // Lazily, because a process that a failed run left has open files here.
         let _ = Command::new("umount").arg("-l").arg(&self.mounted).output();
     }
-}
-
-/// The library that moves the clock of a process by CLOCK_OFFSET_S seconds. `None` without a C compiler or LD_PRELOAD.
-pub fn clock_library(folder: &Path) -> Option<String> {
-    let library = folder.join("clock.so");
-    let compiled = Command::new("cc")
-        .args(["-shared", "-fPIC", "-O1", "-o"])
-        .arg(&library)
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/endurance/cluster/clock.c"))
-        .arg("-ldl")
-        .output();
-    let output = compiled.ok().filter(|_| cfg!(target_os = "linux"))?;
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    Some(library.to_str().expect("a path").to_owned())
 }

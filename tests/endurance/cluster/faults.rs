@@ -17,7 +17,7 @@ const DARK: Duration = Duration::from_millis(300);
 const FULL: Duration = Duration::from_secs(5);
 const OFF: Duration = Duration::from_secs(5);
 /// How far a clock is off.
-const HOUR: i64 = 3_600;
+const HOUR: libc::c_long = 3_600;
 
 /// How many of each kind.
 #[derive(Clone, Copy, Debug, Default)]
@@ -44,7 +44,7 @@ pub enum Fault {
     PowerCut,
     FullDisk(usize),
     /// Seconds that the clock of a node is off.
-    Clock(usize, i64),
+    Clock(usize, libc::c_long),
 }
 
 impl Fault {
@@ -100,7 +100,7 @@ pub fn plan(wish: Wish, room: &Room) -> Vec<Fault> {
     if has_disks && wish.power_cuts > 0 {
         others.push(Fault::FullDisk(1));
     }
-    if room.clock.is_some() && wish.power_cuts > 0 {
+    if room.clocks.is_some() && wish.power_cuts > 0 {
         others.extend([Fault::Clock(2, HOUR), Fault::Clock(0, -HOUR)]);
     }
     let mut placed: Vec<(f64, Fault)> = Vec::new();
@@ -128,7 +128,7 @@ pub fn play(fault: Fault, turn: usize, stage: &mut Stage, room: &Room, rest: imp
             rest(short);
             stage.start_node(index);
         }
-        Fault::KillLeader => return play(Fault::KillLog(stage.leader()), turn, stage, room, rest),
+        Fault::KillLeader => play(Fault::KillLog(stage.leader()), turn, stage, room, rest),
         Fault::KillLog(index) => {
             stage.servers.kill(index);
             rest(short);
@@ -149,13 +149,13 @@ pub fn play(fault: Fault, turn: usize, stage: &mut Stage, room: &Room, rest: imp
             rest(short);
             stage.go_on_node(index);
         }
-        Fault::PauseLeader => return play(Fault::PauseLog(stage.leader()), turn, stage, room, rest),
+        Fault::PauseLeader => play(Fault::PauseLog(stage.leader()), turn, stage, room, rest),
         Fault::PauseLog(index) => {
             stage.servers.pause(index);
             rest(short);
             stage.servers.go_on(index);
         }
-        Fault::PartLeader => return play(Fault::Part(Cut::Log(stage.leader())), turn, stage, room, rest),
+        Fault::PartLeader => play(Fault::Part(Cut::Log(stage.leader())), turn, stage, room, rest),
         Fault::Part(cut) => {
             let network = room.network.as_ref().expect("a network");
             network.cut(cut);
@@ -177,13 +177,10 @@ pub fn play(fault: Fault, turn: usize, stage: &mut Stage, room: &Room, rest: imp
             disk.free();
         }
         Fault::Clock(index, seconds) => {
-            stage.kill_node(index);
-            let library = room.clock.as_ref().expect("a library");
-            let offset = seconds.to_string();
-            stage.start_node_with(index, &[("LD_PRELOAD", library), ("CLOCK_OFFSET_S", &offset)]);
+            let clocks = room.clocks.as_ref().expect("clocks");
+            clocks.move_by(index, seconds);
             rest(OFF);
-            stage.kill_node(index);
-            stage.start_node(index);
+            clocks.move_by(index, 0);
         }
     }
 }

@@ -5,6 +5,7 @@
 //! `stage`, the people to `people`, and the databases to `rows`.
 //! Invariant: all processes end with it, and a run without nats-server says so and is no failure.
 
+mod clock;
 mod disks;
 mod faults;
 mod network;

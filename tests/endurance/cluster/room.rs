@@ -6,7 +6,8 @@
 
 use std::process::Command;
 
-use super::disks::{Disk, clock_library};
+use super::clock::Clocks;
+use super::disks::Disk;
 use super::network::Network;
 use crate::servers::Site;
 use crate::support::TestDir;
@@ -61,8 +62,7 @@ pub struct Room {
     pub network: Option<Network>,
     /// Of the servers of the log, then of the nodes; empty if there are none.
     pub disks: Vec<Disk>,
-    /// The library that moves the clock of a node.
-    pub clock: Option<String>,
+    pub clocks: Option<Clocks>,
     #[allow(dead_code, reason = "it is removed with the value, after all that is in it")]
     dir: Option<TestDir>,
 }
@@ -71,8 +71,8 @@ impl Room {
     /// Makes what can be made here, and says what is left out.
     pub fn make() -> Room {
         let dir = TestDir::new();
-        let clock = clock_library(dir.path());
-        if clock.is_none() {
+        let clocks = Clocks::make(dir.path());
+        if clocks.is_none() {
             println!(
                 "left out: the clock of a node is moved by a library, which needs a C compiler and Linux"
             );
@@ -81,7 +81,7 @@ impl Room {
             println!(
                 "left out: partitions, power cuts and a full disk, which need root, setpriv and unshare"
             );
-            return Room { clock, dir: Some(dir), ..Room::default() };
+            return Room { clocks, dir: Some(dir), ..Room::default() };
         }
         let network = Network::make();
         if network.is_none() {
@@ -100,7 +100,7 @@ impl Room {
         if disks.is_empty() {
             println!("left out: power cuts and a full disk, because no ext4 image can be mounted here");
         }
-        Room { network, disks, clock, dir: Some(dir) }
+        Room { network, disks, clocks, dir: Some(dir) }
     }
 
     /// Where the servers of the log run.
@@ -114,7 +114,9 @@ impl Room {
     /// Where the nodes run.
     pub fn nodes(&self) -> [Site; 3] {
         [0, 1, 2].map(|index| {
-            let site = self.network.as_ref().map_or_else(Site::default, |network| network.node_site(index));
+            let mut site =
+                self.network.as_ref().map_or_else(Site::default, |network| network.node_site(index));
+            site.wrapper.extend(self.clocks.iter().flat_map(|clocks| clocks.wrapper(index)));
             Site { folder: self.disks.get(3 + index).map(Disk::folder), ..site }
         })
     }

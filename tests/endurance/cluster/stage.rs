@@ -115,12 +115,6 @@ impl Stage {
         node.running = Some(node.launch.start());
     }
 
-    /// The same with more in its environment.
-    pub fn start_node_with(&mut self, index: usize, env: &[(&str, &str)]) {
-        let node = &mut self.nodes[index];
-        node.running = Some(node.launch.clone().with(env).start());
-    }
-
     /// Everything stops at one moment, as far as a program can do that.
     pub fn stop_all(&self) {
         let nodes = self.nodes.iter().flat_map(|node| node.running.as_ref().map(Natter::pid));
