@@ -1,7 +1,8 @@
 //! Measures posts in a cluster: three natters over three nats-servers, all on this machine.
 //!
-//! `cargo bench --bench cluster`. Posts at a fixed rate through one node, and as many as it takes from 64 senders with 16 unanswered posts
-//! each. `NATTER_BIN` measures another binary. Without nats-server it says so and ends. The bench prints a result for each required
+//! `cargo bench --bench cluster`. Posts at a fixed rate through one node until they are answered, and until another node has delivered
+//! them; as many as it takes from 64 senders with 16 unanswered posts each; and the return of the clients of a node that is killed.
+//! `NATTER_BIN` measures another binary. Without nats-server it says so and ends. The bench prints a result for each required
 //! value, and ends with status 1 if one is missed.
 
 #[path = "support/bare.rs"]
@@ -11,10 +12,12 @@ mod bare;
 mod line;
 #[path = "support/people.rs"]
 mod people;
+#[path = "support/returning.rs"]
+mod returning;
 #[path = "../tests/cluster/servers.rs"]
 mod servers;
 #[path = "../tests/endurance/cluster/stage.rs"]
-#[allow(dead_code, reason = "nothing is killed here")]
+#[allow(dead_code, reason = "one node is killed here, and no other fault is made")]
 mod stage;
 #[path = "../tests/support/mod.rs"]
 mod support;
@@ -23,6 +26,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use people::People;
+use returning::Returning;
 use stage::Stage;
 
 const ROUNDS: usize = 5;
@@ -30,14 +34,32 @@ const ROUND: Duration = Duration::from_secs(2);
 const RATE: u32 = 1_000;
 /// Senders, and unanswered posts of each.
 const LOAD: (usize, usize) = (64, 16);
+/// Persons at each node, of whom one half posts to the other.
+const PAIRS: usize = 32;
+/// Clients of the node that is killed.
+const CLIENTS: usize = 1_000;
 
 /// The required values.
 const P50_MS_MAX: f64 = 2.5;
 const P99_MS_MAX: f64 = 15.0;
 const POSTS_MIN: f64 = 60_000.0;
+const DELIVERED_P99_MS_MAX: f64 = 20.0;
+const RETURN_S_MAX: f64 = 3.0;
 
 fn main() -> ExitCode {
-    let Some(stage) = Stage::start() else { return ExitCode::SUCCESS };
+    let Some(mut stage) = Stage::start() else { return ExitCode::SUCCESS };
+    let mut across = People::across(stage.address(0), stage.address(1), PAIRS);
+    let mut delivered: Vec<(f64, f64)> = (0..ROUNDS)
+        .map(|_| {
+            let mut times = across.deliver_at(RATE, ROUND);
+            (at(&mut times, 0.5), at(&mut times, 0.99))
+        })
+        .collect();
+    drop(across);
+    delivered.sort_by(|left, right| left.1.total_cmp(&right.1));
+    let (p50, p99) = delivered[ROUNDS / 2];
+    println!("{RATE} posts a second: delivered by another node in {p50:.2} ms (p50), {p99:.2} ms (p99)");
+    let mut met = verdict(p99 <= DELIVERED_P99_MS_MAX, format_args!("{DELIVERED_P99_MS_MAX} ms"));
     let mut people = People::arrive(stage.address(0), LOAD.0);
     let mut rounds: Vec<(f64, f64)> = (0..ROUNDS)
         .map(|_| {
@@ -51,8 +73,7 @@ fn main() -> ExitCode {
     println!(
         "{RATE} posts a second: answered in {p50:.2} ms (p50), {p99:.2} ms (p99), the round of the median p99"
     );
-    let mut met =
-        verdict(p50 <= P50_MS_MAX && p99 <= P99_MS_MAX, format_args!("{P50_MS_MAX} and {P99_MS_MAX} ms"));
+    met &= verdict(p50 <= P50_MS_MAX && p99 <= P99_MS_MAX, format_args!("{P50_MS_MAX} and {P99_MS_MAX} ms"));
     let mut rates: Vec<f64> = (0..ROUNDS)
         .map(|_| people.exchange(LOAD.0, LOAD.1, ROUND).len() as f64 / ROUND.as_secs_f64())
         .collect();
@@ -60,6 +81,14 @@ fn main() -> ExitCode {
     let rate = rates[ROUNDS / 2];
     println!("{} × {} in flight: {rate:.0} posts a second", LOAD.0, LOAD.1);
     met &= verdict(rate >= POSTS_MIN, format_args!("{POSTS_MIN} posts a second"));
+    drop(people);
+    let [first, second, third] = stage.addresses();
+    let returning = Returning::enter([second, third, first], CLIENTS);
+    let back = returning.measure(|| stage.kill_node(1)).as_secs_f64();
+    println!(
+        "{CLIENTS} clients of a node that is killed: the last one is back and has caught up after {back:.2} s"
+    );
+    met &= verdict(back <= RETURN_S_MAX, format_args!("{RETURN_S_MAX} s"));
     if met { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

@@ -52,7 +52,7 @@ impl Line {
         if target.is_secure {
             use super::support::tls;
             let mut stream = tls::connect(target.address, &tls::config()).expect("a handshake");
-            let left = enter(&mut stream, access);
+            let (left, _) = enter(&mut stream, access, None);
             stream.conn.set_buffer_limit(None);
             return (Line::Secure(for_events(stream.sock), Box::new(stream.conn)), left);
         }
@@ -60,7 +60,7 @@ impl Line {
         let mut stream = std::net::TcpStream::connect(target.address).expect("a connection");
         stream.set_nodelay(true).expect("an option");
         stream.set_read_timeout(Some(PATIENCE)).expect("a limit");
-        let left = enter(&mut stream, access);
+        let (left, _) = enter(&mut stream, access, None);
         (Line::Plain(for_events(stream)), left)
     }
 
@@ -148,14 +148,15 @@ pub fn frame(bytes: &[u8]) -> Option<(usize, usize)> {
     (bytes.len() >= start + len).then_some((start, start + len))
 }
 
-/// The upgrade, and all frames up to `caught_up`.
-fn enter(stream: &mut (impl Read + Write), access: &str) -> Vec<u8> {
+/// The upgrade, and all frames up to `caught_up`. Returns what came after that, and these frames' texts.
+pub fn enter(stream: &mut (impl Read + Write), access: &str, cursor: Option<&str>) -> (Vec<u8>, Vec<String>) {
+    let query = cursor.map(|cursor| format!("?cursor={cursor}")).unwrap_or_default();
     let request = format!(
-        "GET /api/v1/ws HTTP/1.1\r\nHost: natter\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nAuthorization: Bearer {access}\r\n\r\n"
+        "GET /api/v1/ws{query} HTTP/1.1\r\nHost: natter\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nAuthorization: Bearer {access}\r\n\r\n"
     );
     stream.write_all(request.as_bytes()).expect("sent");
-    let (mut bytes, mut piece) = (Vec::new(), [0; 4_096]);
+    let (mut bytes, mut piece, mut texts) = (Vec::new(), [0; 4_096], Vec::new());
     let mut more = |bytes: &mut Vec<u8>| {
         let count = stream.read(&mut piece).expect("an answer");
         assert!(count > 0, "{}", String::from_utf8_lossy(bytes));
@@ -174,10 +175,12 @@ fn enter(stream: &mut (impl Read + Write), access: &str) -> Vec<u8> {
             more(&mut bytes);
             continue;
         };
-        let is_last = bytes[start..end].starts_with(b"{\"event\":\"caught_up\"");
+        let text = String::from_utf8_lossy(&bytes[start..end]).into_owned();
         bytes.drain(..end);
+        let is_last = text.starts_with("{\"event\":\"caught_up\"");
+        texts.push(text);
         if is_last {
-            return bytes;
+            return (bytes, texts);
         }
     }
 }

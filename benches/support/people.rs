@@ -3,7 +3,7 @@
 //! They write as real clients do (masked frames, ULIDs, one JSON object per post), and read only the beginning of an answer, so
 //! that the bench measures the server.
 //! Two loads: each sender keeps a number of posts unanswered (closed loop), or posts are due at a fixed rate whatever the
-//! server does (open loop). Invariant: a post counts when its answer is read, and every post is answered before a
+//! server does (open loop), timed until their answers or until they are delivered. Invariant: a post counts when its answer is read, and every post is answered before a
 //! measurement ends.
 
 #![allow(dead_code, reason = "each bench uses one of the loads")]
@@ -43,6 +43,8 @@ struct Peer {
     inbox: Vec<u8>,
     /// When each unanswered post was sent, in order: answers come in order too.
     sent: VecDeque<Instant>,
+    /// When each post to this client that it has not received was due, in order.
+    awaited: VecDeque<Instant>,
     received: u64,
     /// Posts that were answered by an error.
     refused: u64,
@@ -92,15 +94,39 @@ impl People {
         People { talkers: half, ..people }
     }
 
+    /// `count` persons at each of two nodes of a cluster: those of the first post to those of the second.
+    pub fn across(from: SocketAddr, to: SocketAddr, count: usize) -> People {
+        let sign_up = |address: SocketAddr, name: &str| -> Vec<Person> {
+            let mut http = Http::connect(address);
+            (0..count).map(|index| http.sign_up(&format!("{name}{index}"))).collect()
+        };
+        // The second ones first: the node that is asked for their sockets has made them itself.
+        let receivers = sign_up(to, "receiver");
+        let persons = [sign_up(from, "sender"), receivers].concat();
+        let at = |index: usize| Target { address: if index < count { from } else { to }, is_secure: false };
+        let to = |index: usize| format!(r#""to":"{}""#, persons[(index + count) % persons.len()].profile);
+        let people = People::enter_at(at, &persons, to, 1);
+        People { talkers: count, ..people }
+    }
+
     fn enter(target: Target, persons: &[Person], to: impl Fn(usize) -> String, receivers: u64) -> People {
+        People::enter_at(|_| target, persons, to, receivers)
+    }
+
+    fn enter_at(
+        target: impl Fn(usize) -> Target,
+        persons: &[Person],
+        to: impl Fn(usize) -> String,
+        receivers: u64,
+    ) -> People {
         let poll = Poll::new().expect("a poll");
         let peers = persons.iter().enumerate().map(|(index, person)| {
-            let (mut line, inbox) = Line::open(target, &person.access);
+            let (mut line, inbox) = Line::open(target(index), &person.access);
             line.register(poll.registry(), Token(index));
             let head = format!(r#"{{"id":{index},"op":"message.post",{},"client_id":""#, to(index));
             let post = format!(r#"{head}{}","body":"{BODY}"}}"#, <Id>::from_u128(0)).into_bytes();
             let (id_at, out, sent) = (head.len(), Vec::new(), VecDeque::new());
-            Peer { line, post, id_at, out, inbox, sent, received: 0, refused: 0 }
+            Peer { line, post, id_at, out, inbox, sent, awaited: VecDeque::new(), received: 0, refused: 0 }
         });
         let peers: Vec<Peer> = peers.collect();
         let talkers = peers.len();
@@ -186,6 +212,44 @@ impl People {
             }
         }
         Paced { times, refused: self.refused() - refused_before }
+    }
+
+    /// As [`People::talk_at`] for persons in two halves, of which the first posts: the times until the second has received.
+    pub fn deliver_at(&mut self, rate: u32, time: Duration) -> Vec<Duration> {
+        let (half, mut times) = (self.talkers, Vec::new());
+        let interval = Duration::from_secs(1) / rate;
+        let (began, posts) = (Instant::now(), (time.as_secs_f64() * f64::from(rate)) as u32);
+        let give_up = began + time + PATIENCE;
+        let (mut posted, mut answered) = (0, 0);
+        let mut events = Events::with_capacity(1_024);
+        while times.len() < posts as usize || answered < posts as usize {
+            let now = Instant::now();
+            assert!(now < give_up, "{} posts are not received", posts as usize - times.len());
+            while posted < posts && began + interval * posted <= now {
+                let (index, due) = (posted as usize % half, began + interval * posted);
+                self.post(index, due);
+                self.peers[index].flush();
+                self.peers[index + half].awaited.push_back(due);
+                posted += 1;
+            }
+            let next = if posted < posts { began + interval * posted } else { give_up };
+            let wait = next.saturating_duration_since(Instant::now()).min(Duration::from_millis(100));
+            self.poll.poll(&mut events, Some(wait)).expect("a poll");
+            for event in &events {
+                let peer = &mut self.peers[event.token().0];
+                let before = peer.received;
+                let count = peer.read(&mut self.buffers);
+                peer.sent.drain(..count);
+                answered += count;
+                let (now, new) = (Instant::now(), (peer.received - before) as usize);
+                // A sender receives its own posts too, which nobody times.
+                let new = new.min(peer.awaited.len());
+                times.extend(peer.awaited.drain(..new).map(|due| now.saturating_duration_since(due)));
+                peer.flush();
+            }
+        }
+        assert_eq!(self.refused(), 0, "posts were refused");
+        times
     }
 
     fn refused(&self) -> u64 {
