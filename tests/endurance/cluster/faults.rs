@@ -33,6 +33,8 @@ pub enum Fault {
     KillNode(usize),
     KillLog(usize),
     KillLeader,
+    /// A server that does not lead the log: the first or the second one after its leader.
+    KillFollower(usize),
     /// All servers of the log.
     KillLogs,
     KillAll,
@@ -52,7 +54,7 @@ impl Fault {
     pub fn kind(self) -> &'static str {
         match self {
             Fault::KillNode(_) => "kill of a node",
-            Fault::KillLog(_) => "kill of a server of the log",
+            Fault::KillLog(_) | Fault::KillFollower(_) => "kill of a follower of the log",
             Fault::KillLeader => "kill of the leader of the log",
             Fault::KillLogs => "kill of all servers of the log",
             Fault::KillAll => "kill of all nodes and servers",
@@ -75,7 +77,7 @@ impl Fault {
 pub fn plan(wish: Wish, room: &Room) -> Vec<Fault> {
     let kill = |turn: usize| match turn % 12 {
         0 | 3 | 6 => Fault::KillLeader,
-        1 | 5 | 9 => Fault::KillLog(turn / 12 % 3),
+        1 | 5 | 9 => Fault::KillFollower(1 + turn / 12 % 2),
         10 => Fault::KillLogs,
         11 => Fault::KillAll,
         _ => Fault::KillNode(turn % 3),
@@ -129,6 +131,9 @@ pub fn play(fault: Fault, turn: usize, stage: &mut Stage, room: &Room, rest: imp
             stage.start_node(index);
         }
         Fault::KillLeader => play(Fault::KillLog(stage.leader()), turn, stage, room, rest),
+        Fault::KillFollower(after) => {
+            play(Fault::KillLog((stage.leader() + after) % 3), turn, stage, room, rest)
+        }
         Fault::KillLog(index) => {
             stage.servers.kill(index);
             rest(short);

@@ -14,7 +14,7 @@ use natter::base::id::Id;
 use natter::base::json::Value;
 
 use super::stage::Stage;
-use crate::support::http::{Person, Response};
+use crate::support::http::{Person, Response, text_at};
 use crate::support::net::Http;
 use crate::verdict;
 
@@ -30,9 +30,31 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 /// A post that was answered: its number, and the position in the conversation.
 type Answered = (u64, u64);
 
+/// How many posts are answered, and the longest time without an answer.
+struct Pulse {
+    began: Instant,
+    answered: AtomicU64,
+    last_ms: AtomicU64,
+    silence_ms: AtomicU64,
+}
+
+impl Pulse {
+    fn new() -> Pulse {
+        let zero = AtomicU64::default;
+        Pulse { began: Instant::now(), answered: zero(), last_ms: zero(), silence_ms: zero() }
+    }
+
+    fn answered(&self) {
+        let now = self.began.elapsed().as_millis() as u64;
+        let silence = now.saturating_sub(self.last_ms.swap(now, Ordering::Relaxed));
+        self.silence_ms.fetch_max(silence, Ordering::Relaxed);
+        self.answered.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 pub struct Crowd {
     stop: Arc<AtomicBool>,
-    answered: Arc<AtomicU64>,
+    pulse: Arc<Pulse>,
     writers: Vec<JoinHandle<Vec<Answered>>>,
     readers: Vec<JoinHandle<Seen>>,
     reader: Person,
@@ -106,31 +128,36 @@ impl Crowd {
             .expect("a response");
         assert_eq!(made.status, 201, "{}", made.text());
         let conversation = made.at("data.id");
-        let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let (stop, pulse) = (Arc::new(AtomicBool::new(false)), Arc::new(Pulse::new()));
         let addresses = stage.addresses();
         let write = |(index, person): (usize, &Person)| {
-            let (stop, answered) = (Arc::clone(&stop), Arc::clone(&answered));
+            let (stop, pulse) = (Arc::clone(&stop), Arc::clone(&pulse));
             let (person, conversation) = (person.clone(), conversation.clone());
             std::thread::spawn(move || {
-                write(Client::new(addresses, index), index, &person, &conversation, &stop, &answered)
+                write(Client::new(addresses, index), index, &person, &conversation, &stop, &pulse)
             })
         };
         let read = |index: usize| {
-            let (stop, answered, reader) = (Arc::clone(&stop), Arc::clone(&answered), reader.clone());
-            std::thread::spawn(move || read(Client::new(addresses, index), &reader, &stop, &answered))
+            let (stop, pulse, reader) = (Arc::clone(&stop), Arc::clone(&pulse), reader.clone());
+            std::thread::spawn(move || read(Client::new(addresses, index), &reader, &stop, &pulse))
         };
         Crowd {
             readers: (0..2).map(read).collect(),
             writers: writing.iter().enumerate().map(write).collect(),
             stop,
-            answered,
+            pulse,
             reader: reader.clone(),
             conversation,
         }
     }
 
     pub fn answered(&self) -> u64 {
-        self.answered.load(Ordering::Relaxed)
+        self.pulse.answered.load(Ordering::Relaxed)
+    }
+
+    /// The longest time between two answers since the last call.
+    pub fn take_silence(&self) -> Duration {
+        Duration::from_millis(self.pulse.silence_ms.swap(0, Ordering::Relaxed))
     }
 
     /// Waits until so many posts are answered. Returns how long that took.
@@ -167,7 +194,7 @@ fn write(
     person: &Person,
     conversation: &str,
     stop: &AtomicBool,
-    answered: &AtomicU64,
+    pulse: &Pulse,
 ) -> Vec<Answered> {
     let mut all = Vec::new();
     for number in 1.. {
@@ -178,7 +205,7 @@ fn write(
             let Some(answer) = client.ask(person, "POST", "/api/v1/messages", Some(&body)) else { continue };
             assert!([200, 201].contains(&answer.status), "{}", answer.text());
             all.push((number, answer.at("data.n").parse().expect("a number")));
-            answered.fetch_add(1, Ordering::Relaxed);
+            pulse.answered();
             break;
         }
         if stop.load(Ordering::Relaxed) {
@@ -188,7 +215,7 @@ fn write(
     all
 }
 
-fn read(mut client: Client, reader: &Person, stop: &AtomicBool, answered: &AtomicU64) -> Seen {
+fn read(mut client: Client, reader: &Person, stop: &AtomicBool, pulse: &Pulse) -> Seen {
     let mut seen = Seen::default();
     let mut path = "/api/v1/events?cursor=now".to_owned();
     let mut quiet_since = Instant::now();
@@ -207,7 +234,7 @@ fn read(mut client: Client, reader: &Person, stop: &AtomicBool, answered: &Atomi
         }
         // Posts from before the first page are not seen, so the end is a silence after the last post.
         let is_over = stop.load(Ordering::Relaxed) && quiet_since.elapsed() > ANSWER_MAX;
-        if is_over && answered.load(Ordering::Relaxed) > 0 {
+        if is_over && pulse.answered.load(Ordering::Relaxed) > 0 {
             return seen;
         }
         if page % PAGES == 0 {
@@ -218,18 +245,23 @@ fn read(mut client: Client, reader: &Person, stop: &AtomicBool, answered: &Atomi
 }
 
 fn take_page(answer: &Response, seen: &mut Seen) {
-    let Value::Object(page) = answer.json() else { panic!("{}", answer.text()) };
-    let Some(Value::List(events)) = page.get("data") else { panic!("{}", answer.text()) };
-    for event in 0..events.len() {
-        let seq: u64 = answer.at(&format!("data.{event}.seq")).parse().expect("a number");
+    for event in list_of(answer) {
+        let seq: u64 = text_at(&event, "seq").parse().expect("a number");
         if seq <= seen.last_seq {
             seen.faults.push(format!("event {seq} after {}", seen.last_seq));
         }
         seen.last_seq = seq;
-        if answer.at(&format!("data.{event}.event")) == "message.posted" {
-            seen.bodies.push(answer.at(&format!("data.{event}.data.body")));
+        if text_at(&event, "event") == "message.posted" {
+            seen.bodies.push(text_at(&event, "data.body"));
         }
     }
+}
+
+/// What a page lists, of which each is read by itself: to look for it in the page each time takes minutes for a campaign.
+fn list_of(page: &Response) -> Vec<Value<'_>> {
+    let Value::Object(members) = page.json() else { panic!("{}", page.text()) };
+    let Some(Value::List(list)) = members.get("data") else { panic!("{}", page.text()) };
+    list.clone()
 }
 
 impl Told {
@@ -275,10 +307,9 @@ impl Told {
             let page = http.ask_as(&self.reader, "GET", &path, None).expect("a response");
             assert_eq!(page.status, 200, "{}", page.text());
             let mut last = None;
-            for at in 0.. {
-                let n = page.at(&format!("data.{at}.n"));
-                let Ok(n) = n.parse::<u64>() else { break };
-                all.insert(n, page.at(&format!("data.{at}.body")));
+            for post in list_of(&page) {
+                let n: u64 = text_at(&post, "n").parse().expect("a number");
+                all.insert(n, text_at(&post, "body"));
                 last = last.max(Some(n));
             }
             let Some(last) = last else { return all };
