@@ -85,4 +85,6 @@ pub struct LogProgress {
     pub appended: u64,
     /// See `appended`.
     pub applied: u64,
+    /// How far its clock is ahead of the log's, in milliseconds; negative if it is behind, 0 if it is not known to be off.
+    pub clock_ahead_ms: i64,
 }

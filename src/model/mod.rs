@@ -42,3 +42,5 @@ pub mod upload;
 pub mod whisper;
 #[cfg(feature = "cluster")]
 mod write_bytes;
+#[cfg(feature = "cluster")]
+pub mod write_time;

@@ -413,7 +413,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
 }
 
 /// Reads both clocks once. A clock before 1970 reads as 1970.
-fn clock() -> Now {
+pub(super) fn clock() -> Now {
     let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Now { instant: Instant::now(), unix_ms: UnixMs(u64::try_from(unix.as_millis()).unwrap_or(u64::MAX)) }
 }

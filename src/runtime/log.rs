@@ -11,8 +11,9 @@
 //! Invariant: a delivered entry is on disk at a majority of the log's servers, and at its position for ever.
 
 use std::sync::Arc;
+use std::time::Instant;
 
-use crate::base::time::UnixMs;
+use crate::base::time::{Now, UnixMs};
 
 /// Bytes of entries that an implementation holds until the writer takes them. Above: it reads no more of its connection.
 pub const DELIVERED_BYTES_MAX: usize = 8_388_608;
@@ -52,8 +53,32 @@ pub enum LogEvent {
         /// As it was appended.
         sealed: Arc<[u8]>,
     },
+    /// A server of the log has said what its clock shows.
+    Clock(LogClock),
     /// The log may not be used: what is wrong, and what to do. The process stops with this message.
     Broken(String),
+}
+
+/// What the clock of the log showed at some moment after it was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogClock {
+    pub asked_at: Instant,
+    pub heard_at: Instant,
+    pub time: UnixMs,
+}
+
+impl LogClock {
+    /// How far the clock of this node is ahead of it at least, in milliseconds; negative if it is behind. 0 while the time that the
+    /// answer took may explain the difference.
+    pub fn ahead_ms(&self, now: Now) -> i64 {
+        let shown = |at: Instant| {
+            let ago = now.instant.saturating_duration_since(at).as_millis();
+            i128::from(now.unix_ms.0) - i128::from(u64::try_from(ago).unwrap_or(u64::MAX))
+        };
+        let time = i128::from(self.time.0);
+        let ahead = (shown(self.asked_at) - time).max(0) + (shown(self.heard_at) - time).min(0);
+        i64::try_from(ahead).unwrap_or(if ahead < 0 { i64::MIN } else { i64::MAX })
+    }
 }
 
 /// What a log is when it is reached.
@@ -65,4 +90,32 @@ pub struct LogState {
     pub first: u64,
     /// The position of the newest entry, as a majority of the servers has it: a node that is ahead of it stops.
     pub head: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_clock_is_off_by_what_the_way_of_the_answer_does_not_explain() {
+        let (start, ms) = (Instant::now(), Duration::from_millis);
+        let clock = LogClock { asked_at: start, heard_at: start + ms(400), time: UnixMs(100_000) };
+        for (unix_ms, expect) in [
+            // One second after it was asked.
+            (101_000, 0),
+            (100_600, 0),
+            (101_001, 1),
+            (100_599, -1),
+            (3_701_000, 3_600_000),
+            (0, -100_600),
+            (u64::MAX, i64::MAX),
+        ] {
+            let now = Now { instant: start + ms(1_000), unix_ms: UnixMs(unix_ms) };
+            assert_eq!(clock.ahead_ms(now), expect, "{unix_ms}");
+        }
+        let far = LogClock { time: UnixMs(u64::MAX), ..clock };
+        assert_eq!(far.ahead_ms(Now { instant: start, unix_ms: UnixMs(0) }), i64::MIN);
+    }
 }

@@ -24,11 +24,11 @@ use std::time::{Duration, Instant};
 pub use self::memory_log::{Broker, MemoryLog};
 use self::own::Own;
 use self::reading::{Read, Reading};
-pub use super::log::{DELIVERED_BYTES_MAX, Log, LogEvent, LogState, Wake};
+pub use super::log::{DELIVERED_BYTES_MAX, Log, LogClock, LogEvent, LogState, Wake};
 pub use super::storage::ClusterNode;
 use crate::base::crypto::Entropy;
 use crate::base::seal::{Chain, SealKey};
-use crate::base::time::UnixMs;
+use crate::base::time::{Now, UnixMs};
 use crate::model::entry::{EntryBody, Life, NodeName};
 use crate::model::metrics::LogProgress;
 use crate::model::operation::{Lane, Outcome, Write};
@@ -132,6 +132,8 @@ pub struct Replica {
     entropy: Box<dyn Entropy>,
     /// The greatest time of the start and of the entries.
     time: UnixMs,
+    /// What the clock of the log showed last.
+    clock: Option<LogClock>,
     /// Why the log cannot be used now; `None` while it can.
     down: Option<&'static str>,
     /// The entry to reach before a life begins.
@@ -172,6 +174,7 @@ impl Replica {
             node,
             entropy,
             time: now_ms,
+            clock: None,
             down: Some("the log is not reached yet"),
             head: 0,
             entering: None,
@@ -214,14 +217,20 @@ impl Replica {
         self.place.as_ref()
     }
 
-    /// How far it is, for `/metrics`.
-    pub fn progress(&self) -> LogProgress {
+    /// How far it is, for `/metrics`, and how far its clock is off.
+    pub fn progress(&self, now: Now) -> LogProgress {
         LogProgress {
             position: self.place.as_ref().map_or(0, |place| place.position),
             head: self.head.max(self.reading.position()),
             appended: self.own.appended(),
             applied: self.applied,
+            clock_ahead_ms: self.clock_ahead_ms(now),
         }
+    }
+
+    /// How far the clock of this node is ahead of the log's, in milliseconds; negative if it is behind, 0 if it is not known to be off.
+    pub fn clock_ahead_ms(&self, now: Now) -> i64 {
+        self.clock.map_or(0, |clock| clock.ahead_ms(now))
     }
 
     /// Why no write is performed now.
@@ -309,6 +318,7 @@ impl Replica {
                 }
                 LogEvent::Down(reason) => self.down = Some(reason),
                 LogEvent::Lost => self.own.go_back(now),
+                LogEvent::Clock(clock) => self.clock = Some(clock),
                 LogEvent::Broken(message) => return Err(message),
                 LogEvent::Delivered { .. } if is_stale => {}
                 LogEvent::Delivered { position, time, sealed } => {

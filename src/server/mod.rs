@@ -103,6 +103,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use self::background::certificate;
+use self::background::duty;
 use self::background::push;
 use self::background::tasks;
 use self::calls::{Call, Periodic};
@@ -205,7 +206,10 @@ impl Server {
             }
             Input::BackgroundError(trouble) => self.core.metrics.trouble(trouble),
             Input::Storage(state) => self.core.storage = state,
-            Input::Progressed(progress) => self.core.metrics.progress = progress,
+            Input::Progressed(progress) => {
+                duty::clock_compared(&mut self.core, progress.clock_ahead_ms);
+                self.core.metrics.progress = progress;
+            }
             Input::LogDropped(total) => self.core.metrics.log_dropped = total,
             Input::Reload => certificate::reload(&mut self.core),
             Input::Tick => self.tick(),

@@ -11,7 +11,7 @@
 use super::{codes, deletion, digests, event_log, invites, outbox, posting, sessions};
 use crate::base::mention;
 use crate::limits;
-use crate::model::{duty, message, preferences, system_message};
+use crate::model::{duty, message, preferences, system_message, write_time};
 
 /// Compiles only while each constant has its value of the current level.
 macro_rules! level {
@@ -22,7 +22,8 @@ macro_rules! level {
 
 level! {
     posting::ID_MS_MAX => (1 << 48) - 1;
-    posting::AHEAD_MS_MAX => 1_000;
+    write_time::AHEAD_MS_MAX => 1_000;
+    write_time::BEHIND_MS_MAX => 15_000;
     limits::MENTIONS_MAX => 64;
     mention::NAME_MIN => 3;
     limits::NICK_NAME_MAX => 25;

@@ -211,7 +211,9 @@ impl WriteHandle<'_> {
         };
         let mut outcomes = Vec::with_capacity(writes.len());
         for write in writes {
-            let written = open.perform(write.clone())?;
+            let mut write = write.clone();
+            write.hold_to(time);
+            let written = open.perform(write)?;
             outcomes.push(Outcome { result: written.result, events: written.events });
         }
         Ok(outcomes)

@@ -29,9 +29,6 @@ use crate::model::upload::Attachment;
 
 /// The greatest time an id can hold: 48 bits, the year 10889.
 pub const ID_MS_MAX: u64 = (1 << 48) - 1;
-/// In a cluster a message is at most this much later than its entry in the log: a node whose clock is wrong can't move the times of
-/// all later messages.
-pub const AHEAD_MS_MAX: u64 = 1_000;
 
 pub fn post(batch: &mut Batch<'_>, post: PostMessage) -> Result<Written, Stop> {
     let (sender, client_id) = (post.draft.sender.ok_or(Refusal::Unauthorized)?, post.draft.client_id);
@@ -321,8 +318,7 @@ fn insert(
 /// earlier time than the newest message: if the high half would be smaller than the last one, the last one is used, and the `seq`
 /// in the low half decides.
 pub fn next_id(log: &Log, at: UnixMs, random: u16) -> MessageId {
-    let at_most = log.time.map_or(UnixMs(ID_MS_MAX), |time| time.after(AHEAD_MS_MAX).min(UnixMs(ID_MS_MAX)));
-    let drawn = MessageId::of(at.min(at_most), random, log.head + 1);
+    let drawn = MessageId::of(at.min(UnixMs(ID_MS_MAX)), random, log.head + 1);
     Id::from_halves(drawn.high().max(log.newest_id_high), log.head + 1)
 }
 
@@ -360,22 +356,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_clock_that_is_ahead_moves_no_time_of_a_cluster_and_ids_never_decrease() {
+    fn ids_never_decrease() {
         let newest = |at: u64| MessageId::of(UnixMs(at), 0, 0).high();
-        for (time, newest_at, draft, expect) in [
-            (None, 5_000, 3_600_000, 3_600_000),
-            (None, 5_000, 4_000, 5_000),
-            (Some(10_000), 5_000, 3_600_000, 10_000 + AHEAD_MS_MAX),
-            (Some(10_000), 5_000, 10_500, 10_500),
-            (Some(10_000), 5_000, 4_000, 5_000),
-            // The clock of the log was set back, or the messages are older than the cluster.
-            (Some(10_000), 60_000, 70_000, 60_000),
-            (Some(u64::MAX), 5_000, u64::MAX, ID_MS_MAX),
-        ] {
-            let time = time.map(UnixMs);
-            let log = Log { head: 7, newest_id_high: newest(newest_at), head_is_bare: false, time };
+        for (newest_at, draft, expect) in
+            [(5_000, 3_600_000, 3_600_000), (5_000, 4_000, 5_000), (5_000, u64::MAX, ID_MS_MAX)]
+        {
+            let log = Log { head: 7, newest_id_high: newest(newest_at), head_is_bare: false, time: None };
             let id = next_id(&log, UnixMs(draft), 0);
-            assert_eq!((id.unix_ms(), id.seq()), (UnixMs(expect), 8), "{time:?}, {newest_at}, {draft}");
+            assert_eq!((id.unix_ms(), id.seq()), (UnixMs(expect), 8), "{newest_at}, {draft}");
             assert!(id.high() >= log.newest_id_high);
         }
     }

@@ -6,9 +6,10 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use natter::base::secret::Secret;
+use natter::base::time::{Now, UnixMs};
 use natter::nats::{Log, LogEvent, LogState, NatsLog, NatsOptions, Whispers};
 use natter::proto::nats::Credentials;
 use natter::work::Trust;
@@ -163,6 +164,8 @@ impl Node {
                 }
                 LogEvent::Down(reason) => self.down = Some(reason),
                 LogEvent::Lost => self.go_back_at = Some(self.sent_at + SEND_AGAIN_MIN),
+                // Both clocks are that of this machine.
+                LogEvent::Clock(clock) => assert_eq!(clock.ahead_ms(now()), 0, "{clock:?}"),
                 LogEvent::Broken(message) => self.broken = Some(message),
                 LogEvent::Delivered { position, time, sealed } => {
                     assert_eq!(position, self.position + 1, "node {} skips or repeats", self.name);
@@ -215,4 +218,9 @@ pub fn until(what: &str, limit: Duration, nodes: &mut [Node], mut done: impl FnM
         let wait = Duration::from_millis(5) / nodes.len() as u32;
         nodes.iter_mut().for_each(|node| node.turn(wait));
     }
+}
+
+fn now() -> Now {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock");
+    Now { instant: Instant::now(), unix_ms: UnixMs(unix.as_millis() as u64) }
 }

@@ -20,7 +20,7 @@ const ENTRY_WRITES_MAX: usize = 8;
 const IGNORED: usize = 200;
 /// How many of a thousand restarts are those of the author, too.
 const LIVES: usize = 500;
-/// Late enough to change no time of a message: a natter alone knows no time of a log.
+/// Late enough to change no time of what was seen: a natter alone knows no time of a log.
 const LATE: UnixMs = UnixMs(1 << 48);
 
 pub struct Entries {
@@ -31,6 +31,15 @@ pub struct Entries {
     place: Place,
     /// An entry of the last life that is over.
     over: Option<Entry>,
+}
+
+/// The time of an entry that changes no time of this write.
+fn time_of(write: &mut Write) -> UnixMs {
+    match write {
+        // The duty is held by the time of the log, which stands still for a natter alone.
+        Write::HoldDuty(_) => UnixMs(0),
+        write => write.time_mut().map_or(LATE, |at| *at),
+    }
 }
 
 impl Entries {
@@ -83,17 +92,16 @@ impl Entries {
         let mut writes = writes.into_iter().peekable();
         while writes.peek().is_some() {
             let count = rng.between(1, ENTRY_WRITES_MAX);
-            // The duty is held by the time of the log, which stands still for a natter alone.
-            let holds = |write: &Write| matches!(write, Write::HoldDuty(_));
-            let is_timed = writes.peek().is_some_and(holds);
+            let time = writes.peek_mut().map_or(LATE, time_of);
             let mut some = Vec::new();
             while some.len() < count
-                && let Some(write) = writes.next_if(|write| holds(write) == is_timed)
+                && writes.peek_mut().is_some_and(|write| time_of(write) == time)
+                && let Some(write) = writes.next()
             {
                 some.push(write);
             }
             let entry = self.next(EntryBody::Writes(some));
-            delivered.push(self.deliver(&entry, if is_timed { UnixMs(0) } else { LATE }));
+            delivered.push(self.deliver(&entry, time));
             expected.push(None);
             if rng.chance(IGNORED) {
                 let (other, why) = self.without_effect(rng, entry);

@@ -138,6 +138,8 @@ pub struct StreamInfo {
     pub foreign: Vec<&'static str>,
     pub first_seq: u64,
     pub last_seq: u64,
+    /// What the clock of the server that answers shows. Servers send it since 2.10.
+    pub time: Option<UnixMs>,
     /// The leader first. Empty on a server without a cluster.
     pub holders: Vec<Holder>,
 }
@@ -225,6 +227,7 @@ pub fn read_stream(payload: &[u8]) -> Result<StreamInfo, ApiError> {
         foreign: FOREIGN.iter().filter(is_set).copied().collect(),
         first_seq: unsigned(state, "first_seq").ok_or_else(ApiError::unread)?,
         last_seq: unsigned(state, "last_seq").ok_or_else(ApiError::unread)?,
+        time: value.get("ts").and_then(Value::as_str).and_then(parse_rfc3339_ms),
         holders,
     })
 }

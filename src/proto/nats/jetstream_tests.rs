@@ -53,6 +53,7 @@ fn a_stream_is_read() {
             foreign: vec![],
             first_seq: 3,
             last_seq: u64::MAX,
+            time: Some(UnixMs(1_796_004_436_277)),
             holders: vec![
                 Holder { is_leader: true, ..holder("n3", 0) },
                 holder("n1", 2_427_518),

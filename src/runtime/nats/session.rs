@@ -131,8 +131,11 @@ pub(super) struct Session {
     fetch: Option<Fetch>,
     /// The number of the last request.
     requests: u32,
-    watch: Option<u32>,
+    /// The request of the look under way, and when it was made.
+    watch: Option<(u32, Instant)>,
     watch_at: Instant,
+    /// When the stream was asked for in this step.
+    asked_at: Instant,
     /// Consumers that were made, and those since the last sign of one.
     consumers: u32,
     silent_consumers: u32,
@@ -174,6 +177,7 @@ impl Session {
             requests: 0,
             watch: None,
             watch_at: now,
+            asked_at: now,
             consumers: 0,
             silent_consumers: 0,
             failures: 0,
@@ -339,7 +343,8 @@ impl Session {
         }
         if self.is_serving && now >= self.watch_at {
             self.watch_at = now + REQUEST_MAX;
-            self.watch = self.request(conn, 'i', &js::stream_info(&self.setup.stream.name), b"");
+            let request = self.request(conn, 'i', &js::stream_info(&self.setup.stream.name), b"");
+            self.watch = request.map(|request| (request, now));
         }
     }
 
@@ -358,6 +363,7 @@ impl Session {
         let request = self.request(conn, 'i', &js::stream_info(&self.setup.stream.name), b"");
         self.step = request.map_or(Step::Waiting, Step::Asking);
         self.until = now + REQUEST_MAX;
+        self.asked_at = now;
     }
 
     /// `None` if the output is full: the step is tried again later.

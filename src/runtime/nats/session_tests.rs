@@ -7,6 +7,7 @@ use super::*;
 use crate::base::time::UnixMs;
 use crate::proto::nats::jetstream::read_server;
 use crate::proto::nats::{Event, Options};
+use crate::runtime::log::LogClock;
 
 const INFO: &str = "INFO {\"server_name\":\"a\",\"version\":\"2.15.3\",\"max_payload\":1048576,\"headers\":true}\r\nPONG\r\n";
 
@@ -208,6 +209,18 @@ fn broken(events: &[LogEvent]) -> &str {
         [LogEvent::Broken(message)] => message,
         events => panic!("{events:?}"),
     }
+}
+
+#[test]
+fn each_look_at_the_stream_tells_the_clock_of_its_leader() {
+    let mut play = Play::reading(7);
+    let asked_at = play.now + Duration::from_secs(1);
+    play.pass(1_000);
+    play.pass(300);
+    let json = stream(1, 7).json().replacen('{', r#"{"ts":"1970-01-01T00:01:00.5Z","#, 1);
+    play.answer("STREAM.INFO", &json);
+    let clock = LogClock { asked_at, heard_at: play.now, time: UnixMs(60_500) };
+    assert_eq!(play.take(), [LogEvent::Clock(clock)]);
 }
 
 #[test]

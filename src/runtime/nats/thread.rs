@@ -146,6 +146,10 @@ impl Client<'_> {
             // They are of before.
             events.retain(|event| !matches!(event, LogEvent::Delivered { .. }));
         }
+        if events.iter().any(is_clock) {
+            // One is enough, however long the writer takes.
+            exchange.events.retain(|event| !is_clock(event));
+        }
         let bytes = events.iter().map(|event| match event {
             LogEvent::Delivered { sealed, .. } => sealed.len(),
             _ => 0,
@@ -293,6 +297,10 @@ impl Client<'_> {
         // What follows from it is done in the next turn.
         true
     }
+}
+
+fn is_clock(event: &LogEvent) -> bool {
+    matches!(event, LogEvent::Clock(_))
 }
 
 /// What an audit has found, when it is over.

@@ -12,8 +12,9 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
-use super::{Log, LogEvent, LogState, Wake};
+use super::{Log, LogClock, LogEvent, LogState, Wake};
 use crate::base::time::UnixMs;
 use crate::runtime::queue::lock;
 
@@ -86,6 +87,15 @@ impl Broker {
     pub fn set_time(&self, time: UnixMs) {
         let mut state = lock(&self.0);
         state.time = state.time.max(time);
+    }
+
+    /// A node hears what the clock of the log shows: it had asked at this moment.
+    pub fn tell_time(&self, node: usize, now: Instant) {
+        let mut state = lock(&self.0);
+        let clock = LogClock { asked_at: now, heard_at: now, time: state.time };
+        // Another answer is newer.
+        state.nodes[node].events.retain(|event| !matches!(event, LogEvent::Clock(_)));
+        state.tell(node, LogEvent::Clock(clock));
     }
 
     /// An entry that no node wrote, such as the first one.

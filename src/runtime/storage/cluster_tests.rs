@@ -230,11 +230,18 @@ fn a_start_catches_up() {
     assert_eq!(store.place().expect("a place").map(|place| place.position >= 201), Some(true));
     drop((starting, store));
 
-    // A node that may not start says why.
-    broker.forget_tail(100);
+    // A node that may not start says why: its clock is off, or the log is not what it was.
     let mut store = open();
     let mut starting = node(&broker, "here", store.place().expect("a place"));
     broker.up(1);
+    broker.tell_time(1, Instant::now());
+    let refused = starting.catch_up(&mut store, later).expect_err("the log is of 1970");
+    assert!(refused.contains("ahead of that of the log"), "{refused}");
+    drop((starting, store));
+    broker.forget_tail(100);
+    let mut store = open();
+    let mut starting = node(&broker, "here", store.place().expect("a place"));
+    broker.up(2);
     let refused = starting.catch_up(&mut store, later).expect_err("the log has forgotten");
     assert!(refused.contains("forgotten"), "{refused}");
 }

@@ -15,8 +15,10 @@ use super::maintenance::Maintenance;
 use super::writer_thread::{Database, WRITE_BATCH_MAX, Writer};
 use crate::limits::PROBE_EVERY;
 use crate::model::backup::BackUp;
+use crate::model::duty;
 use crate::model::operation::{Answer, Outcome, Refusal};
 use crate::model::readiness::Readiness;
+use crate::runtime::event_loop::clock;
 use crate::runtime::inbox::{Completion, Inbox};
 use crate::runtime::indexing::IndexProgress;
 use crate::runtime::log::{Log, Wake};
@@ -96,7 +98,8 @@ impl ClusterNode {
                 }
             }
             if self.replica.has_caught_up() {
-                return Ok(true);
+                let fault = duty::clock_fault(self.replica.clock_ahead_ms(clock()));
+                return fault.map_or(Ok(true), Err);
             }
             if now >= until {
                 return Ok(false);
@@ -226,7 +229,7 @@ impl ClusterThread {
         let Some(place) = self.replica.place().filter(|_| now >= self.tell_at) else { return };
         let chain = place.chain;
         self.tell_at = now + TELL_EVERY;
-        self.inbox.post(Completion::Progressed(self.replica.progress(), chain));
+        self.inbox.post(Completion::Progressed(self.replica.progress(clock()), chain));
     }
 
     /// Whether a closed queue ends the thread now: nothing is left, or it takes too long.

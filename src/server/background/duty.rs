@@ -46,6 +46,8 @@ struct Shared {
     until: Option<Now>,
     /// Who had it last, as far as this node knows.
     holder: Option<NodeName>,
+    /// What is wrong with the clock of this machine, by which the work would be done too early or too late.
+    clock_fault: Option<String>,
 }
 
 impl Duty {
@@ -56,6 +58,7 @@ impl Duty {
             asked_at: None,
             until: None,
             holder: None,
+            clock_fault: None,
         });
         Duty { shared }
     }
@@ -70,6 +73,13 @@ impl Duty {
     /// Who had it last, as far as this node knows.
     pub fn holder(&self) -> Option<&NodeName> {
         self.shared.as_ref()?.holder.as_ref()
+    }
+
+    /// What `/readyz` says of it.
+    pub fn warnings(&self) -> Vec<String> {
+        let warning =
+            |fault: &String| format!("{fault}. Until then this node sends no mails and notifications");
+        self.shared.iter().filter_map(|shared| shared.clock_fault.as_ref()).map(warning).collect()
     }
 
     pub fn next_deadline(&self) -> Option<Instant> {
@@ -90,13 +100,30 @@ pub fn tick(core: &mut Core) {
     if asks {
         shared.ask_at = now.instant + RENEW_EVERY;
     }
-    // Who stops lets another one have it.
-    if asks && !is_draining {
+    // Who stops lets another one have it, and so does who does not know the time.
+    if asks && !is_draining && shared.clock_fault.is_none() {
         shared.asked_at = Some(now);
         let hold = HoldDuty { node: shared.node.clone() };
         core.ask_store(Caller::Server, hold.into_command(), Next::Task(Task::HoldDuty));
     }
     if is_over {
+        lost(core);
+    }
+}
+
+/// How far the clock of this machine is ahead of the log's.
+pub fn clock_compared(core: &mut Core, ahead_ms: i64) {
+    let Some(shared) = &mut core.background.duty.shared else { return };
+    let fault = duty::clock_fault(ahead_ms);
+    match (&shared.clock_fault, &fault) {
+        (None, Some(fault)) => log::warn!(target: "natter::cluster", "{fault}"),
+        (Some(_), None) => {
+            log::info!(target: "natter::cluster", "the clock of this machine is that of the log again")
+        }
+        _ => {}
+    }
+    shared.clock_fault = fault;
+    if shared.clock_fault.is_some() && shared.until.take().is_some() {
         lost(core);
     }
 }
@@ -122,7 +149,7 @@ pub fn answered(core: &mut Core, result: Result<Answer, Refusal>) {
     let Some(shared) = &mut core.background.duty.shared else { return };
     let Some(asked_at) = shared.asked_at.take() else { return };
     match result {
-        Ok(Answer::HoldDuty(held)) if held.node == shared.node => {
+        Ok(Answer::HoldDuty(held)) if held.node == shared.node && shared.clock_fault.is_none() => {
             shared.ask_at = asked_at.instant + RENEW_EVERY;
             let is_new = shared.until.replace(asked_at.later(Duration::from_millis(DUTY_MS))).is_none();
             if is_new {
@@ -143,8 +170,18 @@ fn gained(core: &mut Core) {
     tasks::wake_shared(core);
 }
 
-/// Another node goes on. What is under way here is finished: of a mail or a notification there may be one more.
+/// This node has it no more: another one has it or will have it. What is under way here is finished: of a mail or a notification there
+/// may be one more.
 fn lost(core: &mut Core) {
-    log::info!(target: "natter::cluster", "another node sends the mails and notifications of the cluster now");
+    let Some(shared) = &core.background.duty.shared else { return };
+    match shared.holder.as_ref().filter(|holder| **holder != shared.node) {
+        Some(holder) => {
+            log::info!(target: "natter::cluster", "{holder} sends the mails and notifications of the cluster now");
+        }
+        None => log::info!(
+            target: "natter::cluster",
+            "this node sends no mails and notifications of the cluster until it is given this duty again"
+        ),
+    }
     push::stop(core);
 }

@@ -154,7 +154,7 @@ impl Metrics {
     }
 
     fn write_cluster(&self, out: &mut String, core: &Core, node: &NodeName) {
-        let LogProgress { position, head, appended, applied } = self.progress;
+        let LogProgress { position, head, appended, applied, clock_ahead_ms: _ } = self.progress;
         let nodes = 1 + core.streams.nodes.as_ref().map_or(0, |nodes| nodes.heard());
         for (name, kind, help, value) in [
             ("nodes", "gauge", "Nodes that are heard, this one included.", nodes as u64),
@@ -211,7 +211,12 @@ pub fn ready(core: &Core, language: Language) -> Reply {
         } else {
             "normal: a power loss may take the last messages"
         },
-        warnings: [core.storage.warnings(), core.background.certificate.warnings(core.now.unix_s())].concat(),
+        warnings: [
+            core.storage.warnings(),
+            core.background.certificate.warnings(core.now.unix_s()),
+            core.background.duty.warnings(),
+        ]
+        .concat(),
         errors: core.metrics.troubled().into_iter().collect(),
     };
     if reason.is_none() {

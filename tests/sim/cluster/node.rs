@@ -21,6 +21,7 @@ use natter::model::event::Fact;
 use natter::model::id::SessionId;
 use natter::model::job::{Delivery, Done, Job};
 use natter::model::message::PostMessage;
+use natter::model::metrics::LogProgress;
 use natter::model::operation::{Lane, Outcome, Write};
 use natter::model::readiness::Readiness;
 use natter::model::settings::{ClusterSettings, Settings};
@@ -41,6 +42,9 @@ use crate::support::{START_MS, Seeded, settings};
 
 /// How long a start waits for the log. After that it serves what it has.
 const CATCH_UP_MAX: Duration = Duration::from_secs(20);
+
+/// Between two reports of how far it is.
+const TELL_EVERY: Duration = Duration::from_secs(1);
 
 /// How many of a thousand iterations of the writer are followed by its own work.
 const MAINTAINED: usize = 60;
@@ -92,6 +96,7 @@ enum Told {
     Answered(Ticket, Outcome),
     Happened(Outcome),
     Storage(Readiness),
+    Progressed(LogProgress),
 }
 
 /// What the loop has for the writer, in order.
@@ -113,6 +118,8 @@ struct Process {
     told: VecDeque<Told>,
     readiness: Readiness,
     serve_at: Instant,
+    /// When the server is told how far it is.
+    tell_at: Instant,
     /// The greatest seq that the server knows.
     published: u64,
     /// Sessions whose end the server knows, and the head of the log when it came to know it.
@@ -240,6 +247,13 @@ impl Node {
         }
     }
 
+    /// The log answers what its clock shows.
+    pub fn hear_time(&self, shared: &Shared) {
+        if self.runs() {
+            shared.broker.tell_time(self.number, self.now.instant);
+        }
+    }
+
     /// A process starts on its folder.
     pub fn start(&mut self, shared: &mut Shared) {
         assert!(self.is_down(), "one process at a time");
@@ -264,6 +278,7 @@ impl Node {
             lanes: Vec::new(),
             told: VecDeque::new(),
             serve_at: self.now.instant + CATCH_UP_MAX,
+            tell_at: self.now.instant,
             published: 0,
             over: BTreeMap::new(),
         });
@@ -392,6 +407,10 @@ impl Node {
             process.readiness = readiness;
             process.told.push_back(Told::Storage(readiness));
         }
+        if self.now.instant >= process.tell_at {
+            process.tell_at = self.now.instant + TELL_EVERY;
+            process.told.push_back(Told::Progressed(process.replica.progress(self.now)));
+        }
     }
 
     /// How far it is, as it tells the others.
@@ -442,6 +461,7 @@ impl Node {
                 Told::Answered(ticket, outcome) => Input::Answered { ticket, outcome },
                 Told::Happened(outcome) => Input::Happened(outcome),
                 Told::Storage(readiness) => Input::Storage(readiness),
+                Told::Progressed(progress) => Input::Progressed(progress),
             },
         );
     }

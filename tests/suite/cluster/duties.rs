@@ -53,6 +53,42 @@ fn another_node_takes_the_duty_of_a_dead_one_within_16_seconds() {
     assert_eq!(mails(&cluster).iter().sum::<usize>(), 1);
 }
 
+/// By its own clock it would send what is due an hour too early or too late.
+#[test]
+fn a_node_whose_clock_is_off_has_no_duty_and_says_so() {
+    let off = |clock_ahead_ms| Input::Progressed(LogProgress { clock_ahead_ms, ..LogProgress::default() });
+    let warnings =
+        |cluster: &mut Cluster| cluster[0].ask("GET", "/readyz", &[], None).at("warnings").to_string();
+    let mut cluster = Cluster::new(3);
+    cluster[0].input(off(2_000));
+    cluster.pass(Duration::from_secs(7));
+    cluster[0].sign_up("ann");
+    cluster.settle();
+    cluster.pass(Duration::from_secs(60));
+    assert_eq!(
+        (mails(&cluster), warnings(&mut cluster)),
+        (vec![1, 0, 0], "[]".to_owned()),
+        "two seconds are few"
+    );
+    cluster[0].input(off(-3_600_000));
+    cluster[0].sign_up("bob");
+    cluster.settle();
+    cluster.pass(TAKEN_OVER);
+    cluster.pass(Duration::from_secs(60));
+    assert_eq!((mails(&cluster)[0], mails(&cluster).iter().sum::<usize>()), (1, 2), "another node has it");
+    let warned = warnings(&mut cluster);
+    assert!(warned.contains("3600 s behind that of the log"), "{warned}");
+    // It asks again when the clock is right, and when nobody else does.
+    cluster[0].input(off(0));
+    assert_eq!(warnings(&mut cluster), "[]");
+    cluster.dead.extend([1, 2]);
+    cluster.pass(TAKEN_OVER);
+    cluster[0].sign_up("eve");
+    cluster.settle();
+    cluster.pass(Duration::from_secs(60));
+    assert_eq!(mails(&cluster)[0], 2);
+}
+
 /// A process that was stopped does not know what happened meanwhile, and begins nothing before it does.
 #[test]
 fn a_node_that_was_stopped_sends_no_mail_again() {
@@ -196,7 +232,7 @@ fn every_node_removes_the_files_and_one_forgets_the_rows_later() {
 #[test]
 fn metrics_and_readiness_say_how_the_node_is() {
     let mut cluster = Cluster::new(3);
-    let progress = LogProgress { position: 40, head: 42, appended: 7, applied: 38 };
+    let progress = LogProgress { position: 40, head: 42, appended: 7, applied: 38, clock_ahead_ms: 0 };
     cluster[1].input(Input::Progressed(progress));
     let text = metrics(&mut cluster, 1);
     for (series_of, value) in [

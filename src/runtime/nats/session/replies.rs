@@ -10,7 +10,7 @@ use super::{
 };
 use crate::proto::nats::jetstream::{self as js, ApiError, StreamInfo};
 use crate::proto::nats::{Connection, Message, safety};
-use crate::runtime::log::LogState;
+use crate::runtime::log::{LogClock, LogEvent, LogState};
 
 impl Session {
     pub(super) fn reply(&mut self, conn: &mut Connection, message: Message, now: Instant) {
@@ -33,12 +33,15 @@ impl Session {
             }
             ("i", Step::Asking(request)) if request == number => {
                 let stream = unless_refused(&message, js::read_stream);
+                self.compare_clock(&stream, self.asked_at, now);
                 self.asked(conn, stream, now);
             }
-            ("i", _) if self.watch == Some(number) => {
-                self.watch = None;
+            ("i", _) if self.watch.is_some_and(|(request, _)| request == number) => {
+                let sent_at = self.watch.take().map_or(now, |(_, at)| at);
                 self.watch_at = now + if self.step == Step::Reading { WATCH_EVERY } else { LOOK_EVERY };
-                match unless_refused(&message, js::read_stream) {
+                let stream = unless_refused(&message, js::read_stream);
+                self.compare_clock(&stream, sent_at, now);
+                match stream {
                     Ok(stream) => self.look(conn, &stream, true, now),
                     Err(error) => {
                         log::debug!(target: "natter::cluster", "the stream can't be read: {}", error.description)
@@ -66,6 +69,13 @@ impl Session {
             }
             // An answer that came too late.
             _ => {}
+        }
+    }
+
+    /// The server that leads the stream, which gives entries their times, has said what its clock shows.
+    fn compare_clock(&mut self, stream: &Result<StreamInfo, ApiError>, asked_at: Instant, now: Instant) {
+        if let Some(time) = stream.as_ref().ok().and_then(|stream| stream.time) {
+            self.events.push(LogEvent::Clock(LogClock { asked_at, heard_at: now, time }));
         }
     }
 
