@@ -57,6 +57,29 @@ impl Dice {
     fn index(&mut self, len: usize) -> usize {
         self.roll(len as u64) as usize
     }
+
+    /// Bytes that are nearly right, or noise.
+    fn bytes(&mut self, corpus: &[Vec<u8>]) -> Vec<u8> {
+        let mut bytes = corpus[self.index(corpus.len())].clone();
+        for _ in 0..[0, 0, 0, 1, 2, 8][self.index(6)] {
+            let at = self.index(bytes.len() + 1);
+            match self.roll(6) {
+                0 if at < bytes.len() => bytes[at] = self.roll(256) as u8,
+                1 => bytes.truncate(at),
+                2 => drop(bytes.drain(at..(at + 9).min(bytes.len()))),
+                3 => {
+                    let other = corpus[self.index(corpus.len())].clone();
+                    bytes.splice(at..at, other);
+                }
+                4 => {
+                    let noise: Vec<u8> = (0..self.roll(20)).map(|_| self.roll(256) as u8).collect();
+                    bytes.splice(at..at, noise);
+                }
+                _ => drop(bytes.splice(at..at, *b"\r\n\r\n")),
+            }
+        }
+        bytes
+    }
 }
 
 impl Play {
@@ -85,29 +108,6 @@ impl Play {
         }
     }
 
-    /// Bytes that are nearly right, or noise.
-    fn bytes(&mut self) -> Vec<u8> {
-        let mut bytes = self.corpus[self.dice.index(self.corpus.len())].clone();
-        for _ in 0..[0, 0, 0, 1, 2, 8][self.dice.index(6)] {
-            let at = self.dice.index(bytes.len() + 1);
-            match self.dice.roll(6) {
-                0 if at < bytes.len() => bytes[at] = self.dice.roll(256) as u8,
-                1 => bytes.truncate(at),
-                2 => drop(bytes.drain(at..(at + 9).min(bytes.len()))),
-                3 => {
-                    let other = self.corpus[self.dice.index(self.corpus.len())].clone();
-                    bytes.splice(at..at, other);
-                }
-                4 => {
-                    let noise: Vec<u8> = (0..self.dice.roll(20)).map(|_| self.dice.roll(256) as u8).collect();
-                    bytes.splice(at..at, noise);
-                }
-                _ => drop(bytes.splice(at..at, *b"\r\n\r\n")),
-            }
-        }
-        bytes
-    }
-
     fn input(&mut self, input: Input<'_>) {
         self.world.handle(input);
     }
@@ -131,7 +131,7 @@ impl Play {
                 self.world.peers.entry(conn).or_insert_with(Peer::unwatched);
             }
             3..=10 => {
-                let (conn, bytes) = (self.conn(), self.bytes());
+                let (conn, bytes) = (self.conn(), self.dice.bytes(&self.corpus));
                 for piece in bytes.chunks(1 + self.dice.index(400)) {
                     self.input(Input::Received { conn, bytes: piece });
                 }
@@ -313,4 +313,75 @@ fn any_input_in_any_order_leaves_a_server_that_serves() {
         }
         play.end(seed);
     }
+}
+
+/// What a NATS server says, and what JetStream answers in it.
+#[cfg(feature = "cluster")]
+fn nats_corpus() -> Vec<Vec<u8>> {
+    let info = r#"{"config":{"name":"L","subjects":["l"],"num_replicas":3},"created":"2026-11-30T02:07:15.2Z","state":{"first_seq":1,"last_seq":9},"cluster":{"leader":"a","replicas":[{"name":"b","active":5}]},"ts":"2026-11-30T02:07:16Z"}"#;
+    let message = |payload: &str| format!("MSG _INBOX.a.r.i1 1 {}\r\n{payload}\r\n", payload.len());
+    [
+        "INFO {\"server_name\":\"a\",\"version\":\"2.15.3\",\"max_payload\":1048576,\"headers\":true}\r\n"
+            .to_owned(),
+        "PONG\r\n".to_owned(),
+        "PING\r\n".to_owned(),
+        "+OK\r\n".to_owned(),
+        "-ERR 'Permissions Violation for Publish to \"x\"'\r\n".to_owned(),
+        "MSG natter.c.log 17 $JS.ACK.L.x.1.8.1.5000000.0 3\r\nabc\r\n".to_owned(),
+        "HMSG _INBOX.a.r.d2 1 30 33\r\nNATS/1.0\r\nNats-Sequence: 2\r\n\r\nabc\r\n".to_owned(),
+        "HMSG _INBOX.a.r.a3 1 16 16\r\nNATS/1.0 503\r\n\r\n\r\n".to_owned(),
+        message(info),
+        message(r#"{"stream":"L","seq":9}"#),
+        message(r#"{"error":{"code":503,"err_code":10008,"description":"unavailable"}}"#),
+        message(r#"{"message":{"seq":2,"time":"2026-11-30T02:07:15.2Z","data":"YWJj"}}"#),
+        message(
+            r#"{"data":{"server_name":"a","version":"2.15.3","jetstream":{"config":{"sync_always":true}}}}"#,
+        ),
+    ]
+    .map(String::into_bytes)
+    .to_vec()
+}
+
+/// What a connection makes of these pieces, and of the payloads as replies of JetStream.
+#[cfg(feature = "cluster")]
+fn nats_events<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Vec<String> {
+    use natter::proto::nats::{Connection, Event, Options, jetstream};
+    let (mut conn, mut events) = (Connection::new(Options::default()), Vec::new());
+    for piece in pieces {
+        conn.receive(piece);
+        while let Some(event) = conn.poll() {
+            events.push(format!("{event:?}"));
+            if let Event::Message(message) = event {
+                let payload = &message.payload;
+                let place = message.reply.as_deref().and_then(jetstream::Place::of);
+                let read = (jetstream::read_stream(payload), jetstream::read_server(payload));
+                let stored = (jetstream::read_message(payload), jetstream::read_ack(payload));
+                events.push(format!("{place:?} {read:?} {stored:?} {:?}", jetstream::read_direct(message)));
+            }
+        }
+        conn.sent(conn.outgoing().len());
+    }
+    assert!(conn.outgoing().is_empty());
+    events
+}
+
+#[cfg(feature = "cluster")]
+#[test]
+fn any_bytes_of_a_nats_server_mean_the_same_in_any_pieces() {
+    let corpus = nats_corpus();
+    let (mut messages, mut failures) = (0, 0);
+    for seed in 0..2_000 {
+        let mut dice = Dice(Seeded(seed));
+        let mut bytes = [corpus[0].clone(), corpus[1].clone()].concat();
+        for _ in 0..dice.roll(12) {
+            bytes.append(&mut dice.bytes(&corpus));
+        }
+        let whole = nats_events([&bytes[..]].into_iter());
+        let each = 1 + dice.index(40);
+        assert_eq!(nats_events(bytes.chunks(each)), whole, "seed {seed}, pieces of {each}");
+        assert_eq!(nats_events(bytes.chunks(1)), whole, "seed {seed}");
+        let count = |name: &str| whole.iter().filter(|event| event.starts_with(name)).count();
+        (messages, failures) = (messages + count("Message"), failures + count("Failed"));
+    }
+    assert!(messages > 1_000 && failures > 100, "{messages} messages, {failures} failures");
 }
