@@ -19,6 +19,7 @@ mod reading;
 
 use std::collections::VecDeque;
 use std::mem;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use self::memory_log::{Broker, MemoryLog};
@@ -119,6 +120,9 @@ impl Outputs {
 /// Why the process must stop: the message of [`Output::Fatal`].
 type Broken = String;
 
+/// An entry and its bytes, which are read again after a fault.
+type Arrived = (Delivered, Arc<[u8]>);
+
 /// What is known of an entry that is being applied.
 struct Origin {
     position: u64,
@@ -143,11 +147,13 @@ pub struct Replica {
     /// How far the store is; `None` until it follows a log.
     place: Option<Place>,
     reading: Reading,
-    arrived: VecDeque<Delivered>,
+    arrived: VecDeque<Arrived>,
     /// What is new of the log was not taken in the last turn.
     is_full: bool,
     /// The entries of the transaction that is tried.
     applying: Vec<Delivered>,
+    /// Their bytes.
+    applying_sealed: Vec<Arc<[u8]>>,
     apply_tries: u32,
     /// No access to the store before this time, after a fault.
     retry_at: Option<Instant>,
@@ -182,6 +188,7 @@ impl Replica {
             arrived: VecDeque::new(),
             is_full: false,
             applying: Vec::new(),
+            applying_sealed: Vec::new(),
             apply_tries: 0,
             retry_at: None,
             applied: 0,
@@ -325,7 +332,7 @@ impl Replica {
                     match self.reading.read(position, time, &sealed)? {
                         Read::Next(delivered) => {
                             self.time = self.time.max(time);
-                            self.arrived.push_back(*delivered);
+                            self.arrived.push_back((*delivered, sealed));
                         }
                         Read::Known => {}
                         Read::Anew => {
@@ -381,7 +388,8 @@ impl Replica {
 
     fn apply(&mut self, now: Instant, store: &mut dyn Applies) -> Result<(), Broken> {
         let Some(place) = self.place.as_mut().filter(|_| self.retry_at.is_none()) else { return Ok(()) };
-        fill_transaction(&mut self.arrived, &mut self.applying, self.apply_tries > 0);
+        let entries_max = if self.apply_tries > 0 { 1 } else { APPLY_ENTRIES_MAX };
+        fill_transaction(&mut self.arrived, &mut self.applying, &mut self.applying_sealed, entries_max);
         let Some(last) = self.applying.last() else { return Ok(()) };
         let (position, chain) = (last.position, last.chain);
         let origin = |each: &Delivered| Origin {
@@ -396,6 +404,7 @@ impl Replica {
             return self.not_applied(now, fault);
         }
         self.apply_tries = 0;
+        self.applying_sealed.clear();
         self.applied += entries.len() as u64;
         (place.position, place.chain) = (position, chain);
         for (Origin { position, is_own, life, n }, applied) in origins.into_iter().zip(entries) {
@@ -418,7 +427,11 @@ impl Replica {
     fn not_applied(&mut self, now: Instant, fault: Fault) -> Result<(), Broken> {
         let position = self.applying.first().map_or(0, |first| first.position);
         let is_alone = self.applying.len() == 1;
-        self.applying.drain(..).rev().for_each(|each| self.arrived.push_front(each));
+        // The store has taken their writes, so that the usual path copies none.
+        for (mut delivered, sealed) in self.applying.drain(..).zip(self.applying_sealed.drain(..)).rev() {
+            delivered.entry = self.reading.again(&sealed)?;
+            self.arrived.push_front((delivered, sealed));
+        }
         match fault {
             Fault::Corrupt => return Err(fault.reason().to_owned()),
             Fault::Internal if is_alone => self.apply_tries += 1,
@@ -437,17 +450,22 @@ impl Replica {
 }
 
 /// Takes the entries of the next transaction. After a fault of natter each is alone, so that what precedes it is applied and it is named.
-fn fill_transaction(arrived: &mut VecDeque<Delivered>, applying: &mut Vec<Delivered>, is_alone: bool) {
-    let entries_max = if is_alone { 1 } else { APPLY_ENTRIES_MAX };
+fn fill_transaction(
+    arrived: &mut VecDeque<Arrived>,
+    applying: &mut Vec<Delivered>,
+    applying_sealed: &mut Vec<Arc<[u8]>>,
+    entries_max: usize,
+) {
     let mut writes = 0;
     while applying.len() < entries_max
         && writes < APPLY_WRITES_MAX
-        && let Some(next) = arrived.pop_front()
+        && let Some((next, sealed)) = arrived.pop_front()
     {
         if let EntryBody::Writes(more) = &next.entry.body {
             let is_heavy = more.iter().any(Write::is_heavy);
             writes += if is_heavy { APPLY_WRITES_MAX } else { more.len() };
         }
         applying.push(next);
+        applying_sealed.push(sealed);
     }
 }

@@ -11,6 +11,8 @@
 //! Lives only ascend, so that no entry of an earlier life counts again, however late it comes.
 //! Invariant: rows, position and chain are of one transaction, and they are a function of the entries up to the position alone.
 
+use std::mem;
+
 use rusqlite::{Connection, OptionalExtension};
 
 use super::batch::Batch;
@@ -138,8 +140,8 @@ impl WriteHandle<'_> {
         next_life(self.conn, node, entropy, now_ms)
     }
 
-    /// Applies these entries in one transaction, in order. `delivered` is empty afterwards, and unchanged after a fault: nothing of it
-    /// was applied, and the same entries must be applied before any other.
+    /// Applies these entries in one transaction, in order. `delivered` is empty afterwards. After a fault nothing of it was applied, but
+    /// writes were taken from it: the same entries must be read again, and applied before any other.
     pub fn apply(&mut self, delivered: &mut Vec<Delivered>) -> Applied {
         if let Some(fault) = self.writer_state.durability.fault() {
             return Applied::failed(fault);
@@ -155,21 +157,22 @@ impl WriteHandle<'_> {
         }
     }
 
-    fn perform_all(&mut self, delivered: &[Delivered]) -> rusqlite::Result<Vec<AppliedEntry>> {
+    fn perform_all(&mut self, delivered: &mut [Delivered]) -> rusqlite::Result<Vec<AppliedEntry>> {
         self.begin_transaction()?;
         let mut entries = Vec::with_capacity(delivered.len());
-        for each in delivered {
+        let erases = delivered.iter().any(|each| erases_any(&each.entry.body));
+        for each in &mut *delivered {
             entries.push(self.perform_entry(each)?);
         }
         if let (Some(first), Some(last)) = (delivered.first(), delivered.last()) {
             move_place(self.conn, first.position - 1, last)?;
         }
-        self.finish_writes(delivered.iter().any(|each| erases_any(&each.entry.body)))?;
+        self.finish_writes(erases)?;
         Ok(entries)
     }
 
-    fn perform_entry(&mut self, delivered: &Delivered) -> rusqlite::Result<AppliedEntry> {
-        let Entry { node, life, n, body } = &delivered.entry;
+    fn perform_entry(&mut self, delivered: &mut Delivered) -> rusqlite::Result<AppliedEntry> {
+        let Entry { node, life, n, body } = &mut delivered.entry;
         let conn = self.conn;
         if let EntryBody::Genesis { epoch } = body {
             if delivered.position > 1 {
@@ -197,11 +200,10 @@ impl WriteHandle<'_> {
             _ => return Ok(AppliedEntry::Ignored(Ignored::OtherLife)),
         };
         set_last(conn, node, Last { life: *life, n: *n })?;
-        self.perform_writes(writes, delivered.time).map(AppliedEntry::Performed)
+        self.perform_writes(mem::take(writes), delivered.time).map(AppliedEntry::Performed)
     }
 
-    /// The writes are copied, because the same entry is applied again after a fault.
-    fn perform_writes(&mut self, writes: &[Write], time: UnixMs) -> rusqlite::Result<Vec<Outcome>> {
+    fn perform_writes(&mut self, writes: Vec<Write>, time: UnixMs) -> rusqlite::Result<Vec<Outcome>> {
         self.writer_state.log.time = Some(time);
         let mut open = Batch {
             conn: self.conn,
@@ -210,8 +212,7 @@ impl WriteHandle<'_> {
             insert: None,
         };
         let mut outcomes = Vec::with_capacity(writes.len());
-        for write in writes {
-            let mut write = write.clone();
+        for mut write in writes {
             write.hold_to(time);
             let written = open.perform(write)?;
             outcomes.push(Outcome { result: written.result, events: written.events });

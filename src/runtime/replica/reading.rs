@@ -44,6 +44,12 @@ impl Reading {
         Reading { key, position, chain, tries: 0, chains: VecDeque::new(), chains_ahead: BTreeMap::new() }
     }
 
+    /// Reads the bytes of an entry again that was read before. `Err` if they are no longer what they were.
+    pub fn again(&self, sealed: &[u8]) -> Result<Entry, Broken> {
+        Entry::open(&self.key, sealed)
+            .map_err(|error| format!("an entry that was read before is {error} now"))
+    }
+
     pub fn key(&self) -> &SealKey {
         &self.key
     }
