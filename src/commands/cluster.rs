@@ -213,6 +213,10 @@ fn append_first(options: NatsOptions, sealed: &Arc<[u8]>) -> Result<(), String> 
             match event {
                 LogEvent::Up(_) | LogEvent::Lost => log.append(sealed),
                 LogEvent::Down(why) => reason = why,
+                LogEvent::Refused(why) => {
+                    reason = why;
+                    log.append(sealed);
+                }
                 LogEvent::Clock(_) => {}
                 LogEvent::Broken(message) => return Err(message),
                 LogEvent::Delivered { sealed: first, .. } if first == *sealed => return Ok(()),

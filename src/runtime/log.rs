@@ -44,6 +44,8 @@ pub enum LogEvent {
     Down(&'static str),
     /// Something that was appended is lost, or may be.
     Lost,
+    /// The log refuses what is appended, for this reason, which `/readyz` shows until an entry is delivered. It is lost.
+    Refused(&'static str),
     /// The entry at a position.
     Delivered {
         /// Its position: that of the first entry of a log is 1.

@@ -140,6 +140,8 @@ pub struct Replica {
     clock: Option<LogClock>,
     /// Why the log cannot be used now; `None` while it can.
     down: Option<&'static str>,
+    /// Why the log takes no entry of this node; `None` after one was applied.
+    refused: Option<&'static str>,
     /// The entry to reach before a life begins.
     head: u64,
     /// The log that the store is about to follow.
@@ -182,6 +184,7 @@ impl Replica {
             time: now_ms,
             clock: None,
             down: Some("the log is not reached yet"),
+            refused: None,
             head: 0,
             entering: None,
             place,
@@ -245,7 +248,11 @@ impl Replica {
         if self.ended {
             return Some("the log may not be used");
         }
-        self.down.or((!self.own.has_begun()).then_some("this node applies what it has missed"))
+        // A late refusal of what was stored in the end says nothing.
+        let refused = self.refused.filter(|_| !self.own.is_empty());
+        self.down
+            .or(refused)
+            .or((!self.own.has_begun()).then_some("this node applies what it has missed"))
     }
 
     /// Whether its store has all entries that the log had when it was reached.
@@ -325,6 +332,10 @@ impl Replica {
                 }
                 LogEvent::Down(reason) => self.down = Some(reason),
                 LogEvent::Lost => self.own.go_back(now),
+                LogEvent::Refused(reason) => {
+                    self.refused = Some(reason);
+                    self.own.go_back(now);
+                }
                 LogEvent::Clock(clock) => self.clock = Some(clock),
                 LogEvent::Broken(message) => return Err(message),
                 LogEvent::Delivered { .. } if is_stale => {}
@@ -409,6 +420,7 @@ impl Replica {
         (place.position, place.chain) = (position, chain);
         for (Origin { position, is_own, life, n }, applied) in origins.into_iter().zip(entries) {
             if is_own {
+                self.refused = None;
                 self.own.applied(now, (life, n), applied, &mut self.outputs).map_err(|fenced| {
                     format!(
                         "another natter runs under the name {} of this node: stop one of the two, or give it another CLUSTER_NODE \

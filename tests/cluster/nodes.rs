@@ -163,7 +163,9 @@ impl Node {
                     self.go_back_at = Some(self.sent_at + SEND_AGAIN_MIN);
                 }
                 LogEvent::Down(reason) => self.down = Some(reason),
-                LogEvent::Lost => self.go_back_at = Some(self.sent_at + SEND_AGAIN_MIN),
+                LogEvent::Lost | LogEvent::Refused(_) => {
+                    self.go_back_at = Some(self.sent_at + SEND_AGAIN_MIN)
+                }
                 // Both clocks are that of this machine.
                 LogEvent::Clock(clock) => assert_eq!(clock.ahead_ms(now()), 0, "{clock:?}"),
                 LogEvent::Broken(message) => self.broken = Some(message),

@@ -137,6 +137,14 @@ impl Broker {
         lock(&self.0).tell(node, LogEvent::Lost);
     }
 
+    /// The log refuses one of the appends of a node, which is gone.
+    pub fn refuse(&self, node: usize, index: usize, reason: &'static str) {
+        let mut state = lock(&self.0);
+        if state.nodes[node].sent.remove(index).is_some() {
+            state.tell(node, LogEvent::Refused(reason));
+        }
+    }
+
     pub fn break_with(&self, node: usize, message: &str) {
         lock(&self.0).tell(node, LogEvent::Broken(message.to_owned()));
     }

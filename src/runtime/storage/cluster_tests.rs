@@ -209,6 +209,26 @@ fn the_end_waits_for_what_is_appended() {
     assert!(lock(&plan).closed && lock(&plan).batches.is_empty());
 }
 
+/// Servers with full disks answer, but take nothing.
+#[test]
+fn a_log_that_takes_no_entries_is_a_reason_until_it_takes_one() {
+    let mut fixture = Fixture::ready();
+    fixture.broker.hold();
+    fixture.submit(1, 1);
+    until("an entry", || fixture.broker.sent(0) > 0);
+    fixture.broker.refuse(0, 0, "its disks are full");
+    fixture.until("the reason", |fixture| fixture.unready == Some("its disks are full"));
+    assert!(fixture.answers.is_empty());
+    fixture.broker.at_once();
+    until("a repetition", || {
+        (0..fixture.broker.sent(0)).for_each(|_| fixture.broker.store(0, 0));
+        fixture.take();
+        fixture.answers.len() == 1
+    });
+    fixture.until("no reason", |fixture| fixture.unready.is_none());
+    fixture.close();
+}
+
 /// A start applies what it has missed before anybody asks, and knows the epoch of the log.
 #[test]
 fn a_start_catches_up() {

@@ -1,9 +1,10 @@
 //! Three nodes of a cluster on one simulated log, and devices that go from one to another: a run is a function of its
 //! seed.
 //!
-//! The servers, stores and replicas are the real ones. The log loses, doubles, delays and reorders appends, delivers
-//! late, skips and damages; nodes crash, pause, are cut off and run twice under one name; clocks differ. Owns the
-//! order of the steps and the end of a run, at which all nodes have the same rows and every device knows everything.
+//! The servers, stores and replicas are the real ones. The log loses, refuses, doubles, delays and reorders appends, delivers
+//! late, skips and damages, and has entries that change nothing; nodes crash, pause, are cut off and run twice
+//! under one name; clocks differ. Owns the order of the steps and the end of a run, at which all nodes have the same
+//! rows and every device knows everything.
 //! What a log must never do is in `endings`.
 //! Invariant: nothing here reads a clock or the system's randomness.
 
@@ -372,6 +373,9 @@ impl Run {
             let index = rng.below(sent);
             match rng.below(3) {
                 0 => {
+                    if rng.chance(300) {
+                        return broker.refuse(number, index, "the log is full");
+                    }
                     broker.lose(number, index);
                     if rng.chance(500) {
                         broker.report_loss(number);

@@ -11,6 +11,10 @@ use super::{
 use crate::proto::nats::jetstream::{self as js, ApiError, StreamInfo};
 use crate::proto::nats::{Connection, Message, safety};
 use crate::runtime::log::{LogClock, LogEvent, LogState};
+use crate::runtime::nats::flight::Flown;
+
+/// What `/readyz` says while entries are refused.
+const REFUSED: &str = "the servers of the log take no entries now: their disks may be full. The log of this process says what they answer";
 
 impl Session {
     pub(super) fn reply(&mut self, conn: &mut Connection, message: Message, now: Instant) {
@@ -26,7 +30,13 @@ impl Session {
                     Ok(stored) => self.flight.acknowledged(number, stored),
                     Err(error) => {
                         self.log_once(&format!("it takes no entry: {}", error.description));
-                        self.flight.refused(number)
+                        let flown = self.flight.refused(number);
+                        // A reply without this number is a status: nobody leads the log now.
+                        if flown == Flown::Lost && error.err_code > 0 {
+                            self.events.push(LogEvent::Refused(REFUSED));
+                            return;
+                        }
+                        flown
                     }
                 };
                 self.flown(flown);
