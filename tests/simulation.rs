@@ -48,11 +48,20 @@ fn every_promise_of_a_cluster_holds_for_every_seed() {
     if count >= SEEDS {
         let sim::cluster::Stats { ignored, repeats, ahead, typings, .. } = total;
         let sim::cluster::Stats {
-            crashes, power_cuts, pauses, cuts, misreads, fenced, logouts, outages, ..
+            crashes,
+            power_cuts,
+            pauses,
+            cuts,
+            misreads,
+            probes,
+            fenced,
+            logouts,
+            outages,
+            ..
         } = total;
         let all = [
-            ignored, repeats, ahead, typings, crashes, power_cuts, pauses, cuts, misreads, fenced, logouts,
-            outages,
+            ignored, repeats, ahead, typings, crashes, power_cuts, pauses, cuts, misreads, probes, fenced,
+            logouts, outages,
         ];
         assert!(all.iter().all(|count| *count > 0), "something never happened: {total:?}");
     }

@@ -56,7 +56,7 @@ pub(super) fn reach(
     let on_whisper = runtime.hearing(Hearing::new(key.clone(), cluster.node.clone()));
     let replica =
         Replica::new(cluster.node.clone(), key.clone(), place, Box::new(SystemEntropy::new()), now.unix_ms);
-    let options = options(cluster, trust, false, entropy)?;
+    let options = options(cluster, trust, &key, false, entropy)?;
     let mut whispers = None;
     let node = ClusterNode::open(replica, |wake| {
         let log = NatsLog::start(options, wake, on_whisper)?;
@@ -118,6 +118,7 @@ fn seal_key(config: &Config, key: &Secret) -> Result<SealKey, String> {
 fn options(
     cluster: &Cluster,
     trust: &Trust,
+    key: &SealKey,
     creates: bool,
     entropy: &mut dyn Entropy,
 ) -> Result<NatsOptions, String> {
@@ -143,6 +144,7 @@ fn options(
         replicas: if cluster.is_unsafe { 1 } else { REPLICAS },
         max_age: cluster.log_kept,
         max_bytes: cluster.log_max,
+        probe: Entry::probe(cluster.node.clone()).seal(key).into(),
         entry_bytes_max: ENTRY_BYTES_MAX,
         creates,
         is_unsafe: cluster.is_unsafe,
@@ -186,7 +188,8 @@ fn init(config: &Config, cluster: &Cluster) -> Result<(), String> {
         Some(key) => key,
         None => secrets::make_cluster_key(data_dir.path(), entropy).map_err(|faults| join(&faults))?,
     };
-    let options = options(cluster, &trust(config)?, true, entropy)?;
+    let key = seal_key(config, &key)?;
+    let options = options(cluster, &trust(config)?, &key, true, entropy)?;
     let epoch = store::new_epoch(entropy);
     let first = Entry {
         node: cluster.node.clone(),
@@ -194,7 +197,7 @@ fn init(config: &Config, cluster: &Cluster) -> Result<(), String> {
         n: 1,
         body: EntryBody::Genesis { epoch },
     };
-    let sealed: Arc<[u8]> = first.seal(&seal_key(config, &key)?).into();
+    let sealed: Arc<[u8]> = first.seal(&key).into();
     append_first(options, &sealed)
 }
 

@@ -134,6 +134,14 @@ impl Field for EntryBody {
 }
 
 impl Entry {
+    /// An entry of this node that no node performs, at whatever position it is: it belongs to no life. Where the log stores it tells whether
+    /// the log still has all that was read of it.
+    ///
+    /// Its number is the level, so that the bytes of two builds, which may differ, are never sealed under one nonce.
+    pub fn probe(node: NodeName) -> Entry {
+        Entry { node, life: Life::from_u128(0), n: u64::from(LEVEL), body: EntryBody::Writes(Vec::new()) }
+    }
+
     /// The bytes that [`Entry::from_bytes`] reads, in any build.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(256);

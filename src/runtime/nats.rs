@@ -49,6 +49,8 @@ pub struct NatsOptions {
     pub replicas: u8,
     pub max_age: Duration,
     pub max_bytes: u64,
+    /// An entry that changes nothing, however often and wherever the log stores it.
+    pub probe: Arc<[u8]>,
     /// Bytes of the longest entry.
     pub entry_bytes_max: usize,
     /// Makes the stream if there is none.

@@ -45,6 +45,13 @@ pub(super) enum Flown {
     Forgotten(u64),
 }
 
+impl Flown {
+    /// The log has stored an entry at `stored` that was sent after `position` had been read.
+    pub(super) fn of(stored: u64, position: u64) -> Flown {
+        if stored <= position { Flown::Forgotten(stored) } else { Flown::Taken(stored) }
+    }
+}
+
 impl Flight {
     /// An entry is sent. Returns its number, for the subject of its reply.
     pub(super) fn sent(&mut self, position: u64, now: Instant) -> u32 {
@@ -58,11 +65,8 @@ impl Flight {
 
     pub(super) fn acknowledged(&mut self, number: u32, stored: u64) -> Flown {
         let Some(sent) = self.take(number) else { return Flown::Nothing };
-        if stored <= sent.position {
-            return Flown::Forgotten(stored);
-        }
         self.silences = 0;
-        Flown::Taken(stored)
+        Flown::of(stored, sent.position)
     }
 
     pub(super) fn refused(&mut self, number: u32) -> Flown {

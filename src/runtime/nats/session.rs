@@ -21,6 +21,7 @@
 mod reading;
 mod replies;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::OnWhisper;
@@ -55,9 +56,11 @@ const LED_MAX: Duration = Duration::from_millis(2_500);
 
 /// A leader may store an entry this long after another server has delivered it, and nobody is told.
 const BEHIND_MIN: Duration = Duration::from_secs(1);
-/// A leader that is behind for this long has forgotten entries. A new leader was seen to store nothing for many seconds, although it
-/// had the entries; to stop a node for that would be worse than to wait, since nothing is written meanwhile.
-const BEHIND_MAX: Duration = Duration::from_secs(15);
+/// A leader that is behind for this long is asked by an entry that changes nothing. Before, it may just not have stored what another server
+/// has delivered.
+const PROBE_AFTER: Duration = Duration::from_millis(200);
+/// Without an acknowledgement for this long, the entry is sent again.
+const PROBE_AGAIN: Duration = Duration::from_secs(2);
 
 /// Audits that fail at the start before the process stops: the servers may be starting too.
 const AUDITS_MAX: u32 = 4;
@@ -79,6 +82,8 @@ pub(super) struct Setup {
     pub(super) creates: bool,
     /// Nothing is demanded of servers and stream.
     pub(super) is_unsafe: bool,
+    /// An entry that changes nothing.
+    pub(super) probe: Arc<[u8]>,
     /// Bytes of the longest entry.
     pub(super) entry_bytes_max: usize,
 }
@@ -105,6 +110,18 @@ struct Fetch {
     until: Instant,
 }
 
+/// The entry that changes nothing, on its way: where it is stored tells whether the log has forgotten what this node has read.
+///
+/// That the leader says that it has less proves nothing: a new leader was seen to store nothing for 18 s, although it had all entries. An
+/// acknowledgement proves it, since a majority has stored the entry where this node had read another one.
+#[derive(Clone, Copy, Debug)]
+struct Probe {
+    request: u32,
+    /// The last position that was delivered before.
+    position: u64,
+    sent_at: Instant,
+}
+
 /// What was reported last, so that nothing is reported twice.
 #[derive(Debug, PartialEq, Eq)]
 enum Reported {
@@ -123,6 +140,7 @@ pub(super) struct Session {
     position: Option<u64>,
     /// Since when the leader has had less than this node.
     ahead_since: Option<Instant>,
+    probe: Option<Probe>,
     /// The last look at the stream, and where this node was.
     seen: Option<LogState>,
     seen_at: u64,
@@ -170,6 +188,7 @@ impl Session {
             until: now,
             position: None,
             ahead_since: None,
+            probe: None,
             seen: None,
             seen_at: 0,
             taken: 0,
@@ -371,6 +390,16 @@ impl Session {
         self.requests = self.requests.wrapping_add(1);
         let reply = format!("{}.r.{kind}{}", self.setup.inbox, self.requests);
         conn.publish(subject, &reply, body).is_ok().then_some(self.requests)
+    }
+
+    /// The leader has less than this node has read, for a while now: has the log forgotten it?
+    fn ask_by_probe(&mut self, conn: &mut Connection, now: Instant) {
+        if self.probe.is_some_and(|probe| now < probe.sent_at + PROBE_AGAIN) {
+            return;
+        }
+        let (subject, entry) = (self.setup.stream.subject.clone(), Arc::clone(&self.setup.probe));
+        let request = self.request(conn, 'p', &subject, &entry);
+        self.probe = request.map(|request| Probe { request, position: self.position(), sent_at: now });
     }
 
     /// What has become of an entry that was sent.

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::mem::take;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token};
@@ -59,6 +60,7 @@ pub(super) fn run(
         inbox: ["_INBOX.", &options.process].concat(),
         creates: options.creates,
         is_unsafe: options.is_unsafe,
+        probe: Arc::clone(&options.probe),
         entry_bytes_max: options.entry_bytes_max,
     };
     let mut client = Client {

@@ -86,6 +86,7 @@ pub struct Stats {
     pub pauses: u64,
     pub cuts: u64,
     pub misreads: u64,
+    pub probes: u64,
     pub fenced: u64,
     pub logouts: u64,
     pub outages: u64,
@@ -118,6 +119,7 @@ impl Stats {
             (&mut self.pauses, other.pauses),
             (&mut self.cuts, other.cuts),
             (&mut self.misreads, other.misreads),
+            (&mut self.probes, other.probes),
             (&mut self.fenced, other.fenced),
             (&mut self.logouts, other.logouts),
             (&mut self.outages, other.outages),
@@ -410,7 +412,7 @@ impl Run {
 
     fn fault(&mut self, at: usize) {
         let number = self.nodes[at].number;
-        match self.shared.rng.below(8) {
+        match self.shared.rng.below(9) {
             _ if self.nodes[at].is_down() => self.start(at),
             _ if self.nodes[at].is_paused => self.nodes[at].is_paused = false,
             _ if !self.nodes[at].runs() => {}
@@ -432,6 +434,12 @@ impl Run {
             3 if self.plan.cuts => drop(self.silent.insert(number)),
             4 if self.plan.misreads => self.misread(at),
             5 if self.plan.rival && self.nodes.len() == NODES => self.rival(at),
+            // A node asks by it whether the log has forgotten something: it changes nothing.
+            7 => {
+                let probe = Entry::probe(self.nodes[at].name.clone()).seal(&SealKey::new(&[7; 32]));
+                self.shared.broker.put(probe);
+                self.stats.probes += 1;
+            }
             6 => {
                 let s = self.shared.rng.between(1, 6) as u64;
                 self.pass(Duration::from_secs(s));

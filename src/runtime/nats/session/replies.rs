@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use super::{
-    AUDITS_MAX, BEHIND_MAX, BEHIND_MIN, FETCH_PAUSE, Fetch, LED_MAX, LOOK_EVERY, MAKE_MAX, REFUSED_PAUSE,
+    AUDITS_MAX, BEHIND_MIN, FETCH_PAUSE, Fetch, LED_MAX, LOOK_EVERY, MAKE_MAX, PROBE_AFTER, REFUSED_PAUSE,
     REQUEST_MAX, Session, Step, WATCH_EVERY,
 };
 use crate::proto::nats::jetstream::{self as js, ApiError, StreamInfo};
@@ -40,6 +40,13 @@ impl Session {
                     }
                 };
                 self.flown(flown);
+            }
+            ("p", _) => {
+                if let Some(probe) = self.probe.filter(|probe| probe.request == number)
+                    && let Ok(stored) = unless_refused(&message, js::read_ack)
+                {
+                    self.flown(Flown::of(stored, probe.position));
+                }
             }
             ("i", Step::Asking(request)) if request == number => {
                 let stream = unless_refused(&message, js::read_stream);
@@ -162,14 +169,16 @@ impl Session {
         let is_ahead = stream.last_seq < self.position();
         if is_ahead && !is_other {
             let since = *self.ahead_since.get_or_insert(now);
-            if now < since + BEHIND_MAX {
-                if !is_watch || now >= since + BEHIND_MIN {
-                    self.fail("its leader has less than this node has read", now);
-                }
-                return;
+            if now >= since + PROBE_AFTER {
+                self.ask_by_probe(conn, now);
             }
+            self.watch_at = self.watch_at.min(now + LOOK_EVERY);
+            if !is_watch || now >= since + BEHIND_MIN {
+                self.fail("its leader has less than this node has read", now);
+            }
+            return;
         }
-        self.ahead_since = None;
+        (self.ahead_since, self.probe) = (None, None);
         if !self.is_good(conn, stream, now) {
             return;
         }
@@ -183,7 +192,7 @@ impl Session {
         }
         let seen = LogState { identity, first: stream.first_seq.max(1), head: stream.last_seq };
         // Whether it is the log that the writer follows, and goes on where the writer is, is for the writer to judge.
-        if is_other || is_ahead || seen.first > next {
+        if is_other || seen.first > next {
             self.reported = None;
         }
         // At the look before, the stream held more than this node has read until now.
