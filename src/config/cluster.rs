@@ -7,7 +7,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::fields::{Reader, SecretRule};
+use super::reader::{Reader, SecretRule};
 use super::url::{self, Host};
 use super::values::{self, Problem};
 use crate::base::secret::Secret;

@@ -1,7 +1,7 @@
 //! The configuration: the environment as one checked value.
 //!
 //! Owns which combinations are valid, and makes the options of each module from the variables. The table of variables is in
-//! `fields`, the grammar of values in `values` and `url`, the rules between variables in `read`, the secrets on disk in
+//! `fields`, their reader in `reader`, the grammar of values in `values` and `url`, the rules between variables in `read`, the secrets on disk in
 //! `secrets`. Opens no socket and creates no folder.
 //! Invariant: natter can run with every [`Config`] that exists, and all faults are reported at once, so that a start does
 //! not fail twice for one environment.
@@ -10,6 +10,7 @@ pub mod cluster;
 pub(crate) mod dotenv;
 pub(crate) mod fields;
 mod read;
+mod reader;
 pub(crate) mod secrets;
 pub(crate) mod url;
 pub(crate) mod values;
@@ -19,13 +20,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::base::secret::Secret;
-use crate::config::fields::Reader;
+use crate::config::reader::Reader;
 use crate::limits::Limits;
 use crate::logging::LogOptions;
 use crate::model::settings::{Origins, SignUpRule};
 
 pub use crate::base::network::{Network, Networks};
-pub use fields::{Accepts, Fault, SECTIONS, Variable, Warning, variables};
+pub use fields::{Accepts, SECTIONS, Variable, variables};
+pub use reader::{Fault, Warning};
 pub use secrets::Secrets;
 pub use url::{Host, Url};
 pub use values::{Argon2, Mailbox};
@@ -183,7 +185,7 @@ impl Config {
         let path = Path::new(".env");
         match path.symlink_metadata() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Config::load(env, None),
-            _ => match fields::read_text(".env") {
+            _ => match reader::read_text(".env") {
                 Ok(text) => Config::load(env, Some(&text)),
                 Err(problem) => {
                     // The variables are still checked, so that all faults are reported at once.
@@ -203,7 +205,7 @@ impl Config {
         }
         let text = match Path::new(".env").symlink_metadata() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            _ => Some(fields::read_text(".env").map_err(|problem| format!(".env {problem}"))?),
+            _ => Some(reader::read_text(".env").map_err(|problem| format!(".env {problem}"))?),
         };
         let env = |name: &str| std::env::var_os(name);
         let mut reader = Reader::new(&env, text.as_deref());

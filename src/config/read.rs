@@ -1,7 +1,7 @@
 //! Reads the variables into a [`Config`].
 //!
 //! Owns which parser reads which variable, and which values are valid together. Leaves the grammar to `values` and `url`,
-//! and the source of the values to `fields`.
+//! and the source of the values to `reader`.
 //! Invariant: one fault hides no other: every variable is read in any case.
 
 use std::io;
@@ -9,7 +9,7 @@ use std::net::Ipv6Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::fields::{Reader, SecretRule};
+use super::reader::{Reader, SecretRule};
 use super::{
     Acme, CertificateSource, Config, EmailTls, Host, Https, IpInfo, Mail, MailServer, Synchronous, cluster,
     secrets, url, values,

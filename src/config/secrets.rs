@@ -10,7 +10,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use super::Config;
-use super::fields::{Fault, SecretRule, Warning, read_text};
+use super::reader::{Fault, SecretRule, Warning, read_text};
 use crate::base::crypto::{Entropy, base64url};
 use crate::base::secret::Secret;
 

@@ -250,9 +250,7 @@ impl Replica {
         }
         // A late refusal of what was stored in the end says nothing.
         let refused = self.refused.filter(|_| !self.own.is_empty());
-        self.down
-            .or(refused)
-            .or((!self.own.has_begun()).then_some("this node applies what it has missed"))
+        self.down.or(refused).or((!self.own.has_begun()).then_some("this node applies what it has missed"))
     }
 
     /// Whether its store has all entries that the log had when it was reached.
