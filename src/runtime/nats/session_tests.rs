@@ -216,8 +216,10 @@ fn broken(events: &[LogEvent]) -> &str {
 fn each_look_at_the_stream_tells_the_clock_of_its_leader() {
     let mut play = Play::reading(7);
     let asked_at = play.now + Duration::from_secs(1);
-    play.pass(1_000);
-    play.pass(300);
+    for ms in [500, 500, 300] {
+        play.control("r", "");
+        play.pass(ms);
+    }
     let json = stream(1, 7).json().replacen('{', r#"{"ts":"1970-01-01T00:01:00.5Z","#, 1);
     play.answer("STREAM.INFO", &json);
     let clock = LogClock { asked_at, heard_at: play.now, time: UnixMs(60_500) };
