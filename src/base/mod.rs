@@ -2,6 +2,8 @@
 //!
 //! It imports no other module of natter but `limits`, and knows neither protocols nor chat.
 
+#[cfg(feature = "cluster")]
+pub mod channel;
 pub mod crypto;
 pub(crate) mod emoji;
 pub mod fields;

@@ -112,7 +112,11 @@ impl SealKey {
 
     /// No label is the beginning of another one and of a name: the byte 0 ends it, and no label has one.
     fn of_life(&self, purpose: SealPurpose, node: &str, life: u128) -> AeadKey {
-        let parts = [purpose.label(), &[0], node.as_bytes(), &[0], &life.to_be_bytes()];
+        self.derive(&[purpose.label(), &[0], node.as_bytes(), &[0], &life.to_be_bytes()])
+    }
+
+    /// The key of a purpose. The first part is a label with the byte 0 after it.
+    pub(super) fn derive(&self, parts: &[&[u8]]) -> AeadKey {
         AeadKey::new(&self.0.sign(&parts.concat()))
     }
 }
@@ -137,7 +141,7 @@ fn head(bytes: &[u8]) -> Option<(SealedBy<'_>, &[u8])> {
     (text.len() >= TAG_BYTES).then_some((by, text))
 }
 
-fn nonce(n: u64) -> [u8; 12] {
+pub(super) fn nonce(n: u64) -> [u8; 12] {
     let mut nonce = [0; 12];
     nonce[4..].copy_from_slice(&n.to_be_bytes());
     nonce

@@ -4,6 +4,8 @@
 
 #[cfg(feature = "acme")]
 pub mod acme;
+#[cfg(feature = "cluster")]
+pub mod copies;
 pub mod http;
 pub mod image;
 pub mod media;
