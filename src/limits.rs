@@ -212,6 +212,8 @@ pub const LINGER_DEADLINE: Duration = Duration::from_secs(10);
 pub const PROGRESS_WINDOW: Duration = Duration::from_secs(10);
 /// See [`PROGRESS_WINDOW`].
 pub const PROGRESS_BYTES: u64 = 10_240;
+/// In a cluster the row of an erased file is kept for at least this long after the file was removed: a node that starts finds it there.
+pub const ERASED_ROWS_KEPT: Duration = Duration::from_secs(3_600);
 /// Mails that are being sent or recorded at once. Above: they wait in the outbox.
 pub const MAILS_UNDER_WAY_MAX: usize = 8;
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
+use super::copies::FilesListener;
 use super::serve::{bare, clock, store_options, trust};
 use super::{DataFolder, absolute, keys, with_config};
 use crate::base::crypto::p256::P256;
@@ -39,21 +40,33 @@ const WAKES_MAX: usize = 1;
 
 // ---- natter serve -------------------------------------------------------------------------------
 
-/// Opens the log of the cluster and applies what this node has missed. Returns the node, and what its database has now.
+/// A node whose log is open.
+pub(super) struct Reached {
+    pub node: ClusterNode,
+    pub key: SealKey,
+    /// What its database has now.
+    pub start: Start,
+    /// Whether that is all that the log had.
+    pub has_caught_up: bool,
+}
+
+/// Opens the log of the cluster and applies what this node has missed. What it hears makes `files` known, and it says where it is asked
+/// for files itself.
 pub(super) fn reach(
     config: &Config,
     cluster: &Cluster,
     runtime: &mut Runtime,
     store: &mut Store,
     trust: &Trust,
-) -> Result<(ClusterNode, Start), String> {
+    files: &FilesListener,
+) -> Result<Reached, String> {
     let entropy: &mut dyn Entropy = &mut SystemEntropy::new();
     let key = present_key(config)?;
     let now = clock();
     let place = store.place().map_err(|fault| fault.to_string())?;
     let known = place.as_ref().map_or(0, |place| place.position);
     let voice = entropy.id(now.unix_ms);
-    let on_whisper = runtime.hearing(Hearing::new(key.clone(), cluster.node.clone()));
+    let on_whisper = runtime.hearing(Hearing::new(key.clone(), cluster.node.clone(), files.nodes.clone()));
     let replica =
         Replica::new(cluster.node.clone(), key.clone(), place, Box::new(SystemEntropy::new()), now.unix_ms);
     let options = options(cluster, trust, &key, false, entropy)?;
@@ -65,9 +78,12 @@ pub(super) fn reach(
     });
     let mut node = node.map_err(|error| format!("no thread for the log of the cluster: {error}"))?;
     if let Some(whispers) = whispers {
-        runtime.speak(Peers::new(key, cluster.node.clone(), voice, whispers));
+        let mut peers = Peers::new(key.clone(), cluster.node.clone(), voice, whispers);
+        files.address.iter().for_each(|address| peers.listen_at(address.clone()));
+        runtime.speak(peers);
     }
-    if node.catch_up(store, Instant::now() + CATCH_UP_MAX)? {
+    let has_caught_up = node.catch_up(store, Instant::now() + CATCH_UP_MAX)?;
+    if has_caught_up {
         let place = store.place().map_err(|fault| fault.to_string())?;
         let position = place.map_or(0, |place| place.position);
         log::info!(
@@ -88,7 +104,7 @@ pub(super) fn reach(
                 .to_owned(),
         );
     }
-    Ok((node, start))
+    Ok(Reached { node, key, start, has_caught_up })
 }
 
 /// The key of the cluster, which only `natter cluster init` makes.

@@ -8,6 +8,8 @@ mod check;
 #[cfg(feature = "cluster")]
 mod cluster;
 mod control;
+#[cfg(feature = "cluster")]
+mod copies;
 mod https;
 mod invite;
 mod keys;

@@ -11,7 +11,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 #[cfg(feature = "cluster")]
-use super::cluster;
+use super::cluster::{self, Reached};
+#[cfg(feature = "cluster")]
+use super::copies::{self, FilesListener};
 use super::https::{self, Certificate};
 use super::restoring::{Left, Restoring};
 use super::{DataFolder, configure, keys};
@@ -31,6 +33,7 @@ use crate::runtime::data_dir::DataDir;
 use crate::runtime::signals::Signals;
 use crate::runtime::{
     Assigned, DatabaseSpace, Listen, Listeners, Notify, OnReload, Passed, PoolKind, Runtime, RuntimeOptions,
+    Workers,
 };
 use crate::server::Server;
 use crate::store::{Index, Reader, Store, StoreOptions};
@@ -108,9 +111,12 @@ fn start(config: &Config, log: &Logging, passed: Result<Passed, String>) -> Resu
         log::warn!(target: "natter", "SYNCHRONOUS=normal: the last messages may be lost in a power failure");
     }
     let mut readers = (0..READER_THREADS).map(|_| Reader::open(&options)).collect::<Result<Vec<_>, _>>()?;
-    // Rows that may be lost in a power failure do not show which files are orphans: these are removed at a later start.
-    if let Some(reader) = readers.first_mut().filter(|_| !store.readiness().unproven) {
-        sweep(&config.uploads, reader)?;
+    // Rows that may be lost in a power failure do not show which files are orphans: these are removed at a later start. A node of a
+    // cluster has not applied yet what it has missed.
+    if let Some(reader) =
+        readers.first_mut().filter(|_| !store.readiness().unproven && config.cluster.is_none())
+    {
+        sweep(&config.uploads, None, reader)?;
     }
     let default_image = config.default_profile_pic.as_deref().map(default_image).transpose()?;
     let signals = Signals::install().map_err(|error| format!("no signal handler: {error}"))?;
@@ -130,16 +136,27 @@ fn start(config: &Config, log: &Logging, passed: Result<Passed, String>) -> Resu
     let mut runtime = Runtime::bind(listen, runtime_options)?;
     let address = runtime.address();
     let (searcher, index) = (Reader::open(&options)?, Index::open(&options)?);
+    let mut workers = runtime.workers();
+    #[cfg_attr(not(feature = "cluster"), expect(unused_mut, reason = "a node of a cluster makes copies"))]
+    let mut publisher = Publisher::new(config.uploads.clone());
     let storage = match &config.cluster {
         #[cfg(feature = "cluster")]
         Some(cluster) => {
-            let (node, start) = cluster::reach(config, cluster, &mut runtime, &mut store, &trust)?;
+            let files = FilesListener::bind(cluster)?;
+            let reached = cluster::reach(config, cluster, &mut runtime, &mut store, &trust, &files)?;
+            let Reached { node, key, start, has_caught_up } = reached;
             begin = start;
+            if let Some(reader) = readers.first_mut().filter(|_| !store.readiness().unproven) {
+                copies::erase(&mut publisher, reader)?;
+                sweep(&config.uploads, Some(copies::orphans_before(has_caught_up)), reader)?;
+            }
+            let copies = files.open(config, cluster, key, &runtime, &publisher, &mut entropy)?;
+            publisher = publisher.with_copies(copies);
+            publishers(&mut workers, PoolKind::Fetch, publisher.clone())?;
             runtime.storage_in_cluster(store, node, readers, searcher, index)?
         }
         _ => runtime.storage(store, readers, searcher, index)?,
     };
-    let mut workers = runtime.workers();
     let password = password_options(config, &secrets);
     // Made once here, so that a cost that the crate refuses stops the start and not the first sign-in.
     PasswordHasher::new(password.clone()).map_err(|_| "ARGON2: these costs can't be used")?;
@@ -161,8 +178,7 @@ fn start(config: &Config, log: &Logging, passed: Result<Passed, String>) -> Resu
     };
     let push_settings = PushSettings { key: base64url(&pushes.key.public()), private: pushes.private };
     workers.add(PoolKind::Push, move || PushSender::new(pushes.clone()))?;
-    let publisher = Publisher::new(config.uploads.clone());
-    workers.add(PoolKind::Upload, move || publisher.clone())?;
+    publishers(&mut workers, PoolKind::Upload, publisher)?;
     let paths = FilePaths {
         uploads: config.uploads.clone(),
         default_image: config.default_profile_pic.clone(),
@@ -193,6 +209,11 @@ fn start(config: &Config, log: &Logging, passed: Result<Passed, String>) -> Resu
         .map_err(|fault| Stop { code: fault.exit_code(), message: fault.to_string() })
 }
 
+/// Two kinds of work have the same worker.
+fn publishers(workers: &mut Workers, kind: PoolKind, publisher: Publisher) -> std::io::Result<()> {
+    workers.add(kind, move || publisher.clone())
+}
+
 /// Handles the staging folder of a killed restore. If its database was already moved, only the staging folder is
 /// removed. Otherwise the start is refused, because it would make a new server with a part of the old data.
 fn finish_restore(config: &Config) -> Result<(), Stop> {
@@ -219,9 +240,9 @@ fn default_image(path: &Path) -> Result<DefaultImage, Stop> {
     Ok(DefaultImage { name, mime: kind.mime() })
 }
 
-/// Removes the files that a crash left in UPLOADS. No other code writes there yet.
-fn sweep(uploads: &Path, reader: &mut Reader) -> Result<(), Stop> {
-    let swept = files::sweep(uploads, |files| {
+/// Removes the files that a crash left in UPLOADS, of those without a row only what was written before. No other code writes there yet.
+fn sweep(uploads: &Path, before: Option<UnixMs>, reader: &mut Reader) -> Result<(), Stop> {
+    let swept = files::sweep(uploads, before, |files| {
         match reader.read(FindOrphans { files }.into()).map(FindOrphans::from_answer) {
             Ok(Some(orphans)) => Ok(orphans),
             Ok(None) | Err(_) => Err(Stop::from("the database can't list its uploads")),

@@ -5,6 +5,7 @@
 //! needs to know.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::reader::{Reader, SecretRule};
@@ -42,10 +43,20 @@ pub struct Cluster {
     pub system: Option<(String, Secret)>,
     /// Servers that do not sync, streams without three copies, and servers that cannot be asked are accepted.
     pub is_unsafe: bool,
+    /// Where other nodes give files and ask for them. `None` only in a cluster for trying, whose nodes keep their files for themselves.
+    pub files: Option<FilesAt>,
     /// How long an entry stays in the log.
     pub log_kept: Duration,
     /// Bytes of the log on each of its servers.
     pub log_max: u64,
+}
+
+/// Where a node is asked for files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FilesAt {
+    pub listen: SocketAddr,
+    /// How other nodes reach it, if that is another address.
+    pub address: Option<(Host, u16)>,
 }
 
 /// One server of the log.
@@ -71,7 +82,9 @@ pub enum LogLogin {
 }
 
 /// All variables but the one that makes a node.
-const OTHERS: [&str; 6] = [
+const OTHERS: [&str; 8] = [
+    "CLUSTER_LISTEN",
+    "CLUSTER_ADDRESS",
     "CLUSTER_SERVERS",
     "CLUSTER_USER",
     "CLUSTER_PASSWORD",
@@ -88,6 +101,8 @@ pub(super) fn read(r: &mut Reader<'_>) -> Option<Cluster> {
     let servers = r.optional("CLUSTER_SERVERS", |text| {
         values::list(text)?.into_iter().map(server).collect::<Result<Vec<_>, _>>()
     });
+    let listen = r.optional("CLUSTER_LISTEN", socket_address);
+    let address = r.optional("CLUSTER_ADDRESS", host_and_port);
     let user = r.optional("CLUSTER_USER", visible);
     let password = r.secret("CLUSTER_PASSWORD", SecretRule::Text);
     let token = r.secret("CLUSTER_TOKEN", SecretRule::Text);
@@ -135,6 +150,7 @@ pub(super) fn read(r: &mut Reader<'_>) -> Option<Cluster> {
              cluster without, set CLUSTER_UNSAFE=on",
         );
     }
+    check_files(r, is_unsafe, listen);
     if is_unsafe {
         r.warn("CLUSTER_UNSAFE", "on: answered messages may be lost when a server of the log fails");
     }
@@ -158,9 +174,32 @@ pub(super) fn read(r: &mut Reader<'_>) -> Option<Cluster> {
         login,
         system: system_user.zip(system_password),
         is_unsafe,
+        files: listen.map(|listen| FilesAt { listen, address }),
         log_kept,
         log_max,
     })
+}
+
+/// Where this node is asked for files.
+fn check_files(r: &mut Reader<'_>, is_unsafe: bool, listen: Option<SocketAddr>) {
+    if !r.is_set("CLUSTER_LISTEN") {
+        if r.is_set("CLUSTER_ADDRESS") {
+            r.fault("CLUSTER_ADDRESS", "is set, and CLUSTER_LISTEN is not");
+        } else if !is_unsafe {
+            r.fault(
+                "CLUSTER_LISTEN",
+                "is not set: there the other nodes give uploaded files to this one and ask for them. To try a cluster whose nodes keep \
+                 their files for themselves, set CLUSTER_UNSAFE=on",
+            );
+        }
+    }
+    let is_any = listen.is_some_and(|listen| listen.ip().is_unspecified());
+    if is_any && !r.is_set("CLUSTER_ADDRESS") {
+        r.fault(
+            "CLUSTER_ADDRESS",
+            "is not set, and CLUSTER_LISTEN is no address that other nodes could connect to",
+        );
+    }
 }
 
 /// Limits that allow writes which no entry of the log can hold.
@@ -185,6 +224,19 @@ fn visible(text: &str) -> Result<String, Problem> {
     }
 }
 
+fn socket_address(text: &str) -> Result<SocketAddr, Problem> {
+    text.parse().map_err(|_| "is not an IP address and a port, such as 10.0.0.1:7001".to_owned())
+}
+
+fn host_and_port(text: &str) -> Result<(Host, u16), Problem> {
+    let url = format!("node://{text}");
+    let (_, host, port, tail) = url::authority(&url)?;
+    match port.filter(|_| tail.is_empty()) {
+        Some(port) => Ok((host, port)),
+        None => Err("is not a host and a port, such as node1.example:7001".to_owned()),
+    }
+}
+
 fn server(text: &str) -> Result<LogServer, Problem> {
     let (scheme, host, port, tail) =
         url::authority(text).map_err(|problem| format!("has an entry that {problem}"))?;
@@ -200,8 +252,9 @@ fn server(text: &str) -> Result<LogServer, Problem> {
 mod tests {
     use super::super::tests::{check_faults, check_warnings, good};
 
-    const BASE: [(&str, &str); 4] = [
+    const BASE: [(&str, &str); 5] = [
         ("CLUSTER_NODE", "a"),
+        ("CLUSTER_LISTEN", "10.0.0.1:7001"),
         ("CLUSTER_SERVERS", "nats://127.0.0.1"),
         ("CLUSTER_SYSTEM_USER", "sys"),
         ("CLUSTER_SYSTEM_PASSWORD", "secret"),
@@ -235,6 +288,10 @@ mod tests {
             (("CLUSTER_SERVERS", "http://a"), "CLUSTER_SERVERS: \"http://a\" has an entry that is neither"),
             (("CLUSTER_SERVERS", "nats://a/b"), "CLUSTER_SERVERS: \"nats://a/b\" has an entry with a path"),
             (("CLUSTER_SERVERS", "nats://u:p@a"), "CLUSTER_SERVERS: the value (not shown"),
+            (("CLUSTER_LISTEN", ""), "CLUSTER_LISTEN: is not set: there the other nodes"),
+            (("CLUSTER_LISTEN", "a:7001"), "CLUSTER_LISTEN: \"a:7001\" is not an IP address"),
+            (("CLUSTER_ADDRESS", "a"), "CLUSTER_ADDRESS: \"a\" is not a host and a port"),
+            (("CLUSTER_ADDRESS", "a:1/b"), "CLUSTER_ADDRESS: \"a:1/b\" is not a host and a port"),
             (("CLUSTER_USER", "u"), "CLUSTER_PASSWORD: is not set"),
             (("SYNCHRONOUS", "normal"), "SYNCHRONOUS: normal"),
             (("MEMBERS_MAX", "20001"), "MEMBERS_MAX: 20001 is more than 20000"),
@@ -243,8 +300,24 @@ mod tests {
         }
         let both = [("CLUSTER_TOKEN", "t"), ("CLUSTER_USER", "u"), ("CLUSTER_PASSWORD", "p")];
         check_faults(&node(&both), &["CLUSTER_TOKEN: is set, and CLUSTER_USER"]);
+        let any = ("CLUSTER_LISTEN", "0.0.0.0:7001");
+        check_faults(&node(&[any]), &["CLUSTER_ADDRESS: is not set, and CLUSTER_LISTEN is no address"]);
+        let only_address = [("CLUSTER_LISTEN", ""), ("CLUSTER_ADDRESS", "a:1")];
+        check_faults(&node(&only_address), &["CLUSTER_ADDRESS: is set, and CLUSTER_LISTEN is not"]);
         let nobody = [("CLUSTER_SYSTEM_USER", ""), ("CLUSTER_SYSTEM_PASSWORD", "")];
         check_faults(&node(&nobody), &["CLUSTER_SYSTEM_USER: is not set: as this user"]);
+    }
+
+    #[test]
+    fn a_node_is_asked_for_files_where_it_says() {
+        let files = |more: &[(&str, &str)]| good(&node(more)).cluster.expect("a cluster").files;
+        let told = |more: &[(&str, &str)]| {
+            files(more)
+                .map(|at| (at.listen.to_string(), at.address.map(|(host, port)| format!("{host}:{port}"))))
+        };
+        assert_eq!(told(&[]), Some(("10.0.0.1:7001".to_owned(), None)));
+        let behind = [("CLUSTER_LISTEN", "[::]:7001"), ("CLUSTER_ADDRESS", "Node1.example:9")];
+        assert_eq!(told(&behind), Some(("[::]:7001".to_owned(), Some("node1.example:9".to_owned()))));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::push::{Notification, Pushed};
 use super::upload::{FileSource, InspectedFile, Inspection};
 use crate::base::open_file::OpenFile;
 use crate::base::secret::Secret;
-use crate::base::time::Now;
+use crate::base::time::{Now, UnixMs};
 use crate::proto::image::Refused;
 use crate::proto::tls::server::Acceptor;
 
@@ -54,17 +54,38 @@ pub enum Job {
         /// The address.
         address: IpAddr,
     },
-    /// Makes a received file durable and moves it: `UPLOADS/tmp/<id>` becomes `UPLOADS/<aa>/<id>`.
+    /// Makes a received file durable and moves it: `UPLOADS/tmp/<id>` becomes `UPLOADS/<aa>/<id>`. A node of a cluster gives it to
+    /// another one, too.
     PublishUpload {
         /// The id of the file.
         file: UploadId,
         /// For the types that only the complete file shows: how it is inspected and cleaned first.
         inspect: Option<Inspection>,
+        /// SHA-256 of the received bytes.
+        sha256: [u8; 32],
     },
     /// Removes published files. A file that does not exist counts as removed.
     RemoveFiles {
         /// Their ids.
         files: Vec<UploadId>,
+    },
+    /// Finds published files that were written before a time, in one of the 256 folders of `UPLOADS`, in the order of their ids.
+    FindOldFiles {
+        /// The folder: the last byte of the ids.
+        folder: u8,
+        /// Those with greater ids.
+        after: UploadId,
+        /// The time.
+        before: UnixMs,
+    },
+    /// Fetches a published file that this node of a cluster does not have from another one.
+    FetchFile {
+        /// Its id.
+        file: UploadId,
+        /// Its length in bytes.
+        size: u64,
+        /// SHA-256 of its bytes.
+        sha256: [u8; 32],
     },
     /// Looks after the certificate of https: reads its files again if they changed, or goes on with the order of a new one.
     RenewCertificate {
@@ -120,6 +141,12 @@ pub enum Done {
     UploadRefused(Refused),
     /// Of [`Job::RemoveFiles`].
     FilesRemoved,
+    /// Of [`Job::FindOldFiles`].
+    FilesFound(Vec<UploadId>),
+    /// Of [`Job::FetchFile`]: it is published here.
+    FileFetched,
+    /// No other node has taken the file, or has given it: 503 `unavailable`.
+    NotCopied,
     /// Of [`Job::OpenFile`].
     FileOpened(OpenedFile),
     /// Of [`Job::RenewCertificate`].
@@ -197,6 +224,8 @@ impl Job {
             Job::FindPlace { .. } => "find_place",
             Job::PublishUpload { .. } => "publish_upload",
             Job::RemoveFiles { .. } => "remove_files",
+            Job::FindOldFiles { .. } => "find_old_files",
+            Job::FetchFile { .. } => "fetch_file",
             Job::RenewCertificate { .. } => "renew_certificate",
             Job::OpenFile { .. } => "open_file",
         }

@@ -10,6 +10,7 @@ use serde::{Serialize, Serializer};
 use super::handler::{Actor, Ctx, Step};
 use super::id::{ConversationId, MessageId, ProfileId, UploadId};
 use super::job::{Done, Job};
+use super::operation::Refusal;
 use super::problem::{Code, Problem};
 use super::settings::SignUrls;
 use crate::base::time::UnixMs;
@@ -155,7 +156,7 @@ impl ReceivedFile {
         then: impl FnOnce(&mut Ctx<'_>, Upload) -> Result<Step, Problem> + Send + 'static,
     ) -> Step {
         let (file, quota, field) = (self.id, ctx.settings.limits.upload_quota, self.field);
-        let job = Job::PublishUpload { file, inspect: self.inspect };
+        let job = Job::PublishUpload { file, inspect: self.inspect, sha256: self.sha256 };
         let mut publish =
             PublishUpload { at: ctx.now.unix_ms, owner: actor.profile, file: self, preview_of, quota };
         Step::work(job, move |_, done| match done {
@@ -169,12 +170,17 @@ impl ReceivedFile {
                         upload.sign_urls(&ctx.settings.urls, ctx.now.unix_s());
                         if is_copy { Ok(removed(file, |ctx| then(ctx, upload))) } else { then(ctx, upload) }
                     }
+                    // The log of a cluster may take the row later: a file that gets none is removed when it is old.
+                    Err(Refusal::Unavailable) if ctx.settings.cluster.is_some() => {
+                        Err(Refusal::Unavailable.into())
+                    }
                     // Nothing refers to the file, and no client knows it.
                     Err(refusal) => Ok(removed(file, move |_| Err(refusal.into()))),
                 },
             )),
             Done::UploadRefused(refused) => Err(refusal(refused, field)),
             Done::DiskFull => Err(Code::StorageFull.into()),
+            Done::NotCopied => Err(Code::Unavailable.into()),
             _ => Err(Code::GeneralError.into()),
         })
     }
@@ -410,6 +416,9 @@ pub struct ForgetFiles {
     /// The files.
     pub files: Vec<UploadId>,
 }
+
+/// Files that one [`Job::FindOldFiles`] finds.
+pub const OLD_FILES_MAX: usize = 1_024;
 
 /// To which of these files no row refers. `None` if storage has no file at all: then the database probably belongs to another
 /// folder, and the files are no orphans.

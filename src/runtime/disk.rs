@@ -23,6 +23,8 @@ use crate::base::open_file::OpenFile;
 use crate::model::id::UploadId;
 use crate::model::metrics::ErrorKind;
 use crate::server::contract::ConnId;
+#[cfg(feature = "cluster")]
+use crate::work::copies::Room;
 
 /// Threads that write and hash uploads: each upload stays with one of them, and one upload must not delay all others.
 const APPEND_THREADS: usize = 2;
@@ -55,6 +57,12 @@ pub struct DatabaseSpace {
 }
 
 impl DatabaseSpace {
+    /// The same check for files that come from other nodes.
+    #[cfg(feature = "cluster")]
+    pub fn room(self, uploads: PathBuf) -> Room {
+        Arc::new(move |bytes| self.keep(&uploads, usize::try_from(bytes).unwrap_or(usize::MAX)))
+    }
+
     /// Fails as on a full disk if these bytes would leave less to the database. Uploads on a file system of their own take
     /// nothing from it, and where the system does not report its space, none is kept.
     fn keep(&self, uploads: &Path, bytes: usize) -> io::Result<()> {

@@ -7,6 +7,8 @@
 mod activation;
 mod arrivals;
 pub mod background;
+#[cfg(feature = "cluster")]
+pub mod copies;
 pub mod data_dir;
 mod disk;
 mod event_loop;
@@ -56,6 +58,8 @@ use crate::base::time::Now;
 use crate::limits::DRAIN_MAX;
 use crate::proto::tls::server::Acceptor;
 use crate::server::contract::{ConnId, Effect, Input, ListenerKind};
+#[cfg(feature = "cluster")]
+use crate::work::copies::Answerer;
 pub use activation::{Assigned, Passed};
 use arrivals::ARRIVALS_MAX;
 use background::Background;
@@ -326,6 +330,13 @@ impl Runtime {
     pub fn hearing(&self, mut hearing: peers::Hearing) -> nats::OnWhisper {
         let inbox = Arc::clone(&self.inbox);
         Box::new(move |sealed| hearing.hear(&inbox, &sealed))
+    }
+
+    /// Answers other nodes that give files or ask for them, as long as the process lives.
+    #[cfg(feature = "cluster")]
+    pub fn answer_copies(&self, listener: TcpListener, answerer: Answerer) -> Result<(), ServeFault> {
+        copies::start(listener, answerer, &self.inbox)
+            .map_err(|error| ServeFault::System { what: "no thread for the files of other nodes", error })
     }
 
     /// What the server says reaches these nodes.

@@ -1,10 +1,11 @@
 //! What the nodes of a cluster tell each other beside the log: sealed, numbered, and sorted by whom it is for.
 //!
 //! [`Peers`] is the side of the loop, which speaks, and [`Hearing`] that of the thread of the log, which hears. Owns the envelope. Leaves
-//! the carrier to its caller, what the server says to `model::whisper`, and the comparison of chains to the writer's thread.
+//! the carrier to its caller, what the server says to `model::whisper`, the comparison of chains to the writer's thread, and what is asked
+//! at an address to `work::copies`.
 //!
 //! ```text
-//! 1, then what the server says        2, position: 8 bytes, big-endian, chain: 32
+//! 1, then what the server says        2, position: 8 bytes, big-endian, chain: 32        3, host:port, where it is asked for files
 //! ```
 //! Invariant: what is heard was said by another node of this cluster, and is heard once: a number that is not greater than the last one
 //! of its life is dropped.
@@ -16,12 +17,14 @@ use super::nats::Whispers;
 use crate::base::id::Id;
 use crate::base::seal::{Chain, SealKey, SealPurpose, SealedBy};
 use crate::model::node::NodeName;
+use crate::work::copies::{Address, KnownNodes};
 
 /// Nodes whose numbers are kept. Above: the one of the lowest name is forgotten.
 const NODES_MAX: usize = 64;
 
 const WHISPER: u8 = 1;
 const CHAIN: u8 = 2;
+const ADDRESS: u8 = 3;
 
 /// The voice of this node.
 pub struct Peers {
@@ -31,12 +34,19 @@ pub struct Peers {
     life: Id,
     said: u64,
     carrier: Whispers,
+    /// Where this node is asked for files.
+    address: Option<Address>,
 }
 
 impl Peers {
     /// `life` is one that no other process has or had.
     pub fn new(key: SealKey, node: NodeName, life: Id, carrier: Whispers) -> Peers {
-        Peers { key, node, life, said: 0, carrier }
+        Peers { key, node, life, said: 0, carrier, address: None }
+    }
+
+    /// From now on the others are told that this node is asked for files there.
+    pub fn listen_at(&mut self, address: Address) {
+        self.address = Some(address);
     }
 
     /// What the server says to the servers of all other nodes.
@@ -44,8 +54,12 @@ impl Peers {
         self.say(WHISPER, bytes);
     }
 
-    /// How far this node has applied the log, and what it was.
+    /// How far this node has applied the log, and what it was; and where it is asked for files.
     pub(super) fn announce(&mut self, position: u64, chain: Chain) {
+        if let Some(address) = &self.address {
+            let text = address.to_string();
+            self.say(ADDRESS, text.as_bytes());
+        }
         let mut bytes = position.to_be_bytes().to_vec();
         bytes.extend_from_slice(&chain.to_bytes());
         self.say(CHAIN, &bytes);
@@ -68,24 +82,36 @@ pub enum Heard {
     Chain { position: u64, chain: Chain },
 }
 
+/// What a message says.
+#[derive(Debug, PartialEq, Eq)]
+enum Said {
+    /// To the loop.
+    Heard(Heard),
+    /// To the workers.
+    Address(NodeName, Address),
+}
+
 /// The ear of this node.
 pub struct Hearing {
     key: SealKey,
     node: NodeName,
     /// The life and the number of the last message of each node.
     last: BTreeMap<NodeName, (u128, u64)>,
+    known: KnownNodes,
 }
 
 impl Hearing {
-    pub fn new(key: SealKey, node: NodeName) -> Hearing {
-        Hearing { key, node, last: BTreeMap::new() }
+    /// `known` learns where the others are asked for files.
+    pub fn new(key: SealKey, node: NodeName, known: KnownNodes) -> Hearing {
+        Hearing { key, node, last: BTreeMap::new(), known }
     }
 
     /// Opens a message and gives it to the loop. What is not for this node is dropped, and so is all while the loop has much to do:
     /// each of these messages may be lost.
     pub(super) fn hear(&mut self, inbox: &Inbox, sealed: &[u8]) {
         match self.open(sealed) {
-            Some(heard) => {
+            Some(Said::Address(node, address)) => self.known.heard(node, address),
+            Some(Said::Heard(heard)) => {
                 if !inbox.offer(Completion::Heard(heard)) {
                     log::debug!(target: "natter::cluster", "a message of another node was dropped: the loop is busy");
                 }
@@ -96,7 +122,7 @@ impl Hearing {
         }
     }
 
-    fn open(&mut self, sealed: &[u8]) -> Option<Heard> {
+    fn open(&mut self, sealed: &[u8]) -> Option<Said> {
         let (SealedBy { node, life, n }, text) = self.key.open(SealPurpose::Whisper, sealed).ok()?;
         let node = NodeName::parse(node).filter(|node| *node != self.node)?;
         if self.last.get(&node).is_some_and(|last| *last >= (life, n)) {
@@ -108,11 +134,15 @@ impl Hearing {
         }
         let (kind, rest) = text.split_first()?;
         match *kind {
-            WHISPER => Some(Heard::Whisper { node, bytes: rest.to_vec() }),
+            WHISPER => Some(Said::Heard(Heard::Whisper { node, bytes: rest.to_vec() })),
             CHAIN => {
                 let (position, chain) = rest.split_first_chunk()?;
                 let chain = Chain::from_bytes(chain.try_into().ok()?);
-                Some(Heard::Chain { position: u64::from_be_bytes(*position), chain })
+                Some(Said::Heard(Heard::Chain { position: u64::from_be_bytes(*position), chain }))
+            }
+            ADDRESS => {
+                let address = Address::parse(std::str::from_utf8(rest).ok()?)?;
+                Some(Said::Address(node, address))
             }
             _ => None,
         }
@@ -133,9 +163,10 @@ mod tests {
 
     #[test]
     fn each_message_of_another_node_is_heard_once() {
-        let mut ear = Hearing::new(SealKey::new(&[7; 32]), name("a"));
+        let mut ear = Hearing::new(SealKey::new(&[7; 32]), name("a"), KnownNodes::default());
         let mut hear = |sealed: &[u8]| ear.open(sealed);
-        let whisper = |bytes: &[u8]| Some(Heard::Whisper { node: name("b"), bytes: bytes.to_vec() });
+        let whisper =
+            |bytes: &[u8]| Some(Said::Heard(Heard::Whisper { node: name("b"), bytes: bytes.to_vec() }));
         assert_eq!(hear(&said("b", 1, 1, b"\x01one")), whisper(b"one"));
         assert_eq!(hear(&said("b", 1, 1, b"\x01one")), None, "again");
         assert_eq!(hear(&said("b", 1, 3, b"\x01three")), whisper(b"three"));
@@ -146,8 +177,12 @@ mod tests {
         assert_eq!(hear(&said("B", 1, 1, b"\x01no name")), None);
         let chain = [&[CHAIN][..], &7_u64.to_be_bytes(), &[9; 32]].concat();
         let heard = Heard::Chain { position: 7, chain: Chain::from_bytes([9; 32]) };
-        assert_eq!(hear(&said("c", 1, 1, &chain)), Some(heard));
-        for (n, text) in (2..).zip([&chain[..40], b"\x03", b"", &[&chain[..], b"x"].concat()]) {
+        assert_eq!(hear(&said("c", 1, 1, &chain)), Some(Said::Heard(heard)));
+        let address = Address { host: "10.0.0.1".to_owned(), port: 7001 };
+        assert_eq!(hear(&said("d", 1, 1, b"\x0310.0.0.1:7001")), Some(Said::Address(name("d"), address)));
+        let others =
+            [&chain[..40], b"\x03", b"\x03a:0", b"\x03\xff:1", b"\x04", b"", &[&chain[..], b"x"].concat()];
+        for (n, text) in (2..).zip(others) {
             assert_eq!(hear(&said("c", 1, n, text)), None, "{text:?}");
         }
         let other = SealKey::new(&[8; 32]);

@@ -37,6 +37,10 @@ const CERTIFICATE_THREADS: usize = 1;
 const CERTIFICATE_JOBS_MAX: usize = 1;
 /// Files being opened. Above it: `Done::Busy`.
 const FILE_JOBS_MAX: usize = 4_096;
+/// Threads that fetch files from other nodes: a large file must not delay all others. Each has 64 KiB of a file at a time.
+const FETCH_THREADS: usize = 4;
+/// Files being fetched, and those who wait for them. Above it: `Done::Busy`.
+const FETCH_JOBS_MAX: usize = 1_024;
 /// A worker without work for this long releases its memory.
 const WORKER_IDLE: Duration = Duration::from_secs(5);
 
@@ -59,6 +63,8 @@ pub enum PoolKind {
     Upload,
     /// Opens files to be sent.
     File,
+    /// Fetches files from other nodes of a cluster.
+    Fetch,
     /// Reads the certificate of https, or orders it.
     Certificate,
 }
@@ -70,7 +76,10 @@ impl PoolKind {
             Job::SendMail(_) => PoolKind::Mail,
             Job::FindPlace { .. } => PoolKind::Place,
             Job::Push(_) => PoolKind::Push,
-            Job::PublishUpload { .. } | Job::RemoveFiles { .. } => PoolKind::Upload,
+            Job::PublishUpload { .. } | Job::RemoveFiles { .. } | Job::FindOldFiles { .. } => {
+                PoolKind::Upload
+            }
+            Job::FetchFile { .. } => PoolKind::Fetch,
             Job::OpenFile { .. } => PoolKind::File,
             Job::RenewCertificate { .. } => PoolKind::Certificate,
         }
@@ -84,6 +93,7 @@ impl PoolKind {
             PoolKind::Push => "push",
             PoolKind::Upload => "publish",
             PoolKind::File => "open",
+            PoolKind::Fetch => "fetch",
             PoolKind::Certificate => "certificate",
         }
     }
@@ -94,7 +104,7 @@ impl PoolKind {
             PoolKind::Mail => ErrorKind::Mail,
             PoolKind::Place => ErrorKind::Geolocation,
             PoolKind::Push => ErrorKind::Push,
-            PoolKind::Upload | PoolKind::File => ErrorKind::Upload,
+            PoolKind::Upload | PoolKind::File | PoolKind::Fetch => ErrorKind::Upload,
             PoolKind::Certificate => ErrorKind::Certificate,
         }
     }
@@ -109,6 +119,7 @@ impl PoolKind {
             PoolKind::Push => (PUSH_THREADS, PUSH_THREADS),
             PoolKind::Upload => (UPLOAD_THREADS, UPLOAD_JOBS_MAX),
             PoolKind::File => (FILE_THREADS, FILE_JOBS_MAX),
+            PoolKind::Fetch => (FETCH_THREADS, FETCH_JOBS_MAX),
             PoolKind::Certificate => (CERTIFICATE_THREADS, CERTIFICATE_JOBS_MAX),
         }
     }

@@ -13,7 +13,7 @@ use crate::model::id::UploadId;
 use crate::model::job::{Done, Job, OpenedFile};
 use crate::model::problem::{Code, Problem};
 use crate::model::settings::DefaultImage;
-use crate::model::upload::{FileSource, FindUpload};
+use crate::model::upload::{FileSource, FindOrphans, FindUpload, StoredFile};
 use crate::proto::http::head::{Headers, Method};
 use crate::proto::http::mime::{Disposition, content_disposition};
 use crate::proto::http::range::{Decision, decide};
@@ -32,15 +32,33 @@ pub fn get(ctx: &mut Ctx<'_>, actor: Option<Actor>, request: &Request<'_>) -> Re
     }
     let conditions = Conditions::of(request);
     let find = FindUpload { upload, name: name.clone(), viewer };
-    Ok(Step::store(find, move |_, stored| {
-        let meta = Meta {
-            etag: format!("\"{}\"", hex(&stored.sha256)),
-            modified: stored.created_at.s(),
-            mime: stored.mime,
-            name,
-        };
-        Ok(open(FileSource::Upload(stored.file), move |_| meta, conditions))
-    }))
+    Ok(Step::store(find, move |_, stored| Ok(open_upload(stored, name, conditions))))
+}
+
+/// Sends the file of an upload. A node of a cluster that does not have it fetches it first.
+fn open_upload(stored: StoredFile, name: String, conditions: Conditions) -> Step {
+    let StoredFile { file, mime, size, sha256, created_at } = stored;
+    let meta = Meta { etag: format!("\"{}\"", hex(&sha256)), modified: created_at.s(), mime, name };
+    Step::work(Job::OpenFile { source: FileSource::Upload(file) }, move |ctx, done| match done {
+        Done::NoFile if ctx.settings.cluster.is_some() => {
+            Ok(Step::work(Job::FetchFile { file, size, sha256 }, move |_, done| match done {
+                Done::FileFetched => Ok(open_fetched(file, meta, conditions)),
+                Done::Busy => Err(Code::Busy.into()),
+                _ => Err(Code::Unavailable.into()),
+            }))
+        }
+        done => opened(done, |_| meta, &conditions),
+    })
+}
+
+/// Sends a file that has just been fetched. It may have been deleted meanwhile, and its removal has not met it then.
+fn open_fetched(file: UploadId, meta: Meta, conditions: Conditions) -> Step {
+    Step::store(FindOrphans { files: vec![file] }, move |_, orphans| match orphans.as_deref() {
+        Some([]) => Ok(open(FileSource::Upload(file), move |_| meta, conditions)),
+        Some(_) | None => {
+            Ok(Step::work(Job::RemoveFiles { files: vec![file] }, |_, _| Err(Problem::new(Code::NotFound))))
+        }
+    })
 }
 
 /// The picture of a profile without one: any member may see it.
@@ -99,12 +117,20 @@ fn open(
     meta: impl FnOnce(&OpenedFile) -> Meta + Send + 'static,
     conditions: Conditions,
 ) -> Step {
-    Step::work(Job::OpenFile { source }, move |_, done| match done {
-        Done::FileOpened(opened) => reply(&conditions, &meta(&opened), opened),
+    Step::work(Job::OpenFile { source }, move |_, done| opened(done, meta, &conditions))
+}
+
+fn opened(
+    done: Done,
+    meta: impl FnOnce(&OpenedFile) -> Meta,
+    conditions: &Conditions,
+) -> Result<Step, Problem> {
+    match done {
+        Done::FileOpened(opened) => reply(conditions, &meta(&opened), opened),
         // The file was removed after its row was read.
         Done::NoFile => Err(Problem::new(Code::NotFound)),
         _ => Err(Problem::new(Code::GeneralError)),
-    })
+    }
 }
 
 fn reply(conditions: &Conditions, meta: &Meta, opened: OpenedFile) -> Result<Step, Problem> {

@@ -3,7 +3,7 @@
 //! Owns the path of each below `UPLOADS`:
 //!
 //! ```text
-//! tmp/<id>      being received; an orphan after a crash
+//! tmp/<id>      being received; an orphan after a crash. <id>.<number> if another node sends it
 //! <aa>/<id>     published; `aa` is the last byte of the id, which bounds the size of a folder
 //! ```
 //!
@@ -24,6 +24,7 @@ use std::path::{Path, PathBuf};
 
 pub use self::open::{FilePaths, Opener};
 pub use self::publish::Publisher;
+use self::sweep::old_files;
 pub use self::sweep::{Swept, sweep};
 use crate::base::id::Id;
 use crate::model::id::UploadId;

@@ -6,6 +6,8 @@
 #[cfg(feature = "acme")]
 pub mod acme;
 pub(crate) mod certificate;
+#[cfg(feature = "cluster")]
+pub mod copies;
 mod exchange;
 pub(crate) mod file_version;
 pub mod files;

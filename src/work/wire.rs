@@ -113,6 +113,18 @@ impl Wire {
         Err(last)
     }
 
+    /// A connection that the other side has opened.
+    #[cfg(feature = "cluster")]
+    pub fn accepted(socket: TcpStream, limit: Duration) -> Result<Wire, WireFault> {
+        socket.set_nodelay(true)?;
+        Ok(Wire {
+            socket,
+            until: Instant::now() + limit,
+            #[cfg(feature = "tls")]
+            tls: None,
+        })
+    }
+
     /// A new deadline, for the next exchange over this connection.
     pub fn limit(&mut self, limit: Duration) {
         self.until = Instant::now() + limit;

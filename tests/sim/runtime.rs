@@ -654,7 +654,7 @@ impl Runtime {
         self.slots.iter_mut().for_each(|slot| slot.1 = false);
         self.read.clear();
         self.files = Files::new(&self.uploads.path);
-        let swept = sweep(&self.files.uploads, |files| {
+        let swept = sweep(&self.files.uploads, None, |files| {
             match self.reader.read(Read::FindOrphans(FindOrphans { files })) {
                 Ok(Answer::FindOrphans(orphans)) => Ok(orphans),
                 other => panic!("orphans: {other:?}"),

@@ -3,6 +3,7 @@
 mod cursors;
 mod duties;
 mod facts;
+mod files;
 mod tickets;
 mod whispers;
 

@@ -13,7 +13,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::base::time::Now;
+use crate::base::time::{Now, UnixMs};
 use crate::model::duty::{self, DUTY_MS, HoldDuty};
 use crate::model::node::NodeName;
 use crate::model::operation::{Answer, Operation, Refusal};
@@ -44,11 +44,15 @@ struct Shared {
     asked_at: Option<Now>,
     /// Until when this node has it.
     until: Option<Now>,
-    /// Who had it last, as far as this node knows.
+    /// Who had it last, as far as this node knows, and until when.
     holder: Option<NodeName>,
     /// What is wrong with the clock of this machine, by which the work would be done too early or too late.
     clock_fault: Option<String>,
+    held_until: UnixMs,
 }
+
+/// The duty is asked for each 5 s: a node that knows of no hold that lasted until then is behind, or nobody writes.
+const CURRENT_MS: u64 = 60_000;
 
 impl Duty {
     pub fn new(cluster: Option<&ClusterSettings>, now: Instant) -> Duty {
@@ -59,6 +63,7 @@ impl Duty {
             until: None,
             holder: None,
             clock_fault: None,
+            held_until: UnixMs(0),
         });
         Duty { shared }
     }
@@ -68,6 +73,11 @@ impl Duty {
         self.shared.as_ref().is_none_or(|shared| {
             shared.until.is_some_and(|until| now.instant < until.instant && now.unix_ms < until.unix_ms)
         })
+    }
+
+    /// Whether this node has applied an entry of the last minute, as its clock shows.
+    pub fn is_current(&self, now: Now) -> bool {
+        self.shared.as_ref().is_some_and(|shared| shared.held_until.after(CURRENT_MS) > now.unix_ms)
     }
 
     /// Who had it last, as far as this node knows.
@@ -132,7 +142,7 @@ pub fn clock_compared(core: &mut Core, ahead_ms: i64) {
 pub fn on_held(core: &mut Core, held: &duty::Duty) {
     let now = core.now;
     let Some(shared) = &mut core.background.duty.shared else { return };
-    shared.holder = Some(held.node.clone());
+    (shared.holder, shared.held_until) = (Some(held.node.clone()), held.until);
     if held.node == shared.node {
         return;
     }

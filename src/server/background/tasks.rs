@@ -200,7 +200,7 @@ pub fn finished(core: &mut Core, task: Task, done: Done) {
             core.ask_store(Caller::Server, found.into_command(), Next::Task(Task::PlaceSession));
         }
         Task::Run(Periodic::Certificate) => certificate::renewed(core, done),
-        Task::Run(Periodic::RemoveFiles) => sweep::removed(core, &done),
+        Task::Run(Periodic::RemoveFiles) => sweep::worked(core, done),
         Task::Push(number) => push::devices::pushed(core, number, done),
         Task::Run(_)
         | Task::RecordMail(_)

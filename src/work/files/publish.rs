@@ -1,7 +1,8 @@
-//! Publishes received files and removes erased ones.
+//! Publishes received files, removes erased ones, and finds those that another node of a cluster has.
 //!
-//! Owns which folders are known to be on disk. Invariant: a file and its folder are on disk before a publication is
-//! answered, and a received file that is refused is gone.
+//! Owns which folders are known to be on disk. Leaves the copy on a second node of a cluster to `work::copies`.
+//! Invariant: a file and its folder are on disk before a publication is answered, in a cluster also on another node, and a received file
+//! that is refused is gone.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -10,41 +11,73 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{folder_of, published, temporary};
+use super::{folder_of, old_files, published, temporary};
 use crate::base::crypto::Sha256;
 use crate::model::id::UploadId;
 use crate::model::job::{Done, Job};
 use crate::model::upload::{InspectedFile, Inspection};
 use crate::proto::media::{self, Fault};
+#[cfg(feature = "cluster")]
+use crate::work::copies::{Copies, NotCopied};
 
 /// How many bytes of a file are hashed at once.
 const HASH_BUFFER: usize = 65_536;
 
 /// Publishes received files and removes erased ones.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Publisher {
     uploads: PathBuf,
     folders: Arc<Mutex<Folders>>,
+    /// Of a node of a cluster.
+    #[cfg(feature = "cluster")]
+    copies: Option<Copies>,
 }
 
 impl Publisher {
     pub fn new(uploads: PathBuf) -> Publisher {
-        Publisher { uploads, folders: Arc::default() }
+        Publisher {
+            uploads,
+            folders: Arc::default(),
+            #[cfg(feature = "cluster")]
+            copies: None,
+        }
+    }
+
+    /// One that gives each file to another node, too.
+    #[cfg(feature = "cluster")]
+    pub fn with_copies(self, copies: Copies) -> Publisher {
+        Publisher { copies: Some(copies), ..self }
     }
 
     pub fn run(&mut self, job: Job) -> Done {
         match job {
-            Job::PublishUpload { file, inspect } => self.publish(file, inspect),
+            Job::PublishUpload { file, inspect, sha256 } => self.publish(file, inspect, sha256),
             Job::RemoveFiles { files } => self.remove(&files),
+            Job::FindOldFiles { folder, after, before } => {
+                match old_files(&self.uploads, folder, after, before) {
+                    Ok(files) => Done::FilesFound(files),
+                    Err(error) => {
+                        log::error!("looking for files of uploads: {error}");
+                        Done::Failed
+                    }
+                }
+            }
+            #[cfg(feature = "cluster")]
+            Job::FetchFile { file, size, sha256 } => {
+                match self.copies.as_ref().map(|copies| copies.fetch(file, size, sha256)) {
+                    Some(Ok(())) => Done::FileFetched,
+                    Some(Err(NotCopied)) | None => Done::NotCopied,
+                }
+            }
             // The pools give each worker only its own kinds of job.
             _ => Done::Failed,
         }
     }
 
     /// The file is flushed first, then its name: a file that has a name after a power failure must be complete.
-    fn publish(&self, file: UploadId, inspection: Option<Inspection>) -> Done {
+    fn publish(&self, file: UploadId, inspection: Option<Inspection>, received: [u8; 32]) -> Done {
         let from = temporary(&self.uploads).join(file.to_string());
-        let (folder, to) = (folder_of(&self.uploads, file), published(&self.uploads, file));
+        let to = self.path(file);
         let inspected = match inspection.map(|inspection| inspect(&from, inspection)).transpose() {
             Ok(inspected) => Ok(inspected),
             Err(Fault::Refused(refused)) => {
@@ -53,15 +86,16 @@ impl Publisher {
             }
             Err(Fault::Io(error)) => Err(error),
         };
-        let result = inspected.and_then(|inspected| {
-            File::open(&from)?.sync_all()?;
-            self.make_folder(&folder)?;
-            fs::rename(&from, &to)?;
-            sync_folder(&folder)?;
-            Ok(inspected)
-        });
+        let result = inspected.and_then(|inspected| self.put_in_place(&from, file).map(|()| inspected));
         let error = match result {
-            Ok(inspected) => return Done::UploadPublished { inspected },
+            Ok(inspected) => {
+                let sha256 = inspected.and_then(|inspected| inspected.sha256).unwrap_or(received);
+                if self.is_copied(file, sha256) {
+                    return Done::UploadPublished { inspected };
+                }
+                forget_quietly(&to);
+                return Done::NotCopied;
+            }
             Err(error) => error,
         };
         log::error!("publishing an upload: {error}");
@@ -72,6 +106,40 @@ impl Publisher {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Done::DiskFull,
             _ => Done::Failed,
         }
+    }
+
+    /// Syncs a complete file and gives it its name.
+    pub(in crate::work) fn put_in_place(&self, from: &Path, file: UploadId) -> io::Result<()> {
+        let folder = folder_of(&self.uploads, file);
+        File::open(from)?.sync_all()?;
+        self.make_folder(&folder)?;
+        fs::rename(from, self.path(file))?;
+        sync_folder(&folder)
+    }
+
+    /// The path of a published file.
+    pub(in crate::work) fn path(&self, file: UploadId) -> PathBuf {
+        published(&self.uploads, file)
+    }
+
+    /// A path for a file that comes from another node. The number is of this transfer: two may be under way.
+    #[cfg(feature = "cluster")]
+    pub(in crate::work) fn temporary(&self, file: UploadId, number: u64) -> PathBuf {
+        temporary(&self.uploads).join(format!("{file}.{number}"))
+    }
+
+    /// Whether the file is on as many machines as it must be.
+    #[cfg(feature = "cluster")]
+    fn is_copied(&self, file: UploadId, sha256: [u8; 32]) -> bool {
+        match self.copies.as_ref().map_or(Ok(()), |copies| copies.give(file, sha256)) {
+            Ok(()) => true,
+            Err(NotCopied) => false,
+        }
+    }
+
+    #[cfg(not(feature = "cluster"))]
+    fn is_copied(&self, _: UploadId, _: [u8; 32]) -> bool {
+        true
     }
 
     /// One thread at a time, so that no thread publishes into a folder whose name another one still syncs.

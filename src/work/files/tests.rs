@@ -5,12 +5,14 @@ use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::open::OPEN_FILES_MAX;
 use super::publish::Folders;
 use super::*;
 use crate::base::id::Id;
 use crate::base::testing::Folder;
+use crate::base::time::UnixMs;
 use crate::model::id::UploadId;
 use crate::model::job::{Done, Job};
 use crate::model::upload::FileSource;
@@ -46,7 +48,7 @@ fn a_published_file_is_in_its_folder_and_nowhere_else() {
     for file in [Id::from_u128(0x1ab), Id::from_u128(0x2ab), Id::from_u128(0x300)] {
         uploads.receive(file, b"hello");
         assert!(matches!(
-            publisher.run(Job::PublishUpload { file, inspect: None }),
+            publisher.run(Job::PublishUpload { file, inspect: None, sha256: [0; 32] }),
             Done::UploadPublished { inspected: None }
         ));
         assert_eq!(fs::read(published(&uploads.0, file)).expect("a file"), b"hello");
@@ -89,14 +91,17 @@ fn a_file_that_cannot_be_published_is_removed() {
     let uploads = TestUploads::new();
     let mut publisher = Publisher::new(uploads.0.to_path_buf());
     assert!(
-        matches!(publisher.run(Job::PublishUpload { file: Id::from_u128(1), inspect: None }), Done::Failed),
+        matches!(
+            publisher.run(Job::PublishUpload { file: Id::from_u128(1), inspect: None, sha256: [0; 32] }),
+            Done::Failed
+        ),
         "never received"
     );
     // A file has the name that its folder needs.
     fs::write(uploads.0.join("02"), b"").expect("a file");
     uploads.receive(Id::from_u128(2), b"hello");
     assert!(matches!(
-        publisher.run(Job::PublishUpload { file: Id::from_u128(2), inspect: None }),
+        publisher.run(Job::PublishUpload { file: Id::from_u128(2), inspect: None, sha256: [0; 32] }),
         Done::Failed
     ));
     assert_eq!(entries(&temporary(&uploads.0)).expect("a folder").len(), 0);
@@ -183,19 +188,40 @@ fn the_start_removes_files_that_no_row_refers_to_and_no_others() {
     uploads.put(orphan, b"orphan");
     fs::write(uploads.0.join("aa/notes.txt"), b"an operator's").expect("a file");
     fs::write(uploads.0.join("readme"), b"an operator's").expect("a file");
-    let swept = sweep(&uploads.0, |files| -> io::Result<_> {
+    let swept = sweep(&uploads.0, None, |files| -> io::Result<_> {
         Ok(Some(files.into_iter().filter(|file| *file != known).collect()))
     });
     assert_eq!(swept.expect("swept"), Swept { temporary: 1, orphans: 1, foreign: 0 });
     assert!(published(&uploads.0, known).exists() && !published(&uploads.0, orphan).exists());
     assert!(uploads.0.join("aa/notes.txt").exists() && uploads.0.join("readme").exists());
     // A database that knows of no upload at all is more likely the wrong database.
-    let swept = sweep(&uploads.0, |_| -> io::Result<_> { Ok(None) });
+    let swept = sweep(&uploads.0, None, |_| -> io::Result<_> { Ok(None) });
     assert_eq!(swept.expect("swept"), Swept { temporary: 0, orphans: 0, foreign: 1 });
     assert!(published(&uploads.0, known).exists());
     // Nothing is removed because of a database that can't be read.
-    let failed = sweep(&uploads.0, |_| Err::<Option<Vec<UploadId>>, _>(io::Error::other("no database")));
+    let failed =
+        sweep(&uploads.0, None, |_| Err::<Option<Vec<UploadId>>, _>(io::Error::other("no database")));
     assert!(failed.is_err() && published(&uploads.0, known).exists());
-    let nowhere = sweep(&uploads.0.join("nowhere"), |_| -> io::Result<_> { Ok(None) });
+    let nowhere = sweep(&uploads.0.join("nowhere"), None, |_| -> io::Result<_> { Ok(None) });
     assert_eq!(nowhere.expect("nothing there"), Swept::default());
+}
+
+#[test]
+fn a_file_of_another_node_is_old_before_it_is_an_orphan() {
+    let uploads = TestUploads::new();
+    let files: Vec<UploadId> = [0x1aa, 0x2aa, 0x3aa, 0x4ab].map(Id::from_u128).to_vec();
+    files.iter().for_each(|file| uploads.put(*file, b"bytes"));
+    let written = |file: UploadId, ms: u64| {
+        let opened = fs::File::options().write(true).open(published(&uploads.0, file)).expect("a file");
+        opened.set_modified(std::time::UNIX_EPOCH + Duration::from_millis(ms)).expect("a time");
+    };
+    files.iter().zip([999, 1_000, 500, 500]).for_each(|(file, ms)| written(*file, ms));
+    let found = |after, before| old_files(&uploads.0, 0xaa, after, UnixMs(before)).expect("a folder");
+    assert_eq!(found(Id::default(), 1_000), [files[0], files[2]]);
+    assert_eq!(found(files[0], 1_001), [files[1], files[2]]);
+    assert_eq!(found(files[2], 1_001), []);
+    assert_eq!(found(Id::default(), 500), []);
+    let swept = sweep(&uploads.0, Some(UnixMs(1_000)), |files| -> io::Result<_> { Ok(Some(files)) });
+    assert_eq!(swept.expect("swept"), Swept { temporary: 0, orphans: 3, foreign: 0 });
+    assert!(published(&uploads.0, files[1]).exists(), "its row may still come");
 }
