@@ -1,12 +1,18 @@
-//! The log of a cluster on real nats-servers: three processes, real sockets, real kills.
+//! The log of a cluster on real nats-servers, and its uploaded files on real nodes: processes, sockets and kills.
 //!
 //! Without a `nats-server` (in PATH or in GOPATH/bin) the tests print that and pass; with NATTER_REQUIRE_NATS=1 they fail.
 
 #![cfg(feature = "cluster")]
 
+mod support;
+
 #[path = "cluster/appends.rs"]
 mod appends;
+#[path = "cluster/files.rs"]
+mod files;
 #[path = "cluster/nodes.rs"]
 mod nodes;
 #[path = "cluster/servers.rs"]
 mod servers;
+#[path = "endurance/cluster/stage.rs"]
+mod stage;

@@ -2,6 +2,8 @@
 //!
 //! Invariant: they end with the value.
 
+#![allow(dead_code, reason = "the tests of files, the campaign and the measurement use different parts")]
+
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -37,6 +39,8 @@ pub struct Stage {
 struct Node {
     launch: Launch,
     address: SocketAddr,
+    /// Where it is asked for files.
+    files_at: SocketAddr,
     running: Option<Natter>,
     data: PathBuf,
     /// Its working directory.
@@ -56,11 +60,12 @@ impl Stage {
         let urls: Vec<String> = (0..3).map(|index| format!("nats://{}", servers.address(index))).collect();
         // All are bound at once, so that they differ; the nodes bind them again at once.
         let listeners: Vec<TcpListener> =
-            (0..3).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
+            (0..6).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
         let ports: Vec<u16> =
             listeners.iter().map(|listener| listener.local_addr().expect("an address").port()).collect();
         drop(listeners);
         let node = |(index, site): (usize, Site)| {
+            let files_at = SocketAddr::from((site.host, ports[3 + index]));
             let dir = TestDir::new();
             let address = SocketAddr::from((site.host, ports[index]));
             let data = site.folder.unwrap_or_else(|| dir.path().join("data"));
@@ -76,13 +81,14 @@ impl Stage {
                 ("METRICS_TOKEN", METRICS_TOKEN),
                 ("CLUSTER_NODE", NAMES[index]),
                 ("CLUSTER_SERVERS", &order.join(",")),
+                ("CLUSTER_LISTEN", &files_at.to_string()),
                 ("CLUSTER_USER", "app"),
                 ("CLUSTER_PASSWORD", "apppw"),
                 ("CLUSTER_SYSTEM_USER", "sys"),
                 ("CLUSTER_SYSTEM_PASSWORD", "syspw"),
                 ("RATE_LIMIT", "off"),
             ]);
-            Node { launch, address, running: None, data, dir }
+            Node { launch, address, files_at, running: None, data, dir }
         };
         let nodes = sites.into_iter().enumerate().map(node).collect();
         let mut stage = Stage { servers, nodes };
@@ -104,6 +110,15 @@ impl Stage {
 
     pub fn address(&self, index: usize) -> SocketAddr {
         self.nodes[index].address
+    }
+
+    pub fn files_address(&self, index: usize) -> SocketAddr {
+        self.nodes[index].files_at
+    }
+
+    /// Its stored files.
+    pub fn uploads(&self, index: usize) -> PathBuf {
+        self.data(index).join("uploads")
     }
 
     pub fn addresses(&self) -> [SocketAddr; 3] {
