@@ -118,7 +118,7 @@ impl Stage {
 
     /// Its stored files.
     pub fn uploads(&self, index: usize) -> PathBuf {
-        self.data(index).join("uploads")
+        self.nodes[index].data.join("uploads")
     }
 
     pub fn addresses(&self) -> [SocketAddr; 3] {
