@@ -17,7 +17,6 @@ mod returning;
 #[path = "../tests/cluster/servers.rs"]
 mod servers;
 #[path = "../tests/endurance/cluster/stage.rs"]
-#[allow(dead_code, reason = "one node is killed here, and no other fault is made")]
 mod stage;
 #[path = "../tests/support/mod.rs"]
 mod support;

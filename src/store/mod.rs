@@ -36,6 +36,7 @@ mod index;
 mod index_file;
 mod inspect;
 mod invites;
+#[cfg(feature = "cluster")]
 mod level;
 mod litestream;
 mod mentions;
