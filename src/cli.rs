@@ -9,6 +9,8 @@ use std::path::PathBuf;
 
 use lexopt::Arg;
 
+use crate::model::node::NodeName;
+
 pub use self::help::{Topic, help};
 
 mod help;
@@ -41,8 +43,7 @@ pub enum Invocation {
     Invite(InviteCommand),
     /// Make a new PASSWORD_SECRET after the old one was lost.
     ResetSecret,
-    /// Make the log and the key of a new cluster.
-    BeginCluster,
+    Cluster(ClusterCommand),
     /// Print [`help()`] of this topic.
     Help(Topic),
     /// Print [`version`].
@@ -82,6 +83,37 @@ pub enum InviteCommand {
     },
 }
 
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClusterCommand {
+    /// Makes the keys and the log of a new cluster.
+    Init,
+    /// Begins a node with a backup of another one.
+    Join {
+        file: PathBuf,
+    },
+    /// Goes back to a natter alone.
+    Leave {
+        /// Also if another node may have answered more: clients load everything again.
+        new_epoch: bool,
+    },
+    Rebuild(Rebuild),
+    Status {
+        /// For a program.
+        json: bool,
+    },
+}
+
+/// How a new log is made after the old one was lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rebuild {
+    /// The log that is there is deleted.
+    pub replace: bool,
+    /// Also if another node may have answered more: clients load everything again.
+    pub new_epoch: bool,
+    /// Nodes, and how far each is.
+    pub seen: Vec<(NodeName, u64)>,
+}
+
 /// The command line is wrong. `Display` is the text for stderr, without a line break at its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsageError {
@@ -118,6 +150,13 @@ where
                     continue;
                 }
                 Err(problem) => problem,
+            },
+            Ok(Some(Arg::Long("seen"))) => match parser.value().ok().as_deref().and_then(seen) {
+                Some(node) => {
+                    options.seen.push(node);
+                    continue;
+                }
+                None => "--seen needs NODE=ENTRY, such as b=1200".to_owned(),
             },
             Ok(Some(Arg::Long(name @ ("uses" | "expires")))) => {
                 let name = name.to_owned();
@@ -167,6 +206,12 @@ where
         Options { end_sessions: true, .. } => refuse("--end-sessions belongs to restore".to_owned()),
         Options { uses: Some(_), .. } => refuse("--uses belongs to invite".to_owned()),
         Options { expires_s: Some(_), .. } => refuse("--expires belongs to invite".to_owned()),
+        Options { json: true, .. } => refuse("--json belongs to cluster status".to_owned()),
+        Options { replace: true, .. } => refuse("--replace belongs to cluster rebuild".to_owned()),
+        Options { new_epoch: true, .. } => {
+            refuse("--new-epoch belongs to cluster leave and rebuild".to_owned())
+        }
+        Options { seen, .. } if !seen.is_empty() => refuse("--seen belongs to cluster rebuild".to_owned()),
         Options { data_dir, .. } => Ok(Arguments { invocation, data_dir }),
     }
 }
@@ -180,6 +225,10 @@ struct Options {
     end_sessions: bool,
     uses: Option<u64>,
     expires_s: Option<u64>,
+    json: bool,
+    replace: bool,
+    new_epoch: bool,
+    seen: Vec<(NodeName, u64)>,
     data_dir: Option<PathBuf>,
 }
 
@@ -191,6 +240,9 @@ fn read(argument: Arg<'_>, words: &mut Vec<OsString>, options: &mut Options) -> 
         Arg::Short('V') | Arg::Long("version") => options.version = true,
         Arg::Long("create") => options.create = true,
         Arg::Long("end-sessions") => options.end_sessions = true,
+        Arg::Long("json") => options.json = true,
+        Arg::Long("replace") => options.replace = true,
+        Arg::Long("new-epoch") => options.new_epoch = true,
         Arg::Short(letter) => return Err(format!("unknown option \"-{letter}\"")),
         Arg::Long(name) => return Err(format!("unknown option {:?}", format!("--{name}"))),
     }
@@ -213,6 +265,13 @@ fn amount(name: &str, text: &str) -> Option<u64> {
     digits.parse::<u32>().ok().map(|number| u64::from(number) * unit)
 }
 
+/// The node and the number after `--seen`.
+fn seen(value: &OsStr) -> Option<(NodeName, u64)> {
+    let (node, position) = value.to_str()?.split_once('=')?;
+    let digits = Some(position).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))?;
+    NodeName::parse(node).zip(digits.parse().ok())
+}
+
 /// The folder after `--data`.
 fn folder(value: Result<OsString, lexopt::Error>, earlier: Option<PathBuf>) -> Result<PathBuf, String> {
     match value {
@@ -233,16 +292,20 @@ fn invocation(words: &[OsString], options: &mut Options) -> Result<Invocation, S
             Some(text) => texts.push(text),
             // The name of a file may have any bytes; it is taken from `words` below.
             None if texts.len() == 1 && ["backup", "restore"].contains(&texts[0]) => texts.push("FILE"),
+            None if texts == ["cluster", "join"] => texts.push("FILE"),
             None => return Err(format!("argument {word:?} is not UTF-8")),
         }
     }
     let own = |text: &str| text.to_owned();
     let member = |command| Ok(Invocation::Member(command));
+    let cluster = |command| Ok(Invocation::Cluster(command));
     match texts.as_slice() {
         [] | ["serve"] => Ok(Invocation::Serve),
         ["check"] => Ok(Invocation::Check),
         ["secret", "reset"] => Ok(Invocation::ResetSecret),
-        ["backup" | "restore" | "member" | "invite", .., ""] => Err("the last argument is empty".to_owned()),
+        ["backup" | "restore" | "member" | "invite" | "cluster", .., ""] => {
+            Err("the last argument is empty".to_owned())
+        }
         ["backup", _] => Ok(Invocation::Backup { file: PathBuf::from(&words[1]) }),
         ["restore", _] => Ok(Invocation::Restore {
             file: PathBuf::from(&words[1]),
@@ -271,8 +334,22 @@ fn invocation(words: &[OsString], options: &mut Options) -> Result<Invocation, S
         ["invite", "list"] => Ok(Invocation::Invite(InviteCommand::List)),
         ["invite", "revoke", id] => Ok(Invocation::Invite(InviteCommand::Revoke { id: own(id) })),
         ["invite", "revoke"] => Err("invite revoke needs an ID".to_owned()),
-        ["cluster", "init"] => Ok(Invocation::BeginCluster),
-        ["cluster"] => Err("cluster needs init".to_owned()),
+        ["cluster", "init"] => cluster(ClusterCommand::Init),
+        ["cluster", "join", _] => cluster(ClusterCommand::Join { file: PathBuf::from(&words[2]) }),
+        ["cluster", "join"] => Err("cluster join needs a FILE".to_owned()),
+        ["cluster", "leave"] => {
+            cluster(ClusterCommand::Leave { new_epoch: std::mem::take(&mut options.new_epoch) })
+        }
+        ["cluster", "rebuild"] => cluster(ClusterCommand::Rebuild(Rebuild {
+            replace: std::mem::take(&mut options.replace),
+            new_epoch: std::mem::take(&mut options.new_epoch),
+            seen: std::mem::take(&mut options.seen),
+        })),
+        ["cluster", "status"] => cluster(ClusterCommand::Status { json: std::mem::take(&mut options.json) }),
+        ["cluster"] => Err("cluster needs init, join, leave, rebuild or status".to_owned()),
+        ["cluster", "init" | "join" | "leave" | "rebuild" | "status", .., last] => {
+            Err(format!("unexpected argument {last:?}"))
+        }
         ["cluster", command] => Err(format!("unknown command {command:?} of cluster")),
         ["secret"] => Err("secret needs reset".to_owned()),
         ["secret", command] => Err(format!("unknown command {command:?} of secret")),
@@ -326,7 +403,19 @@ mod tests {
         check("restore a.tar --end-sessions", restore("a.tar", true));
         check("--end-sessions restore a.tar", restore("a.tar", true));
         check("secret reset", Invocation::ResetSecret);
-        check("cluster init", Invocation::BeginCluster);
+        check("cluster init", Invocation::Cluster(ClusterCommand::Init));
+        check("cluster join a.tar", Invocation::Cluster(ClusterCommand::Join { file: "a.tar".into() }));
+        check("cluster leave", Invocation::Cluster(ClusterCommand::Leave { new_epoch: false }));
+        check("cluster leave --new-epoch", Invocation::Cluster(ClusterCommand::Leave { new_epoch: true }));
+        check("cluster status --json", Invocation::Cluster(ClusterCommand::Status { json: true }));
+        let rebuild = |replace, new_epoch, seen: &[(&str, u64)]| {
+            let name = |text| NodeName::parse(text).expect("a name");
+            let seen = seen.iter().map(|(node, position)| (name(node), *position)).collect();
+            Invocation::Cluster(ClusterCommand::Rebuild(Rebuild { replace, new_epoch, seen }))
+        };
+        check("cluster rebuild", rebuild(false, false, &[]));
+        check("cluster rebuild --replace --new-epoch", rebuild(true, true, &[]));
+        check("cluster rebuild --seen b=7 --seen=c=0", rebuild(false, false, &[("b", 7), ("c", 0)]));
         check("member list", Invocation::Member(MemberCommand::List));
         for (arguments, create) in [("member add a@b", false), ("member add --create a@b", true)] {
             let email = "a@b".into();
@@ -441,6 +530,15 @@ mod tests {
         check_refused(&["check", "--data"], "--data needs a DIR", "natter check");
         check_refused(&["--data", "", "check"], "--data needs a DIR", "natter");
         check_refused(&["--data", "a", "--data", "b"], "--data is given twice", "natter");
+        check_refused(&["cluster"], "cluster needs init, join, leave, rebuild or status", "natter cluster");
+        check_refused(&["cluster", "join"], "cluster join needs a FILE", "natter cluster");
+        check_refused(&["cluster", "init", "x"], "unexpected argument \"x\"", "natter cluster");
+        check_refused(&["cluster", "init", "--json"], "--json belongs to cluster status", "natter cluster");
+        for seen in ["b", "b=", "b=+1", "B=1", "=1"] {
+            let problem = "--seen needs NODE=ENTRY, such as b=1200";
+            check_refused(&["cluster", "rebuild", "--seen", seen], problem, "natter cluster");
+        }
+        check_refused(&["check", "--seen", "b=1"], "--seen belongs to cluster rebuild", "natter check");
         check_refused(&["--create=yes"], "unexpected argument for option '--create': \"yes\"", "natter");
         check_refused(&["secret"], "secret needs reset", "natter secret");
         check_refused(&["secret", "show"], "unknown command \"show\" of secret", "natter secret");

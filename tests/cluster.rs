@@ -10,6 +10,8 @@ mod support;
 mod appends;
 #[path = "cluster/files.rs"]
 mod files;
+#[path = "cluster/life.rs"]
+mod life;
 #[path = "cluster/nodes.rs"]
 mod nodes;
 #[path = "cluster/servers.rs"]

@@ -96,12 +96,22 @@ static COMMANDS: [Command; 8] = [
     },
     Command {
         name: "cluster",
-        arguments: "init",
-        summary: "Make the log and the keys of a new cluster, on its first node",
-        details: "Needs CLUSTER_NODE and CLUSTER_SERVERS, and a DATA_DIR without a database. Makes the stream on the\n\
-                  NATS servers, with its first entry, and the keys in DATA_DIR. Then start natter here. Every other\n\
-                  node starts with an empty DATA_DIR and a copy of these keys: access_secret, refresh_secret,\n\
-                  password_secret, push_key, cluster_key. A stream that exists is never replaced.",
+        arguments: "init | join FILE | status [--json] | leave [--new-epoch] | rebuild [OPTIONS]",
+        summary: "Several natters over one log: begin, join, look, leave, rebuild",
+        details: "init     makes the keys and the stream on the NATS servers, on the first node. A database that is\n\
+                  \u{20}        in DATA_DIR goes on as the first node's. A stream that exists is never replaced\n\
+                  join     begins a node in an empty DATA_DIR with a backup of another node, or of itself\n\
+                  status   prints nodes, positions, the log and its servers, what is wrong and what to do; exits\n\
+                  \u{20}        with 1 if anything is wrong\n\
+                  leave    ends the cluster: this node goes on as a natter alone. Stop all natters first\n\
+                  rebuild  makes a new log from this node's database after the log was lost or is refused\n\n\
+                  --json         for a program\n\
+                  --new-epoch    also where another node may have answered more than this one has: clients load\n\
+                  \u{20}              everything again\n\
+                  --seen b=1200  node b is at entry 1200, as `natter cluster status` says there. With all other\n\
+                  \u{20}              nodes named, none further than this one, clients continue where they were\n\
+                  --replace      deletes the log that is there\n\n\
+                  All need CLUSTER_NODE, CLUSTER_SERVERS and what they bring with them, as `natter serve` does.",
     },
 ];
 
@@ -130,7 +140,7 @@ fn help_natter() -> String {
             "member" => "member ...",
             "invite" => "invite ...",
             "secret" => "secret reset",
-            "cluster" => "cluster init",
+            "cluster" => "cluster ...",
             name => name,
         };
         line(

@@ -1,42 +1,99 @@
-//! A node of a cluster: `natter cluster init`, and what `natter serve` does in addition to a natter alone.
+//! A node of a cluster: the commands `natter cluster …`, and what `natter serve` does in addition to a natter alone.
 //!
-//! Owns the key of the cluster, how its log is reached, and the first entry. Leaves what is demanded of the servers to `runtime::nats`,
-//! and what a node does with the log to `runtime::replica`.
-//! Invariant: a log is made once, by one command; no start makes one.
+//! Owns the key of the cluster and how its log is reached. Each command is a file: `init` makes a log, `join` begins a node with a
+//! copy of another one, `leave` goes back to a natter alone, `rebuild` makes a new log after the old one was lost, `status` shows all;
+//! `visit` is how they reach the log. Leaves what is demanded of the servers to `runtime::nats`, and what a node does with the log to
+//! `runtime::replica`.
+//! Invariant: a log is made by a command alone; no start makes one. A command that changes the database holds the lock of its folder.
+
+mod init;
+mod join;
+mod leave;
+mod rebuild;
+mod status;
+mod visit;
 
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::mpsc::{RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
 use super::copies::FilesListener;
 use super::serve::{bare, clock, store_options, trust};
-use super::{DataFolder, absolute, keys, with_config};
-use crate::base::crypto::p256::P256;
+use super::{DataFolder, absolute, no_server, with_config};
 use crate::base::crypto::{Entropy, SystemEntropy, base64url_decode};
 use crate::base::seal::SealKey;
 use crate::base::secret::Secret;
+use crate::cli::ClusterCommand;
 use crate::config::cluster::{Cluster, LogLogin, LogServer};
 use crate::config::{Config, Fault, Warning, secrets};
-use crate::model::entry::{ENTRY_BYTES_MAX, Entry, EntryBody};
+use crate::model::entry::ENTRY_BYTES_MAX;
+use crate::model::node::NodeState;
 use crate::model::operation::Start;
 use crate::proto::nats::{Credentials, Server, Servers};
 use crate::runtime::Runtime;
-use crate::runtime::data_dir::DataDir;
-use crate::runtime::nats::{Log, LogEvent, NatsLog, NatsOptions};
+use crate::runtime::data_dir::{DataDir, DataDirFault};
+use crate::runtime::nats::{NatsLog, NatsOptions};
 use crate::runtime::peers::{Hearing, Peers};
 use crate::runtime::replica::{ClusterNode, Replica};
-use crate::store::{self, Store};
+use crate::store::{self, Access, ClusterRows, Place, Store};
 use crate::work::Trust;
 
 /// Copies of the log, each on a server of its own: one of them may be lost.
 const REPLICAS: u8 = 3;
 /// How long a start waits for the log and for what it has missed. After that it serves what it has.
 const CATCH_UP_MAX: Duration = Duration::from_secs(20);
-/// How long `natter cluster init` waits for the servers: they may have begun at the same time.
-const INIT_MAX: Duration = Duration::from_secs(60);
-/// Events that wait for `natter cluster init`; a wake more says nothing new.
-const WAKES_MAX: usize = 1;
+
+/// Runs a command of a cluster.
+pub fn run(folder: &DataFolder, command: &ClusterCommand) -> ExitCode {
+    if let ClusterCommand::Status { json } = command {
+        return status::run(folder, *json);
+    }
+    with_config(folder, |config| match command {
+        ClusterCommand::Init => init::init(config, needed(config)?),
+        ClusterCommand::Join { file } => join::join(config, needed(config)?, file),
+        ClusterCommand::Leave { new_epoch } => leave::leave(config, *new_epoch),
+        ClusterCommand::Rebuild(wanted) => rebuild::rebuild(config, needed(config)?, wanted),
+        ClusterCommand::Status { .. } => unreachable!("it is run above"),
+    })
+}
+
+fn needed(config: &Config) -> Result<&Cluster, String> {
+    config.cluster.as_ref().ok_or_else(|| {
+        "CLUSTER_NODE is not set: it names this node, and CLUSTER_SERVERS the servers of the log".to_owned()
+    })
+}
+
+/// The lock of a folder that a command may create.
+fn hold_or_make(config: &Config) -> Result<DataDir, String> {
+    DataDir::open(&config.data_dir, &config.uploads).map_err(held)
+}
+
+/// The lock of a folder whose database a command changes.
+fn hold(config: &Config) -> Result<DataDir, String> {
+    if !store::exists(&store_options(config)) {
+        return Err(no_server(config));
+    }
+    DataDir::open_existing(&config.data_dir).map_err(held)
+}
+
+fn held(fault: DataDirFault) -> String {
+    match fault {
+        DataDirFault::Locked { .. } => format!("{fault}: stop natter there first"),
+        fault => fault.to_string(),
+    }
+}
+
+/// What the database of a node says of its cluster, and the place where it is. The caller holds the lock.
+fn rows_of_node(config: &Config) -> Result<(ClusterRows, Place), String> {
+    let rows =
+        store::cluster_rows(&store_options(config), Access::Exclusive).map_err(|fault| fault.to_string())?;
+    let found = rows.and_then(|rows| rows.place.clone().map(|place| (rows, place)));
+    found.ok_or_else(|| {
+        format!(
+            "the database in {} is that of a natter alone: it is in no cluster",
+            absolute(&config.data_dir)
+        )
+    })
+}
 
 // ---- natter serve -------------------------------------------------------------------------------
 
@@ -55,6 +112,7 @@ pub(super) struct Reached {
 pub(super) fn reach(
     config: &Config,
     cluster: &Cluster,
+    state: NodeState,
     runtime: &mut Runtime,
     store: &mut Store,
     trust: &Trust,
@@ -69,7 +127,7 @@ pub(super) fn reach(
     let on_whisper = runtime.hearing(Hearing::new(key.clone(), cluster.node.clone(), files.nodes.clone()));
     let replica =
         Replica::new(cluster.node.clone(), key.clone(), place, Box::new(SystemEntropy::new()), now.unix_ms);
-    let options = options(cluster, trust, &key, false, entropy)?;
+    let options = options(cluster, trust, Some(&key), entropy)?;
     let mut whispers = None;
     let node = ClusterNode::open(replica, |wake| {
         let log = NatsLog::start(options, wake, on_whisper)?;
@@ -78,7 +136,7 @@ pub(super) fn reach(
     });
     let mut node = node.map_err(|error| format!("no thread for the log of the cluster: {error}"))?;
     if let Some(whispers) = whispers {
-        let mut peers = Peers::new(key.clone(), cluster.node.clone(), voice, whispers);
+        let mut peers = Peers::new(key.clone(), cluster.node.clone(), voice, state, whispers);
         files.address.iter().for_each(|address| peers.listen_at(address.clone()));
         runtime.speak(peers);
     }
@@ -107,14 +165,29 @@ pub(super) fn reach(
     Ok(Reached { node, key, start, has_caught_up })
 }
 
+/// All nodes have the same keys, so a node makes none.
+pub(super) fn check_keys(config: &Config) -> Result<(), String> {
+    let missing = secrets::missing(&config.data_dir, config);
+    if config.cluster.is_none() || missing.is_empty() {
+        return Ok(());
+    }
+    Err(format!(
+        "a node of a cluster has the keys of the others, and {} {} neither set nor in {}: copy the files of another node, begin this \
+         one with a copy of it (`natter cluster join FILE`), or make a new cluster with `natter cluster init`",
+        missing.join(", "),
+        if missing.len() == 1 { "is" } else { "are" },
+        absolute(&config.data_dir)
+    ))
+}
+
 /// The key of the cluster, which only `natter cluster init` makes.
 fn present_key(config: &Config) -> Result<SealKey, String> {
     let (key, warnings) = secrets::cluster_key(&config.data_dir).map_err(|faults| join(&faults))?;
     warn(&warnings);
     let key = key.ok_or_else(|| {
         format!(
-            "{} has no key of a cluster: copy access_secret, refresh_secret, password_secret, push_key and cluster_key from another \
-             node, or make a new cluster with `natter cluster init`",
+            "{} has no key of a cluster: begin this node with a copy of another one (`natter backup FILE` there, `natter cluster join \
+             FILE` here), or make a new cluster with `natter cluster init`",
             absolute(&config.data_dir)
         )
     })?;
@@ -134,8 +207,7 @@ fn seal_key(config: &Config, key: &Secret) -> Result<SealKey, String> {
 fn options(
     cluster: &Cluster,
     trust: &Trust,
-    key: &SealKey,
-    creates: bool,
+    key: Option<&SealKey>,
     entropy: &mut dyn Entropy,
 ) -> Result<NatsOptions, String> {
     let server = |server: &LogServer| Server { host: bare(&server.host), port: server.port, tls: server.tls };
@@ -160,107 +232,13 @@ fn options(
         replicas: if cluster.is_unsafe { 1 } else { REPLICAS },
         max_age: cluster.log_kept,
         max_bytes: cluster.log_max,
-        probe: Entry::probe(cluster.node.clone()).seal(key).into(),
+        probe: key.map(|key| Entry::probe(cluster.node.clone()).seal(key).into()),
         entry_bytes_max: ENTRY_BYTES_MAX,
-        creates,
+        creates: false,
+        replaces: false,
+        surveys: false,
         is_unsafe: cluster.is_unsafe,
     })
-}
-
-// ---- natter cluster init ------------------------------------------------------------------------
-
-pub fn run(folder: &DataFolder) -> ExitCode {
-    with_config(folder, |config| {
-        let cluster = config.cluster.as_ref().ok_or("CLUSTER_NODE is not set: it names this node")?;
-        init(config, cluster)?;
-        println!(
-            "the log of cluster {} is made, and the keys are in {}",
-            cluster.name,
-            absolute(&config.data_dir)
-        );
-        println!("start natter here; each other node needs an empty DATA_DIR with a copy of these keys:");
-        println!("  {}", secrets::FILES.join(" "));
-        Ok(())
-    })
-}
-
-fn init(config: &Config, cluster: &Cluster) -> Result<(), String> {
-    let database = store_options(config);
-    if store::exists(&database) {
-        return Err(format!("{} exists: a cluster begins with an empty DATA_DIR", absolute(&database.path)));
-    }
-    let data_dir = DataDir::open(&config.data_dir, &config.uploads).map_err(|fault| fault.to_string())?;
-    let mut system = SystemEntropy::new();
-    let curve = P256::new(&system);
-    let entropy: &mut dyn Entropy = &mut system;
-    let (_, warnings) = keys::load_or_make(config, entropy)?;
-    warn(&warnings);
-    let (_, warnings) = keys::push(config, &curve)?;
-    warn(&warnings);
-    // A command that was interrupted has made it already.
-    let (key, warnings) = secrets::cluster_key(data_dir.path()).map_err(|faults| join(&faults))?;
-    warn(&warnings);
-    let key = match key {
-        Some(key) => key,
-        None => secrets::make_cluster_key(data_dir.path(), entropy).map_err(|faults| join(&faults))?,
-    };
-    let key = seal_key(config, &key)?;
-    let options = options(cluster, &trust(config)?, &key, true, entropy)?;
-    let epoch = store::new_epoch(entropy);
-    let first = Entry {
-        node: cluster.node.clone(),
-        life: entropy.id(clock().unix_ms),
-        n: 1,
-        body: EntryBody::Genesis { epoch },
-    };
-    let sealed: Arc<[u8]> = first.seal(&key).into();
-    append_first(options, &sealed)
-}
-
-/// Makes the stream and appends its first entry. It is sent again until the log has it, so its bytes are always the same.
-fn append_first(options: NatsOptions, sealed: &Arc<[u8]>) -> Result<(), String> {
-    let until = Instant::now() + INIT_MAX;
-    let (sender, woken) = sync_channel(WAKES_MAX);
-    let wake = Arc::new(move || wake_up(&sender));
-    let mut log = NatsLog::start(options, wake, Box::new(|_| {}))
-        .map_err(|error| format!("no thread for the log of the cluster: {error}"))?;
-    log.read_after(0);
-    let (mut events, mut reason) = (Vec::new(), "no server answers");
-    loop {
-        log.take(&mut events);
-        for event in events.drain(..) {
-            match event {
-                LogEvent::Up(_) | LogEvent::Lost => log.append(sealed),
-                LogEvent::Down(why) => reason = why,
-                LogEvent::Refused(why) => {
-                    reason = why;
-                    log.append(sealed);
-                }
-                LogEvent::Clock(_) => {}
-                LogEvent::Broken(message) => return Err(message),
-                LogEvent::Delivered { sealed: first, .. } if first == *sealed => return Ok(()),
-                LogEvent::Delivered { .. } => {
-                    return Err(
-                        "the log of this cluster exists, and has entries: it was left as it is".to_owned()
-                    );
-                }
-            }
-        }
-        let left = until.saturating_duration_since(Instant::now());
-        match woken.recv_timeout(left) {
-            Ok(()) => {}
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-                return Err(format!("the log could not be made in {} s: {reason}", INIT_MAX.as_secs()));
-            }
-        }
-    }
-}
-
-fn wake_up(sender: &SyncSender<()>) {
-    match sender.try_send(()) {
-        // One wake is under way, or nobody waits any more.
-        Ok(()) | Err(TrySendError::Full(()) | TrySendError::Disconnected(())) => {}
-    }
 }
 
 fn warn(warnings: &[Warning]) {

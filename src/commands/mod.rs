@@ -39,9 +39,9 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Invocation::Restore { file, end_sessions } => restore::run(&folder, &file, end_sessions),
         Invocation::ResetSecret => secret::run(&folder),
         #[cfg(feature = "cluster")]
-        Invocation::BeginCluster => cluster::run(&folder),
+        Invocation::Cluster(command) => cluster::run(&folder, &command),
         #[cfg(not(feature = "cluster"))]
-        Invocation::BeginCluster => {
+        Invocation::Cluster(_) => {
             eprintln!("natter: this build is without the feature cluster");
             ExitCode::FAILURE
         }

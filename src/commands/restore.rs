@@ -22,7 +22,8 @@ use crate::work::files;
 const SQLITE_MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
 /// The kind of FILE.
-enum Kind {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileKind {
     Archive,
     /// A database without an archive, for example from Litestream.
     Database,
@@ -51,7 +52,7 @@ pub fn run(folder: &DataFolder, file: &Path, end_sessions: bool) -> ExitCode {
                 secrets::PASSWORD
             );
         }
-        if matches!(kind, Kind::Database) {
+        if matches!(kind, FileKind::Database) {
             println!("uploads are not in it: copy them into {}", absolute(&config.uploads));
         }
         Ok(())
@@ -59,7 +60,22 @@ pub fn run(folder: &DataFolder, file: &Path, end_sessions: bool) -> ExitCode {
 }
 
 /// Restores FILE. Returns its kind, and whether the database needs another password secret than the present one.
-fn restore(config: &Config, file: &Path, sessions: Sessions) -> Result<(Kind, bool), String> {
+fn restore(config: &Config, file: &Path, sessions: Sessions) -> Result<(FileKind, bool), String> {
+    let kind = unpack_into(config, file, &mut |restoring, _| {
+        let database = StoreOptions::new(restoring.stage.join(DATABASE));
+        store::adopt(&database, sessions)
+            .map_err(|fault| format!("{} can't be restored: {fault}", file.display()))
+    })?;
+    let needs_other_secret = store::needs_other_secret(&keys::present(config)?, Access::Exclusive);
+    Ok((kind, needs_other_secret.map_err(|fault| fault.to_string())?))
+}
+
+/// Unpacks FILE, lets `prepare` check and change what is in the staging folder, and moves it into DATA_DIR and UPLOADS.
+pub fn unpack_into(
+    config: &Config,
+    file: &Path,
+    prepare: &mut dyn FnMut(&Restoring, FileKind) -> Result<(), String>,
+) -> Result<FileKind, String> {
     let mut from = File::open(file).map_err(text(file))?;
     let kind = kind(&mut from).map_err(text(file))?;
     // Locked until the end.
@@ -71,26 +87,20 @@ fn restore(config: &Config, file: &Path, sessions: Sessions) -> Result<(Kind, bo
     restoring.clear()?;
     restoring.check_empty()?;
     let unpacked = match kind {
-        Kind::Archive => unpack(from, &restoring).map_err(text(file)),
-        Kind::Database => take(from, file, &restoring),
+        FileKind::Archive => unpack(from, &restoring).map_err(text(file)),
+        FileKind::Database => take(from, file, &restoring),
     };
-    let result = unpacked.and_then(|()| {
-        let database = StoreOptions::new(restoring.stage.join(DATABASE));
-        store::adopt(&database, sessions)
-            .map_err(|fault| format!("{} can't be restored: {fault}", file.display()))?;
-        restoring.move_in()
-    });
+    let result = unpacked.and_then(|()| prepare(&restoring, kind)).and_then(|()| restoring.move_in());
     let cleared = restoring.clear();
     result.and(cleared)?;
-    let needs_other_secret = store::needs_other_secret(&keys::present(config)?, Access::Exclusive);
-    Ok((kind, needs_other_secret.map_err(|fault| fault.to_string())?))
+    Ok(kind)
 }
 
-fn kind(from: &mut File) -> io::Result<Kind> {
+fn kind(from: &mut File) -> io::Result<FileKind> {
     let mut front = Vec::with_capacity(SQLITE_MAGIC.len());
     from.take(SQLITE_MAGIC.len() as u64).read_to_end(&mut front)?;
     from.seek(SeekFrom::Start(0))?;
-    Ok(if front == SQLITE_MAGIC { Kind::Database } else { Kind::Archive })
+    Ok(if front == SQLITE_MAGIC { FileKind::Database } else { FileKind::Archive })
 }
 
 /// Copies a database into the staging folder. A database with a WAL next to it is in use, or was left by a crash: its

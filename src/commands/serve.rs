@@ -18,11 +18,13 @@ use super::https::{self, Certificate};
 use super::restoring::{Left, Restoring};
 use super::{DataFolder, configure, keys};
 use crate::base::crypto::p256::P256;
-use crate::base::crypto::{HmacKey, SystemEntropy, base64url};
+use crate::base::crypto::{HmacKey, SystemEntropy, base64url, sha256};
 use crate::base::time::{Now, UnixMs};
+use crate::config::cluster::Cluster;
 use crate::config::{self, Config, EmailTls, Host, Secrets, Synchronous, Url};
 use crate::limits::SNIFF_BYTES;
 use crate::logging::{self, Logging};
+use crate::model::node::{LEVEL, NodeState};
 use crate::model::operation::Operation;
 use crate::model::settings::{ClusterSettings, DefaultImage, PushSettings, Settings, UrlSigner};
 use crate::model::upload::FindOrphans;
@@ -92,6 +94,8 @@ fn start(config: &Config, log: &Logging, passed: Result<Passed, String>) -> Resu
     let listen = listeners(config, passed?)?;
     let data_dir = DataDir::open(&config.data_dir, &config.uploads)?;
     finish_restore(config)?;
+    #[cfg(feature = "cluster")]
+    cluster::check_keys(config)?;
     let mut entropy = SystemEntropy::new();
     let (secrets, mut warnings) = keys::load_or_make(config, &mut entropy)?;
     let curve = P256::new(&entropy);
@@ -143,7 +147,8 @@ fn start(config: &Config, log: &Logging, passed: Result<Passed, String>) -> Resu
         #[cfg(feature = "cluster")]
         Some(cluster) => {
             let files = FilesListener::bind(cluster)?;
-            let reached = cluster::reach(config, cluster, &mut runtime, &mut store, &trust, &files)?;
+            let state = cluster_settings(cluster, &secrets).state;
+            let reached = cluster::reach(config, cluster, state, &mut runtime, &mut store, &trust, &files)?;
             let Reached { node, key, start, has_caught_up } = reached;
             begin = start;
             if let Some(reader) = readers.first_mut().filter(|_| !store.readiness().unproven) {
@@ -422,6 +427,32 @@ pub fn settings(
         places: config.ip_info.is_some() || config.geoip_db.is_some(),
         push: None,
         https: None,
-        cluster: config.cluster.as_ref().map(|cluster| ClusterSettings { node: cluster.node.clone() }),
+        cluster: config.cluster.as_ref().map(|cluster| cluster_settings(cluster, secrets)),
+    }
+}
+
+/// What a node tells the others of its settings: hashes, also of the keys, so that a difference has a name.
+fn cluster_settings(cluster: &Cluster, secrets: &Secrets) -> ClusterSettings {
+    let hash = |text: &[u8]| {
+        let [a, b, c, d, ..] = sha256(text);
+        u32::from_be_bytes([a, b, c, d])
+    };
+    let keys = [
+        ("ACCESS_SECRET", &secrets.access),
+        ("REFRESH_SECRET", &secrets.refresh),
+        ("PASSWORD_SECRET", &secrets.password),
+    ];
+    let keys = keys.map(|(name, key)| (name, key.expose().as_bytes()));
+    let shared = cluster.shared.iter().map(|(name, value)| (*name, value.as_bytes()));
+    let all: Vec<(&'static str, &[u8])> = shared.chain(keys).collect();
+    // The name is a part of what is hashed: the same value elsewhere has another hash.
+    let pair = |(name, value): &(&str, &[u8])| {
+        (hash(name.as_bytes()), hash(&[name.as_bytes(), b"=", value].concat()))
+    };
+    let state = NodeState { level: LEVEL, settings: all.iter().map(pair).collect(), ..NodeState::default() };
+    ClusterSettings {
+        state,
+        names: all.iter().map(|(name, _)| *name).collect(),
+        ..ClusterSettings::new(cluster.node.clone())
     }
 }

@@ -49,6 +49,8 @@ pub struct Cluster {
     pub log_kept: Duration,
     /// Bytes of the log on each of its servers.
     pub log_max: u64,
+    /// The names and values of [`SHARED`].
+    pub shared: Vec<(&'static str, String)>,
 }
 
 /// Where a node is asked for files.
@@ -58,6 +60,43 @@ pub struct FilesAt {
     /// How other nodes reach it, if that is another address.
     pub address: Option<(Host, u16)>,
 }
+
+/// The variables that all nodes must have in common: clients see them, or they decide how long something is kept. Which node answers
+/// a client or holds the duty must make no difference.
+pub const SHARED: [&str; 32] = [
+    "PUBLIC_URL",
+    "ALLOWED_ORIGINS",
+    "EVENTS_KEPT",
+    "HSTS",
+    "ACCESS_TTL",
+    "REFRESH_TTL",
+    "SIGN_UP",
+    "DIRECTORY",
+    "REQUIRE_VERIFIED",
+    "EMAIL_HOST",
+    "EMAIL_FROM",
+    "PUSH_PRIVATE",
+    "HEAD_MAX",
+    "JSON_BODY_MAX",
+    "UPLOAD_MAX",
+    "UPLOAD_QUOTA",
+    "UPLOAD_FILES_MAX",
+    "PIXELS_MAX",
+    "KEEP_METADATA",
+    "MESSAGE_MAX",
+    "MEMBERS_MAX",
+    "WS_MESSAGE_MAX",
+    "STREAMS_PER_ACCOUNT",
+    "HEARTBEAT",
+    "RATE_LIMIT",
+    "RATE_CREDENTIALS",
+    "RATE_ADDRESS",
+    "RATE_ACCOUNT",
+    "RATE_WRITES",
+    "CLUSTER_UNSAFE",
+    "LOG_KEPT",
+    "LOG_MAX",
+];
 
 /// One server of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -166,6 +205,7 @@ pub(super) fn read(r: &mut Reader<'_>) -> Option<Cluster> {
         (None, Some((user, password))) => LogLogin::User(user, password),
         (None, None) => LogLogin::Nobody,
     };
+    let shared = SHARED.map(|name| (name, r.text(name))).to_vec();
     let (node, servers) = (node?, servers?);
     Some(Cluster {
         node,
@@ -177,6 +217,7 @@ pub(super) fn read(r: &mut Reader<'_>) -> Option<Cluster> {
         files: listen.map(|listen| FilesAt { listen, address }),
         log_kept,
         log_max,
+        shared,
     })
 }
 
@@ -275,6 +316,15 @@ mod tests {
         assert_eq!(shown, ["nats://log-1:4222", "tls://[::1]:4333", "nats://10.0.0.3:7"]);
         assert_eq!((cluster.node.as_str(), cluster.name.as_str()), ("a", "chat"));
         assert_eq!((cluster.log_kept.as_secs(), cluster.log_max), (86_400, 8_589_934_592));
+    }
+
+    #[test]
+    fn what_all_nodes_have_in_common_is_known_as_it_counts() {
+        let shared = |more: &[(&str, &str)]| good(&node(more)).cluster.expect("a cluster").shared;
+        let usual = shared(&[]);
+        assert!(usual.contains(&("MESSAGE_MAX", "4000".to_owned())));
+        assert_eq!(shared(&[("MESSAGE_MAX", " 4000 "), ("HEARTBEAT", "30")]), usual, "the defaults");
+        assert!(shared(&[("MESSAGE_MAX", "4001")]).contains(&("MESSAGE_MAX", "4001".to_owned())));
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use std::fmt;
 
 pub use super::id::Life;
-pub use super::node::NodeName;
+pub use super::node::{LEVEL, NodeName};
 use super::operation::Write;
 use crate::base::fields::{self, Field, Reader, fields};
 use crate::base::seal::{SealError, SealKey, SealPurpose, SealedBy, seal_bytes};
@@ -15,10 +15,6 @@ use crate::base::seal::{SealError, SealKey, SealPurpose, SealedBy, seal_bytes};
 /// Bytes of a sealed entry. A broker takes messages of 1 MiB unless it is told otherwise, and a batch must stay under half of that. Above:
 /// the writes go into several entries ([`EntryDraft::push`]).
 pub const ENTRY_BYTES_MAX: usize = 524_288;
-
-/// What this build can apply: raised with each change after which the same entry is applied otherwise, and with each row, variant or
-/// field that an older build may not ignore. An entry of a higher level is refused.
-pub const LEVEL: u32 = 1;
 
 /// The length of a body has one byte in a draft, and at most three when it ends.
 const LENGTH_GROWTH_MAX: usize = 2;
@@ -49,6 +45,13 @@ pub enum EntryBody {
     Hello,
     /// Writes, in order.
     Writes(Vec<Write>),
+    /// The first entry of a log that continues the rows of a database. Its node has them, and each other node begins with a copy.
+    Continued {
+        /// The epoch from here on: that of the rows, or a new one.
+        epoch: String,
+    },
+    /// The last entry that counts: its node goes on without a log, so no other one may go on with it.
+    End,
 }
 
 /// Why bytes are no entry for this build.
@@ -98,6 +101,8 @@ mod kind {
     pub const GENESIS: u8 = 1;
     pub const HELLO: u8 = 2;
     pub const WRITES: u8 = 3;
+    pub const CONTINUED: u8 = 4;
+    pub const END: u8 = 5;
 }
 
 impl Field for EntryBody {
@@ -112,6 +117,11 @@ impl Field for EntryBody {
                 out.push(kind::WRITES);
                 writes.put(out);
             }
+            EntryBody::Continued { epoch } => {
+                out.push(kind::CONTINUED);
+                fields::put_field(out, 1, epoch);
+            }
+            EntryBody::End => out.push(kind::END),
         }
     }
 
@@ -123,6 +133,11 @@ impl Field for EntryBody {
                 EntryBody::Genesis { epoch: Field::take(epoch, reader) }
             }
             kind::WRITES => EntryBody::Writes(Field::take(rest, reader)),
+            kind::CONTINUED => {
+                let [epoch, ..] = reader.split(rest);
+                EntryBody::Continued { epoch: Field::take(epoch, reader) }
+            }
+            kind::END => EntryBody::End,
             kind => {
                 if kind != kind::HELLO {
                     reader.fail();

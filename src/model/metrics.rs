@@ -79,6 +79,8 @@ impl ErrorKind {
 pub struct LogProgress {
     /// The position of the last entry that it has applied.
     pub position: u64,
+    /// Of all entries up to there: two nodes that have applied the same ones have the same.
+    pub chain: [u8; 32],
     /// The position of the newest entry of the log, as far as it knows.
     pub head: u64,
     /// Entries that it has appended since its start, and those of all nodes that it has applied.

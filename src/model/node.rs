@@ -1,10 +1,15 @@
-//! The name of one natter among several that apply one log.
+//! One natter among several that apply one log: its name, and what it tells the others of itself.
 //!
 //! Invariant: a name is 1–32 of `[a-z0-9-]`, so it is a part of a subject, a label and a file name as it is.
 
 use std::fmt;
 
-use crate::base::fields::{Field, Reader};
+use crate::base::crypto::hex;
+use crate::base::fields::{self, Field, Reader, fields};
+
+/// What this build can apply: raised with each change after which the same entry is applied otherwise, and with each row, variant or
+/// field that an older build may not ignore.
+pub const LEVEL: u32 = 1;
 
 /// Bytes of the longest name of a node.
 pub const NODE_NAME_MAX: usize = 32;
@@ -24,6 +29,42 @@ impl NodeName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// What a node tells the others of itself, once a second.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeState {
+    /// The last entry of the log that it has applied.
+    pub position: u64,
+    /// Of all entries up to there: two nodes that have applied the same ones have the same.
+    pub chain: [u8; 32],
+    /// The highest level of entries that it can apply.
+    pub level: u32,
+    /// The settings that all nodes must have in common: for each a hash of its name, and one of its value.
+    pub settings: Vec<(u32, u32)>,
+}
+
+fields! {
+    NodeState { 1 position, 2 chain, 3 level, 4 settings }
+}
+
+impl NodeState {
+    /// The bytes that [`NodeState::from_bytes`] reads, in any build.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.put(&mut out);
+        out
+    }
+
+    /// `None` for what no build has said.
+    pub fn from_bytes(bytes: &[u8]) -> Option<NodeState> {
+        fields::read(bytes)
+    }
+}
+
+/// The first bytes of a chain, as people compare them.
+pub fn short_chain(chain: &[u8; 32]) -> String {
+    hex(&chain[..8])
 }
 
 impl fmt::Display for NodeName {

@@ -8,7 +8,7 @@ use super::conversation::Conversation;
 use super::event::Fact;
 use super::id::UploadId;
 use super::message::Message;
-use super::node::NodeName;
+use super::node::{NodeName, NodeState};
 use super::profile::Profile;
 use super::upload::{Attachment, Image, PREVIEW, Upload};
 use crate::base::crypto::{HmacKey, base64url};
@@ -68,6 +68,25 @@ pub struct Settings {
 pub struct ClusterSettings {
     /// The name of this node.
     pub node: NodeName,
+    /// The level and the settings that this node tells the others.
+    pub state: NodeState,
+    /// The names of these settings, in the same order.
+    pub names: Vec<&'static str>,
+}
+
+impl ClusterSettings {
+    /// A node that tells nothing but its name.
+    pub fn new(node: NodeName) -> ClusterSettings {
+        ClusterSettings { node, state: NodeState::default(), names: Vec::new() }
+    }
+
+    /// The names of the settings that have another value on another node. One that only one of both builds knows is left out.
+    pub fn differences(&self, other: &NodeState) -> Vec<&'static str> {
+        let is_other =
+            |own: &(u32, u32)| other.settings.iter().any(|theirs| theirs.0 == own.0 && theirs.1 != own.1);
+        let pairs = self.names.iter().zip(&self.state.settings);
+        pairs.filter(|(_, own)| is_other(own)).map(|(name, _)| *name).collect()
+    }
 }
 
 /// Who may create an account.
@@ -317,6 +336,24 @@ impl SignUrls for Fact {
 mod tests {
     use super::*;
     use crate::base::id::Id;
+
+    #[test]
+    fn a_setting_that_another_node_has_otherwise_has_a_name() {
+        let node = NodeName::parse("a").expect("a name");
+        let state =
+            |settings: &[(u32, u32)]| NodeState { settings: settings.to_vec(), ..NodeState::default() };
+        let names = vec!["ONE", "TWO", "THREE"];
+        let own = ClusterSettings { node, state: state(&[(1, 10), (2, 20), (3, 30)]), names };
+        for (other, expect) in [
+            (&[(1, 10), (2, 20), (3, 30)][..], &[][..]),
+            (&[(3, 30), (2, 21), (1, 11)], &["ONE", "TWO"]),
+            // Another build knows others.
+            (&[(2, 20), (4, 40)], &[]),
+            (&[], &[]),
+        ] {
+            assert_eq!(own.differences(&state(other)), expect);
+        }
+    }
 
     #[test]
     fn a_url_is_good_for_its_upload_until_it_expires() {

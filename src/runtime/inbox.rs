@@ -16,7 +16,6 @@ use super::queue::lock;
 use super::workers::PoolKind;
 use crate::base::open_file::OpenFile;
 #[cfg(feature = "cluster")]
-use crate::base::seal::Chain;
 use crate::model::id::UploadId;
 use crate::model::job::Done;
 use crate::model::metrics::ErrorKind;
@@ -39,9 +38,9 @@ pub enum Completion {
     /// What another node of the cluster has said.
     #[cfg(feature = "cluster")]
     Heard(Heard),
-    /// How far this node has come in the log, and what the log was until there.
+    /// How far this node has come in the log.
     #[cfg(feature = "cluster")]
-    Progressed(LogProgress, Chain),
+    Progressed(LogProgress),
     Read(Ticket, Result<Answer, Refusal>),
     Finished(PoolKind, Ticket, Done),
     /// The result of writing these bytes of an upload.

@@ -49,12 +49,17 @@ pub struct NatsOptions {
     pub replicas: u8,
     pub max_age: Duration,
     pub max_bytes: u64,
-    /// An entry that changes nothing, however often and wherever the log stores it.
-    pub probe: Arc<[u8]>,
+    /// An entry that changes nothing, however often and wherever the log stores it; it shows whether a log has forgotten its tail. Whoever
+    /// reads needs one.
+    pub probe: Option<Arc<[u8]>>,
     /// Bytes of the longest entry.
     pub entry_bytes_max: usize,
     /// Makes the stream if there is none.
     pub creates: bool,
+    /// Deletes the stream that is found, and makes another one. Only with `creates`.
+    pub replaces: bool,
+    /// Records for [`NatsLog::survey`] what is seen of the servers: a command wants to know it.
+    pub surveys: bool,
     /// Demands nothing of the servers and of the stream: for trying.
     pub is_unsafe: bool,
 }
@@ -89,6 +94,29 @@ struct Shared {
     waker: Waker,
 }
 
+/// What was last seen of the log and of its servers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogSurvey {
+    /// There is no such stream.
+    pub is_missing: bool,
+    /// Those that hold the log.
+    pub servers: Vec<SurveyedServer>,
+    /// Why the log cannot be used, in full; empty while it can.
+    pub reason: String,
+}
+
+/// A server that holds the log, as its leader knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SurveyedServer {
+    pub name: String,
+    pub is_leader: bool,
+    /// The leader has heard of it lately.
+    pub is_reached: bool,
+    /// As it has said itself; `None` if it was not asked or did not answer.
+    pub version: Option<String>,
+    pub syncs: Option<bool>,
+}
+
 /// What is on its way between the two threads.
 #[derive(Default)]
 struct Exchange {
@@ -101,6 +129,7 @@ struct Exchange {
     events: Vec<LogEvent>,
     /// Bytes of the entries in `events`.
     delivered_bytes: usize,
+    survey: LogSurvey,
     is_closed: bool,
 }
 
@@ -130,6 +159,11 @@ impl NatsLog {
 
     pub fn whispers(&self) -> Whispers {
         Whispers(Arc::clone(&self.shared))
+    }
+
+    /// What was last seen of the log and of its servers, with [`NatsOptions::surveys`].
+    pub fn survey(&self) -> LogSurvey {
+        lock(&self.shared.exchange).survey.clone()
     }
 }
 

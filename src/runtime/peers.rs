@@ -5,7 +5,7 @@
 //! at an address to `work::copies`.
 //!
 //! ```text
-//! 1, then what the server says        2, position: 8 bytes, big-endian, chain: 32        3, host:port, where it is asked for files
+//! 1, then what the server says        2, then the state of the node        3, host:port, where it is asked for files
 //! ```
 //! Invariant: what is heard was said by another node of this cluster, and is heard once: a number that is not greater than the last one
 //! of its life is dropped.
@@ -15,15 +15,15 @@ use std::collections::BTreeMap;
 use super::inbox::{Completion, Inbox};
 use super::nats::Whispers;
 use crate::base::id::Id;
-use crate::base::seal::{Chain, SealKey, SealPurpose, SealedBy};
-use crate::model::node::NodeName;
+use crate::base::seal::{SealKey, SealPurpose, SealedBy};
+use crate::model::node::{NodeName, NodeState};
 use crate::work::copies::{Address, KnownNodes};
 
 /// Nodes whose numbers are kept. Above: the one of the lowest name is forgotten.
 const NODES_MAX: usize = 64;
 
 const WHISPER: u8 = 1;
-const CHAIN: u8 = 2;
+const STATE: u8 = 2;
 const ADDRESS: u8 = 3;
 
 /// The voice of this node.
@@ -33,15 +33,17 @@ pub struct Peers {
     /// Of this process; the numbers of the entries have a life of their own.
     life: Id,
     said: u64,
+    /// What it tells of itself; how far it is changes.
+    state: NodeState,
     carrier: Whispers,
     /// Where this node is asked for files.
     address: Option<Address>,
 }
 
 impl Peers {
-    /// `life` is one that no other process has or had.
-    pub fn new(key: SealKey, node: NodeName, life: Id, carrier: Whispers) -> Peers {
-        Peers { key, node, life, said: 0, carrier, address: None }
+    /// `life` is one that no other process has or had. `state` is what the node says of itself beside how far it is.
+    pub fn new(key: SealKey, node: NodeName, life: Id, state: NodeState, carrier: Whispers) -> Peers {
+        Peers { key, node, life, said: 0, state, carrier, address: None }
     }
 
     /// From now on the others are told that this node is asked for files there.
@@ -55,14 +57,14 @@ impl Peers {
     }
 
     /// How far this node has applied the log, and what it was; and where it is asked for files.
-    pub(super) fn announce(&mut self, position: u64, chain: Chain) {
+    pub(super) fn announce(&mut self, position: u64, chain: [u8; 32]) {
         if let Some(address) = &self.address {
             let text = address.to_string();
             self.say(ADDRESS, text.as_bytes());
         }
-        let mut bytes = position.to_be_bytes().to_vec();
-        bytes.extend_from_slice(&chain.to_bytes());
-        self.say(CHAIN, &bytes);
+        (self.state.position, self.state.chain) = (position, chain);
+        let bytes = self.state.to_bytes();
+        self.say(STATE, &bytes);
     }
 
     fn say(&mut self, kind: u8, bytes: &[u8]) {
@@ -78,8 +80,17 @@ impl Peers {
 pub enum Heard {
     /// To this server.
     Whisper { node: NodeName, bytes: Vec<u8> },
-    /// To this store.
-    Chain { position: u64, chain: Chain },
+    /// To this server and to this store.
+    State { node: NodeName, state: NodeState },
+}
+
+/// What a command hears of the nodes: their states. `None` for anything else.
+pub fn overhear(key: &SealKey, sealed: &[u8]) -> Option<(NodeName, NodeState)> {
+    let (by, text) = key.open(SealPurpose::Whisper, sealed).ok()?;
+    match text.split_first() {
+        Some((&STATE, rest)) => NodeName::parse(by.node).zip(NodeState::from_bytes(rest)),
+        _ => None,
+    }
 }
 
 /// What a message says.
@@ -135,11 +146,7 @@ impl Hearing {
         let (kind, rest) = text.split_first()?;
         match *kind {
             WHISPER => Some(Said::Heard(Heard::Whisper { node, bytes: rest.to_vec() })),
-            CHAIN => {
-                let (position, chain) = rest.split_first_chunk()?;
-                let chain = Chain::from_bytes(chain.try_into().ok()?);
-                Some(Said::Heard(Heard::Chain { position: u64::from_be_bytes(*position), chain }))
-            }
+            STATE => NodeState::from_bytes(rest).map(|state| Said::Heard(Heard::State { node, state })),
             ADDRESS => {
                 let address = Address::parse(std::str::from_utf8(rest).ok()?)?;
                 Some(Said::Address(node, address))
@@ -175,13 +182,17 @@ mod tests {
         assert_eq!(hear(&said("b", 1, 9, b"\x01nine")), None, "an old process");
         assert_eq!(hear(&said("a", 1, 1, b"\x01own")), None);
         assert_eq!(hear(&said("B", 1, 1, b"\x01no name")), None);
-        let chain = [&[CHAIN][..], &7_u64.to_be_bytes(), &[9; 32]].concat();
-        let heard = Heard::Chain { position: 7, chain: Chain::from_bytes([9; 32]) };
-        assert_eq!(hear(&said("c", 1, 1, &chain)), Some(Said::Heard(heard)));
+        let state = NodeState { position: 7, chain: [9; 32], level: 2, settings: vec![(1, 2), (3, 4)] };
+        let bytes = [&[STATE][..], &state.to_bytes()].concat();
+        let key = SealKey::new(&[7; 32]);
+        assert_eq!(overhear(&key, &said("c", 1, 1, &bytes)), Some((name("c"), state.clone())));
+        assert_eq!(overhear(&key, &said("c", 1, 1, b"\x01x")), None);
+        let heard = Heard::State { node: name("c"), state };
+        assert_eq!(hear(&said("c", 1, 1, &bytes)), Some(Said::Heard(heard)));
         let address = Address { host: "10.0.0.1".to_owned(), port: 7001 };
         assert_eq!(hear(&said("d", 1, 1, b"\x0310.0.0.1:7001")), Some(Said::Address(name("d"), address)));
-        let others =
-            [&chain[..40], b"\x03", b"\x03a:0", b"\x03\xff:1", b"\x04", b"", &[&chain[..], b"x"].concat()];
+        let others: [&[u8]; 6] =
+            [&bytes[..bytes.len() - 1], b"\x03", b"\x03a:0", b"\x03\xff:1", b"\x04", b""];
         for (n, text) in (2..).zip(others) {
             assert_eq!(hear(&said("c", 1, n, text)), None, "{text:?}");
         }

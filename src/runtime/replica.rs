@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 
 pub use self::memory_log::{Broker, MemoryLog};
 use self::own::Own;
+pub use self::reading::check;
 use self::reading::{Read, Reading};
 pub use super::log::{DELIVERED_BYTES_MAX, Log, LogClock, LogEvent, LogState, Wake};
 pub use super::storage::ClusterNode;
@@ -231,6 +232,7 @@ impl Replica {
     pub fn progress(&self, now: Now) -> LogProgress {
         LogProgress {
             position: self.place.as_ref().map_or(0, |place| place.position),
+            chain: self.place.as_ref().map_or(Chain::START, |place| place.chain).to_bytes(),
             head: self.head.max(self.reading.position()),
             appended: self.own.appended(),
             applied: self.applied,

@@ -38,7 +38,7 @@ use crate::model::member::EraseMessages;
 use crate::model::operation::{Answer, Lane, Outcome, Read, Refusal, Write};
 use crate::model::readiness::Readiness;
 #[cfg(feature = "cluster")]
-use crate::store::{Applied, AppliedEntry, Delivered};
+use crate::store::{Applied, AppliedEntry, Delivered, Ignored};
 use crate::store::{Committed, Fault, Step};
 
 /// An inbox that wakes a poll without a waiting thread.
@@ -160,6 +160,7 @@ impl Applies for Store {
         }
         let entries = delivered.drain(..).map(|each| match each.entry.body {
             EntryBody::Genesis { .. } | EntryBody::Hello => AppliedEntry::Begun,
+            EntryBody::Continued { .. } | EntryBody::End => AppliedEntry::Ignored(Ignored::Misplaced),
             EntryBody::Writes(writes) => {
                 let mut batch = writes.into_iter().map(|write| (Lane(0), write)).collect();
                 AppliedEntry::Performed(self.commit(&mut batch).outcomes)

@@ -11,7 +11,7 @@ use crate::model::backup::BackUp;
 use crate::model::id::UploadId;
 use crate::model::job::{Done, Job};
 use crate::model::metrics::{ErrorKind, LogProgress};
-use crate::model::node::NodeName;
+use crate::model::node::{NodeName, NodeState};
 use crate::model::operation::{Flow, Lane, Outcome, Read, Refusal, Write};
 use crate::model::readiness::Readiness;
 use crate::proto::tls::server::Acceptor;
@@ -87,7 +87,9 @@ pub enum Input<'a> {
     BackgroundError(ErrorKind),
     /// What the database can do, when that changes. A server begins with what its [`Start`](crate::model::operation::Start) says.
     Storage(Readiness),
-    /// In a cluster: how far this node has come in the log. For `/metrics` only.
+    /// In a cluster: what another node says of itself, once a second.
+    Told { node: NodeName, state: NodeState },
+    /// In a cluster: how far this node has come in the log. For reports only.
     Progressed(LogProgress),
     /// Lines of the log that were dropped since the start.
     LogDropped(u64),

@@ -219,7 +219,7 @@ impl fmt::Display for OpenFault {
             OpenFault::InCluster { path } => write!(
                 f,
                 "the database {} belongs to a node of a cluster, whose log alone may change it: start natter with CLUSTER_NODE as \
-                 before. To go on with one natter alone, make a backup and restore it",
+                 before. To go on with one natter alone: `natter cluster leave`",
                 path.display()
             ),
             OpenFault::Full { path, detail } => write!(

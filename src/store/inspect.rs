@@ -14,6 +14,8 @@ use rusqlite::{Connection, OpenFlags};
 use super::connection::{APPLICATION_ID, application_id, configure, is_ours, length, verdict, with_suffix};
 use super::fault::OpenFault;
 use super::migrations::{self, VERSION};
+#[cfg(feature = "cluster")]
+use super::place::{self, Place};
 use super::value::number;
 use super::{StoreOptions, metadata, replacement, schema_check};
 use crate::limits::READER_CACHE_KIB;
@@ -54,6 +56,36 @@ pub fn needs_other_secret(options: &StoreOptions, access: Access) -> Result<bool
         return Ok(false);
     }
     metadata::needs_other_secret(&conn, tag).map_err(wrap)
+}
+
+/// What a database says of its cluster.
+#[cfg(feature = "cluster")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterRows {
+    /// `None` for a database that follows no log.
+    pub place: Option<Place>,
+    /// `None` if the next start of a natter alone would draw another one.
+    pub epoch: Option<String>,
+    /// The nodes that have written, as far as this one knows.
+    pub nodes: Vec<String>,
+}
+
+/// Reads what a database says of its cluster; `None` if its schema is older than any cluster's.
+#[cfg(feature = "cluster")]
+pub fn cluster_rows(options: &StoreOptions, access: Access) -> Result<Option<ClusterRows>, OpenFault> {
+    let wrap = |error: rusqlite::Error| OpenFault::new(&options.path, error);
+    let conn = open(&options.path, access)?;
+    if migrations::version(&conn).map_err(wrap)? < migrations::CLUSTER {
+        return Ok(None);
+    }
+    let read = || {
+        Ok(ClusterRows {
+            place: place::read(&conn)?,
+            epoch: metadata::lasting_epoch(&conn)?,
+            nodes: place::names(&conn)?,
+        })
+    };
+    read().map(Some).map_err(wrap)
 }
 
 /// Reads the complete database and checks every page, index and reference, and that it has no object that natter did not

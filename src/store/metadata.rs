@@ -89,6 +89,15 @@ pub fn epoch(conn: &Connection) -> rusqlite::Result<String> {
     conn.query_row("SELECT epoch FROM state", [], |row| row.get(0))
 }
 
+/// The epoch that goes on; `None` if there is none, or if answered writes may have been lost when the database was last open.
+#[cfg(feature = "cluster")]
+pub fn lasting_epoch(conn: &Connection) -> rusqlite::Result<Option<String>> {
+    conn.query_row("SELECT epoch, running FROM state", [], |row| {
+        let (epoch, running): (String, i64) = (row.get(0)?, row.get(1)?);
+        Ok(Some(epoch).filter(|epoch| !epoch.is_empty() && running != OPEN_NORMAL))
+    })
+}
+
 /// Decides what a start records: a new epoch for a new database, and for one that was not closed cleanly while a power cut
 /// could lose answered writes. In a cluster the log names the epoch.
 pub fn beginning(

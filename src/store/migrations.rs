@@ -63,6 +63,10 @@ const MIGRATIONS: &[Migration] = &[
 /// From this version on there is a tag of the password secret.
 pub(super) const PASSWORD_TAG: i64 = 12;
 
+/// From this version on there is a place in the log of a cluster.
+#[cfg(feature = "cluster")]
+pub(super) const CLUSTER: i64 = 28;
+
 /// The schema version this natter writes.
 pub const VERSION: i64 = MIGRATIONS.len() as i64;
 

@@ -76,9 +76,13 @@ use crate::model::operation::Outcome;
 pub use fault::{Fault, OpenFault};
 pub use index::{Index, Step};
 pub use inspect::{Access, Survey, check, exists, has_members, needs_other_secret, survey};
+#[cfg(feature = "cluster")]
+pub use inspect::{ClusterRows, cluster_rows};
 pub use metadata::new_epoch;
 pub use migrations::VERSION;
 pub use offline::{Sessions, adopt, adopt_secret, forget_codes};
+#[cfg(feature = "cluster")]
+pub use offline::{adopt_node, follow, leave};
 #[cfg(feature = "cluster")]
 pub use place::{Applied, AppliedEntry, Delivered, Ignored, Place};
 pub use reader::Reader;

@@ -7,6 +7,8 @@ use rusqlite::Connection;
 use super::connection::{close_in_order, open_writer};
 use super::fault::OpenFault;
 use super::inspect::{self, Access};
+#[cfg(feature = "cluster")]
+use super::place::{self, Place};
 use super::{StoreOptions, checkpoints, codes, metadata, outbox, schema_check, sessions};
 
 /// Whether a restored database keeps its sessions.
@@ -28,6 +30,42 @@ pub fn adopt(options: &StoreOptions, restored: Sessions) -> Result<(), OpenFault
         }
         metadata::leave_cluster(conn)?;
         metadata::renew(conn)
+    })
+}
+
+/// Prepares the copy of a node of a cluster for another node, or for the same one again: the rows, the epoch and the place in the log
+/// stay. `None` for another database.
+#[cfg(feature = "cluster")]
+pub fn adopt_node(options: &StoreOptions) -> Result<Option<Place>, OpenFault> {
+    inspect::check_restored(options, Access::Exclusive)?;
+    let mut place = None;
+    change(options, |conn| {
+        schema_check::drop_litestream(conn)?;
+        place = place::read(conn)?;
+        metadata::end(conn)
+    })?;
+    Ok(place)
+}
+
+/// From now on the database follows a log from this place on, which continues its rows under this epoch. What other logs said of
+/// nodes is over: no entry of an earlier life counts in this one.
+#[cfg(feature = "cluster")]
+pub fn follow(options: &StoreOptions, place: &Place, epoch: &str) -> Result<(), OpenFault> {
+    change(options, |conn| {
+        metadata::leave_cluster(conn)?;
+        metadata::set_epoch(conn, epoch)?;
+        place::set(conn, place)?;
+        metadata::end(conn)
+    })
+}
+
+/// From now on the database is that of a natter alone; without an epoch the next start begins another history, so that clients load
+/// everything again.
+#[cfg(feature = "cluster")]
+pub fn leave(options: &StoreOptions, keeps_epoch: bool) -> Result<(), OpenFault> {
+    change(options, |conn| {
+        metadata::leave_cluster(conn)?;
+        if keeps_epoch { metadata::end(conn) } else { metadata::renew(conn) }
     })
 }
 

@@ -79,7 +79,7 @@ pub enum Ignored {
     Repeated,
     /// An earlier entry of its author is missing.
     Early,
-    /// It sets an epoch, but is not the first entry of the log; or it is the first one and sets none.
+    /// It sets an epoch, but is not the first entry of the log; or it is the first one and sets none; or it ends the log.
     Misplaced,
 }
 
@@ -181,7 +181,8 @@ impl WriteHandle<'_> {
             metadata::set_epoch(conn, epoch)?;
             return Ok(AppliedEntry::Begun);
         }
-        if delivered.position == 1 {
+        // A database that begins with such an entry has its rows already, and one that has ended reads no further.
+        if delivered.position == 1 || matches!(body, EntryBody::Continued { .. } | EntryBody::End) {
             return Ok(AppliedEntry::Ignored(Ignored::Misplaced));
         }
         let last = of_node(conn, node)?;
@@ -255,7 +256,8 @@ fn set_last(conn: &Connection, node: &NodeName, last: Last) -> rusqlite::Result<
     Ok(())
 }
 
-fn read(conn: &Connection) -> rusqlite::Result<Option<Place>> {
+/// See [`Store::place`].
+pub fn read(conn: &Connection) -> rusqlite::Result<Option<Place>> {
     conn.prepare_cached("SELECT log, position, chain FROM place")?
         .query_row([], |row| {
             let chain = Chain::from_bytes(row.get(2)?);
@@ -271,12 +273,23 @@ fn enter(conn: &Connection, log: &str) -> rusqlite::Result<bool> {
         |row| row.get(0),
     )?;
     if is_empty {
-        conn.execute(
-            "INSERT INTO place (only_row, log, position, chain) VALUES (1, ?1, 0, ?2)",
-            (log, Chain::START.to_bytes()),
-        )?;
+        set(conn, &Place { log: log.to_owned(), position: 0, chain: Chain::START })?;
     }
     Ok(is_empty)
+}
+
+/// Begins to follow a log, from this place on.
+pub fn set(conn: &Connection, place: &Place) -> rusqlite::Result<()> {
+    conn.execute(
+        "INSERT INTO place (only_row, log, position, chain) VALUES (1, ?1, ?2, ?3)",
+        (&place.log, int(place.position), place.chain.to_bytes()),
+    )?;
+    Ok(())
+}
+
+/// The names of the nodes that have written.
+pub fn names(conn: &Connection) -> rusqlite::Result<Vec<String>> {
+    conn.prepare("SELECT name FROM nodes ORDER BY name")?.query_map([], |row| row.get(0))?.collect()
 }
 
 /// Fails unless the place is where the entries begin, which is a bug of the caller.

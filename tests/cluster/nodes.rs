@@ -40,6 +40,8 @@ pub fn options(servers: &Servers, first: usize, name: &str) -> NatsOptions {
         probe: Arc::from([0; 9]),
         entry_bytes_max: 524_288,
         creates: true,
+        replaces: false,
+        surveys: false,
         is_unsafe: false,
     }
 }

@@ -1,6 +1,6 @@
 //! Tests that a command finds its server, or names the folder in which it found none.
 //!
-//! Only `serve`, `restore` and `member add --create` create a DATA_DIR.
+//! Only `serve`, `restore`, `member add --create`, `cluster init` and `cluster join` create a DATA_DIR.
 
 use std::fs;
 use std::path::Path;
@@ -36,6 +36,8 @@ fn each(launch: &Launch, options: &[&str]) -> Vec<(String, Output)> {
         &["member", "enable", "ann@example.org"],
         &["member", "delete", "ann@example.org"],
         &["secret", "reset"],
+        #[cfg(feature = "cluster")]
+        &["cluster", "leave", "--new-epoch"],
     ]
     .into_iter()
     .map(|command| {

@@ -141,7 +141,7 @@ impl Cluster {
         let node = |at: usize| {
             let node = name(at);
             let follower = Some(Follower::new(log.clone(), node.clone()));
-            let settings = Settings { cluster: Some(ClusterSettings { node }), ..settings.clone() };
+            let settings = Settings { cluster: Some(ClusterSettings::new(node)), ..settings.clone() };
             World::start(TestDir::new(), settings, now, at as u64 + 1, follower)
         };
         let mut cluster = Cluster {

@@ -25,9 +25,11 @@ impl Sample for NodeName {
 
 impl Sample for EntryBody {
     fn sample(entropy: &mut dyn Entropy) -> EntryBody {
-        match entropy.below(4) {
+        match entropy.below(6) {
             0 => EntryBody::Genesis { epoch: String::sample(entropy) },
             1 => EntryBody::Hello,
+            2 => EntryBody::Continued { epoch: String::sample(entropy) },
+            3 => EntryBody::End,
             _ => EntryBody::Writes(Vec::sample(entropy)),
         }
     }

@@ -28,6 +28,11 @@ pub fn stream_create(stream: &str) -> String {
     ["$JS.API.STREAM.CREATE.", stream].concat()
 }
 
+/// Deletes a stream, with all that it holds.
+pub fn stream_delete(stream: &str) -> String {
+    ["$JS.API.STREAM.DELETE.", stream].concat()
+}
+
 pub fn consumer_create(stream: &str) -> String {
     ["$JS.API.CONSUMER.CREATE.", stream].concat()
 }

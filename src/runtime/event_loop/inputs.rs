@@ -13,6 +13,8 @@ use super::super::peers::Heard;
 use super::super::socket::{Read, Socket, Stream};
 use super::super::{Machine, ServeFault, Stops};
 use super::EventLoop;
+#[cfg(feature = "cluster")]
+use crate::base::seal::Chain;
 use crate::base::send_queue::Front;
 use crate::base::time::Now;
 use crate::limits::ACCEPTS_TURN_MAX;
@@ -218,14 +220,15 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
                     self.parts.machine.handle(now, Input::Whispered { node, bytes });
                 }
                 #[cfg(feature = "cluster")]
-                Completion::Heard(Heard::Chain { position, chain }) => {
-                    self.parts.storage.compare(position, chain);
+                Completion::Heard(Heard::State { node, state }) => {
+                    self.parts.storage.compare(state.position, Chain::from_bytes(state.chain));
+                    self.parts.machine.handle(now, Input::Told { node, state });
                 }
                 #[cfg(feature = "cluster")]
-                Completion::Progressed(progress, chain) => {
+                Completion::Progressed(progress) => {
                     self.parts.machine.handle(now, Input::Progressed(progress));
                     let peers = self.parts.peers.as_mut();
-                    peers.into_iter().for_each(|peers| peers.announce(progress.position, chain));
+                    peers.into_iter().for_each(|peers| peers.announce(progress.position, progress.chain));
                 }
                 Completion::Read(ticket, result) => {
                     let outcome = Outcome::quiet(result);

@@ -24,8 +24,8 @@ mod replies;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::OnWhisper;
 use super::flight::{Flight, Flown};
+use super::{LogSurvey, OnWhisper};
 use crate::proto::nats::jetstream::{self as js, ServerFacts, StreamConfig};
 use crate::proto::nats::{Connection, Message};
 use crate::runtime::log::{LogEvent, LogState};
@@ -80,10 +80,14 @@ pub(super) struct Setup {
     pub(super) inbox: String,
     /// The stream is made if there is none.
     pub(super) creates: bool,
+    /// The stream that is found is deleted first.
+    pub(super) replaces: bool,
+    /// What is seen of the servers is recorded.
+    pub(super) surveys: bool,
     /// Nothing is demanded of servers and stream.
     pub(super) is_unsafe: bool,
     /// An entry that changes nothing.
-    pub(super) probe: Arc<[u8]>,
+    pub(super) probe: Option<Arc<[u8]>>,
     /// Bytes of the longest entry.
     pub(super) entry_bytes_max: usize,
 }
@@ -173,6 +177,9 @@ pub(super) struct Session {
     /// The stream is good and entries are sent.
     is_serving: bool,
     reported: Option<Reported>,
+    has_replaced: bool,
+    survey: LogSurvey,
+    is_surveyed: bool,
     events: Vec<LogEvent>,
     /// Another server should be asked.
     leave: Option<String>,
@@ -210,6 +217,9 @@ impl Session {
             logged: String::new(),
             is_serving: false,
             reported: None,
+            has_replaced: false,
+            survey: LogSurvey::default(),
+            is_surveyed: false,
             events: Vec::new(),
             leave: None,
         }
@@ -218,6 +228,12 @@ impl Session {
     /// Moves the events since the last call to `out`, in their order.
     pub(super) fn take_events(&mut self, out: &mut Vec<LogEvent>) {
         out.append(&mut self.events);
+    }
+
+    /// What was seen of the log and its servers, if it is recorded and new.
+    pub(super) fn take_survey(&mut self) -> Option<LogSurvey> {
+        let is_new = std::mem::take(&mut self.is_surveyed) && self.setup.surveys;
+        is_new.then(|| self.survey.clone())
     }
 
     /// The writer reads on after this position.
@@ -397,7 +413,9 @@ impl Session {
         if self.probe.is_some_and(|probe| now < probe.sent_at + PROBE_AGAIN) {
             return;
         }
-        let (subject, entry) = (self.setup.stream.subject.clone(), Arc::clone(&self.setup.probe));
+        // A command without the key reads nothing, so it cannot be ahead.
+        let Some(entry) = self.setup.probe.clone() else { return };
+        let subject = self.setup.stream.subject.clone();
         let request = self.request(conn, 'p', &subject, &entry);
         self.probe = request.map(|request| Probe { request, position: self.position(), sent_at: now });
     }
@@ -463,6 +481,10 @@ impl Session {
     }
 
     fn log_once(&mut self, reason: &str) {
+        if self.setup.surveys {
+            reason.clone_into(&mut self.survey.reason);
+            self.is_surveyed = true;
+        }
         if self.logged != reason {
             reason.clone_into(&mut self.logged);
             log::warn!(target: "natter::cluster", "the log: {reason}");

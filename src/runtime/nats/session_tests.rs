@@ -70,8 +70,10 @@ impl Play {
             whispers: "natter.c.w".to_owned(),
             inbox: "_INBOX.x".to_owned(),
             creates: false,
+            replaces: false,
+            surveys: false,
             is_unsafe: false,
-            probe: Arc::from(*b"probe"),
+            probe: Some(Arc::from(*b"probe")),
             entry_bytes_max: 524_288,
         };
         let whispered: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();

@@ -59,8 +59,10 @@ pub(super) fn run(
         whispers: ["natter.", &options.cluster, ".w"].concat(),
         inbox: ["_INBOX.", &options.process].concat(),
         creates: options.creates,
+        replaces: options.replaces,
+        surveys: options.surveys,
         is_unsafe: options.is_unsafe,
-        probe: Arc::clone(&options.probe),
+        probe: options.probe.clone(),
         entry_bytes_max: options.entry_bytes_max,
     };
     let mut client = Client {
@@ -91,6 +93,9 @@ pub(super) fn run(
         }
         more = client.turn(now);
         client.session.take_events(&mut events);
+        if let Some(survey) = client.session.take_survey() {
+            lock(&shared.exchange).survey = survey;
+        }
         if client.report(shared, &mut events) {
             wake();
         }

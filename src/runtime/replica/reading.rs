@@ -60,27 +60,7 @@ impl Reading {
 
     /// Compares a log that was reached with what was read of it. `known` is the log that this node follows.
     pub fn check(&self, known: Option<&String>, state: &LogState) -> Result<(), Broken> {
-        let (LogState { identity, first, head }, position) = (state, self.position);
-        if let Some(known) = known.filter(|known| *known != identity) {
-            return Err(format!(
-                "the log is {identity}, but this node has followed {known}: check the servers that are configured, or begin this node \
-                 with an empty DATA_DIR"
-            ));
-        }
-        if *head < position {
-            return Err(format!(
-                "the log ends at entry {head}, but this node has read entry {position}: the log has forgotten entries. Keep this \
-                 node's DATA_DIR: the newest copy of all messages may be there"
-            ));
-        }
-        let next = position + 1;
-        if *first > next {
-            return Err(format!(
-                "the log begins at entry {first}, but this node needs entry {next}: it was away for longer than the log keeps entries. \
-                 Begin it anew with a copy of another node"
-            ));
-        }
-        Ok(())
+        check(known, self.position, state)
     }
 
     /// Reads the entry at a position.
@@ -101,9 +81,28 @@ impl Reading {
             }
             Err(error) => return self.misread(&format!("entry {next} of the log is {error}")),
         };
-        if position == 1 && !matches!(entry.body, EntryBody::Genesis { .. }) {
-            return Err("the first entry of the log names no epoch: make the log with `natter cluster init`"
-                .to_owned());
+        match entry.body {
+            // It has no rows, and the log does not bring them.
+            EntryBody::Continued { .. } if position == 1 => {
+                return Err("the log of this cluster goes on with a database that this node does not have: begin it with a copy of \
+                     another node, by `natter backup FILE` there and `natter cluster join FILE` here, in an empty DATA_DIR"
+                    .to_owned());
+            }
+            EntryBody::Genesis { .. } => {}
+            _ if position == 1 => {
+                return Err(
+                    "the first entry of the log names no epoch: make the log with `natter cluster init`"
+                        .to_owned(),
+                );
+            }
+            EntryBody::End => {
+                return Err(format!(
+                    "this cluster has ended at entry {position}: node {} went on alone with its messages (`natter cluster leave`). To \
+                     be a node of a new cluster, begin this one with a copy of a node of that one, in an empty DATA_DIR",
+                    entry.node
+                ));
+            }
+            _ => {}
         }
         let chain = self.chain.next(position, sealed);
         if self.chains_ahead.remove(&position).is_some_and(|other| other != chain) {
@@ -141,6 +140,34 @@ impl Reading {
         }
         if other.is_some_and(|other| other != chain) { Err(divided(position)) } else { Ok(()) }
     }
+}
+
+/// Whether a node that has read up to `position` can go on with a log that was reached. `known` is the log that it follows.
+pub fn check(known: Option<&String>, position: u64, state: &LogState) -> Result<(), Broken> {
+    let LogState { identity, first, head } = state;
+    if let Some(known) = known.filter(|known| *known != identity) {
+        return Err(format!(
+            "the log is {identity}, but this node has followed {known}: check the servers that are configured. If the cluster has a \
+             new log, begin this node with a copy of another one: `natter backup FILE` there, and `natter cluster join FILE` here, in an \
+             empty DATA_DIR"
+        ));
+    }
+    if *head < position {
+        return Err(format!(
+            "the log ends at entry {head}, but this node has read entry {position}: the log has forgotten entries. Keep this \
+             node's DATA_DIR: the newest copy of all messages may be there. If the log stays so, `natter cluster rebuild` on the node that \
+             is furthest makes a new one"
+        ));
+    }
+    let next = position + 1;
+    if *first > next {
+        return Err(format!(
+            "the log begins at entry {first}, but this node needs entry {next}: it is older than what the log keeps \
+             (LOG_KEPT, LOG_MAX). Make a newer copy of a node that runs, by `natter backup FILE`, and begin this one with it, by `natter \
+             cluster join FILE`, in an empty DATA_DIR"
+        ));
+    }
+    Ok(())
 }
 
 fn divided(position: u64) -> Broken {

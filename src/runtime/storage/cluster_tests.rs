@@ -108,7 +108,7 @@ impl Fixture {
                 Completion::Happened(outcomes) => self.happened += outcomes.len(),
                 Completion::Storage(readiness) => self.unready = readiness.unready,
                 Completion::Fatal(message) => self.fatal = Some(message),
-                Completion::Progressed(progress, _) => {
+                Completion::Progressed(progress) => {
                     assert!(progress.position <= progress.head, "{progress:?}");
                 }
                 _ => panic!("not storage's"),

@@ -5,6 +5,7 @@
 
 pub(crate) mod admit;
 pub(crate) mod client;
+pub(crate) mod cluster;
 pub(crate) mod conformance;
 pub(crate) mod cors;
 pub(crate) mod delays;

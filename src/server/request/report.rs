@@ -16,7 +16,7 @@ use crate::server::close_reason::CloseReason;
 use crate::server::conn::Conn;
 use crate::server::contract::ListenerKind;
 use crate::server::core::Core;
-use crate::server::request::admit;
+use crate::server::request::{admit, cluster};
 
 /// Counts since the start. Labels come from the route table, so they are bounded.
 #[derive(Default)]
@@ -147,14 +147,14 @@ impl Metrics {
             let count = self.troubles.get(&trouble).copied().unwrap_or(0);
             let _ = writeln!(out, "natter_background_errors_total{{kind=\"{}\"}} {count}", trouble.name());
         }
-        if let Some(ClusterSettings { node }) = &core.settings.cluster {
+        if let Some(ClusterSettings { node, .. }) = &core.settings.cluster {
             self.write_cluster(&mut out, core, node);
         }
         out
     }
 
     fn write_cluster(&self, out: &mut String, core: &Core, node: &NodeName) {
-        let LogProgress { position, head, appended, applied, clock_ahead_ms: _ } = self.progress;
+        let LogProgress { position, head, appended, applied, .. } = self.progress;
         let nodes = 1 + core.streams.nodes.as_ref().map_or(0, |nodes| nodes.heard());
         for (name, kind, help, value) in [
             ("nodes", "gauge", "Nodes that are heard, this one included.", nodes as u64),
@@ -200,9 +200,20 @@ struct Readiness {
     errors: BTreeMap<&'static str, u64>,
 }
 
+/// Why no write is taken now.
+pub fn reason(core: &Core) -> Option<&'static str> {
+    if core.is_draining() { Some("shutting down") } else { core.storage.unready }
+}
+
+/// Conditions that the operator should know and that do not stop writes yet.
+pub fn warnings(core: &Core) -> Vec<String> {
+    let certificate = core.background.certificate.warnings(core.now.unix_s());
+    [core.storage.warnings(), certificate, cluster::warnings(core)].concat()
+}
+
 /// 200 when the database takes writes, else 503 with the reason.
 pub fn ready(core: &Core, language: Language) -> Reply {
-    let reason = if core.is_draining() { Some("shutting down") } else { core.storage.unready };
+    let reason = reason(core);
     let readiness = Readiness {
         status: if reason.is_none() { "ready" } else { "unavailable" },
         reason,
@@ -211,12 +222,7 @@ pub fn ready(core: &Core, language: Language) -> Reply {
         } else {
             "normal: a power loss may take the last messages"
         },
-        warnings: [
-            core.storage.warnings(),
-            core.background.certificate.warnings(core.now.unix_s()),
-            core.background.duty.warnings(),
-        ]
-        .concat(),
+        warnings: warnings(core),
         errors: core.metrics.troubled().into_iter().collect(),
     };
     if reason.is_none() {

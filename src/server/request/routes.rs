@@ -81,6 +81,8 @@ pub enum Action {
     Health,
     Ready,
     Metrics,
+    /// What a node knows of its cluster.
+    Cluster,
     /// This and the next are the conformance build's: the body, or each message, is sent back.
     Echo,
     EchoSocket,
@@ -174,6 +176,7 @@ pub static ROUTES: &[Route] = &[
     row("admin.member.demote", Post, "/admin/members/demote", Control, Json, Write, Handle(Handler::Public(admin::demote))),
     row("admin.member.delete", Post, "/admin/members/delete", Control, Json, Write, Handle(Handler::Public(admin::delete))),
     row("admin.backup", Post, "/admin/backup", Control, NoBody, Write, Handle(Handler::Public(admin::back_up))),
+    row("admin.cluster", Get, "/admin/cluster", Control, NoBody, Read, Action::Cluster),
     row("admin.invite.create", Post, "/admin/invites", Control, Json, Write, Handle(Handler::Public(invites::operator_create))),
     row("admin.invite.list", Get, "/admin/invites", Control, NoBody, Read, Handle(Handler::Public(invites::operator_list))),
     row("admin.invite.revoke", Post, "/admin/invites/revoke", Control, Json, Write, Handle(Handler::Public(invites::operator_revoke))),

@@ -18,6 +18,7 @@ use crate::server::conn::{Conn, Phase};
 use crate::server::contract::{Effect, ListenerKind, Ticket};
 use crate::server::core::Core;
 use crate::server::request::admit;
+use crate::server::request::cluster;
 use crate::server::request::conformance;
 use crate::server::request::exchange::{Exchange, Handover};
 use crate::server::request::hashing::Asker;
@@ -112,6 +113,7 @@ pub fn dispatch(core: &mut Core, conn: &mut Conn, exchange: Box<Exchange>, body:
         },
         Action::Health => Ok(Step::Reply(report::health())),
         Action::Ready => Ok(Step::Reply(report::ready(core, exchange.client.language))),
+        Action::Cluster => cluster::status(core).map(Step::Reply),
         Action::Metrics => report::metrics(core, conn, &exchange.head).map(Step::Reply),
         Action::Echo => conformance::echo(body),
         Action::EchoSocket => Stream::Echo.step(),

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use crate::model::id::{ConversationId, ProfileId};
-use crate::model::node::NodeName;
+use crate::model::node::{NodeName, NodeState};
 use crate::model::whisper::{About, Here, WHISPER_IDS_MAX, Whisper};
 use crate::server::clock::soonest;
 use crate::server::core::Core;
@@ -54,6 +54,8 @@ pub struct Nodes {
 
 struct Other {
     heard_at: Instant,
+    /// What it says of itself, and when it did.
+    state: Option<(NodeState, Instant)>,
     online: BTreeSet<ProfileId>,
     shown: BTreeSet<(ProfileId, ConversationId)>,
 }
@@ -75,6 +77,11 @@ impl Nodes {
     pub fn next_deadline(&self) -> Option<Instant> {
         let silent = self.others.values().map(|other| other.heard_at + SILENT_AFTER).min();
         soonest([self.tell_at, Some(self.span_at), silent])
+    }
+
+    /// The other nodes that are heard, and what each says of itself, and when it did.
+    pub fn states(&self) -> impl Iterator<Item = (&NodeName, Option<&(NodeState, Instant)>)> {
+        self.others.iter().map(|(node, other)| (node, other.state.as_ref()))
     }
 
     /// How many other nodes are heard.
@@ -210,9 +217,19 @@ pub fn heard(core: &mut Core, node: &NodeName) -> bool {
         return false;
     }
     log::info!(target: "natter::cluster", node:%; "node {node} is heard");
-    let other = Other { heard_at: now, online: BTreeSet::new(), shown: BTreeSet::new() };
+    let other = Other { heard_at: now, state: None, online: BTreeSet::new(), shown: BTreeSet::new() };
     nodes.others.insert(node.clone(), other);
     true
+}
+
+/// Another node tells how far it is.
+pub fn told_state(core: &mut Core, node: &NodeName, state: NodeState) {
+    let now = core.now.instant;
+    if heard(core, node)
+        && let Some(other) = core.streams.nodes.as_mut().and_then(|nodes| nodes.others.get_mut(node))
+    {
+        other.state = Some((state, now));
+    }
 }
 
 /// Another node asks for all that is so on this one.

@@ -346,7 +346,7 @@ impl Node {
         process.published = start.head;
         process.over = start.ended.iter().map(|(session, _)| (*session, shared.record.head)).collect();
         let limits = Limits { rate_limit: false, access_ttl: 86_400, ..Limits::default() };
-        let cluster = Some(ClusterSettings { node: self.name.clone() });
+        let cluster = Some(ClusterSettings::new(self.name.clone()));
         let settings = Settings { cluster, ..settings(limits) };
         let server = Server::new(settings, start, Box::new(Seeded(shared.rng.next())), self.now);
         process.memory = Some(InMemory::new(server, self.now));

@@ -8,7 +8,8 @@ use natter::model::entry::{Entry, EntryBody, Life, NodeName};
 use natter::model::message::Destination;
 use natter::model::operation::{Answer, Write};
 use natter::store::{
-    Applied, AppliedEntry, Delivered, Fault, Ignored, OpenFault, Place, Sessions, Store, StoreOptions, adopt,
+    Access, Applied, AppliedEntry, Delivered, Fault, Ignored, OpenFault, Place, Sessions, Store,
+    StoreOptions, adopt, adopt_node, cluster_rows, follow, leave,
 };
 use rusqlite::Connection;
 
@@ -423,4 +424,46 @@ fn a_database_of_a_cluster_is_no_other_natters() {
     assert_eq!(store.place(), Ok(None));
     assert!(!start.epoch.is_empty() && start.epoch != "epoch");
     assert_eq!(store.commit(&mut Vec::new()).fault, None);
+}
+
+/// What the commands of a cluster make of a database: a node, another log's, one that is copied, and a natter alone again.
+#[test]
+fn a_database_comes_into_a_log_and_out_of_it() {
+    let mut kit = Kit::new("comes_and_goes");
+    let (options, alone) = (cluster_options("comes_and_goes"), kit.options.clone());
+    let epoch = kit.start.epoch.clone();
+    kit.close();
+    let rows = cluster_rows(&alone, Access::Exclusive).expect("rows").expect("a schema");
+    assert_eq!((rows.place, rows.epoch.as_deref(), rows.nodes.len()), (None, Some(&*epoch), 0));
+    assert_eq!(adopt_node(&alone), Ok(None), "it is no node's");
+    for log in ["first", "second"] {
+        let place = Place { log: log.to_owned(), position: 1, chain: Chain::START.next(1, b"entry") };
+        follow(&options, &place, &epoch).expect("a place");
+        let rows = cluster_rows(&options, Access::Exclusive).expect("rows").expect("a schema");
+        assert_eq!((rows.place.as_ref(), rows.epoch.as_deref()), (Some(&place), Some(&*epoch)));
+        assert_eq!(adopt_node(&options), Ok(Some(place)));
+        let opened = Store::open(&alone, &mut Seeded(1), NOW_MS);
+        assert!(matches!(opened, Err(OpenFault::InCluster { .. })), "the log alone changes it");
+    }
+    for (keeps_epoch, is_same) in [(true, true), (false, false)] {
+        leave(&options, keeps_epoch).expect("left");
+        let (store, start) = Store::open(&alone, &mut Seeded(7), NOW_MS).expect("a natter alone");
+        assert_eq!(start.epoch == epoch, is_same);
+        store.close().expect("closed");
+    }
+}
+
+/// Only the first entry of a log may be of that kind, and a database that applies entries never begins with it.
+#[test]
+fn entries_that_begin_or_end_a_log_change_no_row() {
+    let mut log = TestLog::new("first");
+    let mut a = log.author("a", 10);
+    for body in [EntryBody::Continued { epoch: "second".to_owned() }, EntryBody::End] {
+        log.append(&a.next(body));
+    }
+    let mut kit = new_node("begin_or_end");
+    let applied = apply(&mut kit, &log.entries);
+    let ignored = |at: usize| matches!(applied[at], AppliedEntry::Ignored(Ignored::Misplaced));
+    assert!(ignored(2) && ignored(3), "{applied:?}");
+    assert_eq!(kit.store().start_values(NOW_MS).expect("values").epoch, "first");
 }

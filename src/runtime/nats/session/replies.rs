@@ -8,10 +8,11 @@ use super::{
     AUDITS_MAX, BEHIND_MIN, FETCH_PAUSE, Fetch, LED_MAX, LOOK_EVERY, MAKE_MAX, PROBE_AFTER, REFUSED_PAUSE,
     REQUEST_MAX, Session, Step, WATCH_EVERY,
 };
-use crate::proto::nats::jetstream::{self as js, ApiError, StreamInfo};
+use crate::proto::nats::jetstream::{self as js, ApiError, Holder, StreamInfo};
 use crate::proto::nats::{Connection, Message, safety};
 use crate::runtime::log::{LogClock, LogEvent, LogState};
 use crate::runtime::nats::flight::Flown;
+use crate::runtime::nats::{LogSurvey, SurveyedServer};
 
 /// What `/readyz` says while entries are refused.
 const REFUSED: &str = "the servers of the log take no entries now: their disks may be full. The log of this process says what they answer";
@@ -84,6 +85,8 @@ impl Session {
                     self.fetched(conn, message, is_direct, fetch, now);
                 }
             }
+            // The stream was deleted, or it was not: the next look shows it.
+            ("x", Step::Waiting) => self.ask(conn, now),
             // An answer that came too late.
             _ => {}
         }
@@ -136,6 +139,12 @@ impl Session {
 
     fn asked(&mut self, conn: &mut Connection, stream: Result<StreamInfo, ApiError>, now: Instant) {
         match stream {
+            Ok(stream) if self.setup.replaces && !self.has_replaced => {
+                let request = self.request(conn, 'x', &js::stream_delete(&stream.name), b"");
+                self.has_replaced = request.is_some();
+                self.step = Step::Waiting;
+                self.until = now + MAKE_MAX;
+            }
             Ok(stream) => self.look(conn, &stream, false, now),
             Err(error) if error.err_code == ApiError::STREAM_NOT_FOUND && self.may_create() => {
                 let body = js::stream_config(&self.setup.stream);
@@ -145,6 +154,7 @@ impl Session {
             }
             Err(error) if error.err_code == ApiError::STREAM_NOT_FOUND => {
                 let name = &self.setup.stream.name;
+                self.survey.is_missing = true;
                 self.fail(
                     &format!("the stream {name} does not exist: make it with `natter cluster init`"),
                     now,
@@ -179,6 +189,9 @@ impl Session {
             return;
         }
         (self.ahead_since, self.probe) = (None, None);
+        if self.setup.surveys {
+            self.record(stream);
+        }
         if !self.is_good(conn, stream, now) {
             return;
         }
@@ -220,6 +233,22 @@ impl Session {
             self.missing = 0;
             self.consume(conn, now);
         }
+    }
+
+    fn record(&mut self, stream: &StreamInfo) {
+        let server = |holder: &Holder| {
+            let facts = self.facts.iter().find(|facts| facts.name == holder.name);
+            SurveyedServer {
+                name: holder.name.clone(),
+                is_leader: holder.is_leader,
+                is_reached: holder.is_leader || !holder.is_offline && holder.silent <= LED_MAX,
+                version: facts.map(|facts| facts.version.clone()),
+                syncs: facts.map(|facts| facts.sync_always),
+            }
+        };
+        let servers = stream.holders.iter().map(server).collect();
+        self.survey = LogSurvey { is_missing: false, servers, reason: String::new() };
+        self.is_surveyed = true;
     }
 
     /// Whether the stream and the servers keep what they acknowledge. If not: what follows from that.

@@ -1,0 +1,364 @@
+//! `natter cluster status`: the nodes, the log and its servers, what is wrong and what to do.
+//!
+//! A natter that runs here tells what it knows, through its control socket; without one the database does, and the nodes are overheard
+//! at the log. The servers of the log are asked by the command itself. Owns the sentences and the JSON.
+//! Invariant: the command changes nothing. It ends with 1 if anything is wrong.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::process::ExitCode;
+
+use super::visit::{Purpose, Visit};
+use super::{needed, seal_key};
+use crate::base::crypto::hex;
+use crate::base::json::{self, Object, Value};
+use crate::commands::control::{Control, Needs};
+use crate::commands::member::good;
+use crate::commands::serve::store_options;
+use crate::commands::{DataFolder, absolute, configure};
+use crate::config::cluster::Cluster;
+use crate::config::{Config, secrets};
+use crate::model::node::{LEVEL, short_chain};
+use crate::runtime::data_dir;
+use crate::runtime::nats::{LogState, LogSurvey};
+use crate::runtime::replica::check;
+use crate::store::{self, Access, Place};
+
+/// Entries that a node which runs may be behind: more means that it does not keep up, or is stuck.
+const LAG_MAX: u64 = 1_000;
+
+/// Something that is wrong, and what to do.
+struct Wrong {
+    what: String,
+    remedy: &'static str,
+}
+
+/// A node, as it was heard.
+struct Seen {
+    position: u64,
+    chain: String,
+    level: u64,
+}
+
+/// All that is known.
+struct Status {
+    cluster: String,
+    node: String,
+    /// What the natter that runs here says; `None` if none runs.
+    running: Option<Running>,
+    /// How far the database is.
+    place: Option<Place>,
+    log: Result<LogState, String>,
+    survey: LogSurvey,
+    nodes: BTreeMap<String, Seen>,
+    wrong: Vec<Wrong>,
+}
+
+struct Running {
+    reason: Option<String>,
+    duty: Option<String>,
+    warnings: Vec<String>,
+}
+
+pub(super) fn run(folder: &DataFolder, as_json: bool) -> ExitCode {
+    let (config, warnings) = match configure(folder) {
+        Ok(configured) => configured,
+        Err(code) => return code,
+    };
+    for warning in &warnings {
+        eprintln!("natter: {warning}");
+    }
+    let looked = needed(&config).and_then(|cluster| look(&config, cluster));
+    let status = match looked {
+        Ok(status) => status,
+        Err(problem) => {
+            eprintln!("natter: {problem}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let text = if as_json { json::to_string(&status.json()) + "\n" } else { status.text() };
+    let printed = std::io::stdout().write_all(text.as_bytes());
+    if printed.is_ok() && status.wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn look(config: &Config, cluster: &Cluster) -> Result<Status, String> {
+    let (key, _) = secrets::cluster_key(&config.data_dir).map_err(|faults| super::join(&faults))?;
+    let key = key.map(|key| seal_key(config, &key)).transpose()?;
+    let mut visit = Visit::open(config, cluster, key, Purpose::Look)?;
+    let log = visit.reach();
+    let heard = if log.is_ok() { visit.listen() } else { BTreeMap::new() };
+    let seen = heard.into_iter().map(|(node, state)| {
+        let (chain, level) = (short_chain(&state.chain), u64::from(state.level));
+        (node.to_string(), Seen { position: state.position, chain, level })
+    });
+    let mut status = Status {
+        cluster: cluster.name.to_string(),
+        node: cluster.node.to_string(),
+        running: None,
+        place: None,
+        log,
+        survey: visit.survey(),
+        nodes: seen.collect(),
+        wrong: Vec::new(),
+    };
+    if store::exists(&store_options(config)) {
+        status.look_here(config)?;
+    } else {
+        status.add(
+            format!("there is no database in {}", absolute(&config.data_dir)),
+            "begin with a copy of a node, by `natter cluster join FILE`, or make a cluster, by `natter cluster init`",
+        );
+    }
+    status.judge();
+    Ok(status)
+}
+
+impl Status {
+    fn add(&mut self, what: impl Into<String>, remedy: &'static str) {
+        self.wrong.push(Wrong { what: what.into(), remedy });
+    }
+
+    /// The node of this folder: by its control socket, or by its database.
+    fn look_here(&mut self, config: &Config) -> Result<(), String> {
+        let Some(_lock) = data_dir::hold(&config.data_dir) else { return self.ask(config) };
+        let rows = store::cluster_rows(&store_options(config), Access::Exclusive);
+        self.place = rows.map_err(|fault| fault.to_string())?.and_then(|rows| rows.place);
+        match &self.place {
+            Some(_) => self.add("natter does not run here", "start it"),
+            None => self.add(
+                "the database here is that of a natter alone",
+                "`natter cluster init` makes it the first node of a cluster",
+            ),
+        }
+        Ok(())
+    }
+
+    fn ask(&mut self, config: &Config) -> Result<(), String> {
+        let rows = store::cluster_rows(&store_options(config), Access::Shared);
+        self.place = rows.map_err(|fault| fault.to_string())?.and_then(|rows| rows.place);
+        let mut control = Control::reach(config, Needs::Database)?;
+        let answer = control.ask("GET", "/admin/cluster", "")?;
+        control.close()?;
+        if answer.status == 404 {
+            self.add(
+                "the natter that runs here is no node, or has another version",
+                "start it with CLUSTER_NODE, in this version",
+            );
+            return Ok(());
+        }
+        let answer = good(&answer, "cluster")?;
+        let data = answer.get("data").ok_or("the server's answer says nothing")?;
+        let text = |name: &str| data.get(name).and_then(Value::as_str).map(str::to_owned);
+        let list = |name: &str| data.get(name).and_then(Value::as_list).unwrap_or_default();
+        self.running = Some(Running {
+            reason: text("reason"),
+            duty: text("duty"),
+            warnings: list("warnings").iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        });
+        for node in list("nodes") {
+            let number = |name: &str| node.get(name).and_then(Value::as_i64).map_or(0, i64::cast_unsigned);
+            let text = |name: &str| node.get(name).and_then(Value::as_str).unwrap_or_default();
+            let chain: String = text("chain").chars().take(16).collect();
+            let seen = Seen { position: number("position"), chain, level: number("level") };
+            // What is overheard is newer.
+            self.nodes.entry(text("node").to_owned()).or_insert(seen);
+        }
+        Ok(())
+    }
+
+    fn judge(&mut self) {
+        self.judge_log();
+        if let Some(running) = &self.running {
+            let (reason, warnings) = (running.reason.clone(), running.warnings.clone());
+            if let Some(reason) = reason {
+                self.add(
+                    format!("this node takes no writes: {reason}"),
+                    "see its log, and README, \"Several machines\"",
+                );
+            }
+            warnings.into_iter().for_each(|warning| self.add(warning, "see README, \"Several machines\""));
+        }
+        let head = self.head();
+        let mut found = Vec::new();
+        for (node, seen) in &self.nodes {
+            if head.saturating_sub(seen.position) > LAG_MAX {
+                found.push(Wrong {
+                    what: format!("node {node} is {} entries behind", head - seen.position),
+                    remedy: "look at its disk and its log: it is slow, full or stuck",
+                });
+            }
+            if seen.level != u64::from(LEVEL) {
+                found.push(Wrong {
+                    what: format!("node {node} has level {}, this natter {LEVEL}", seen.level),
+                    remedy: "bring all nodes to one version",
+                });
+            }
+        }
+        for (at, (node, seen)) in self.nodes.iter().enumerate() {
+            let other = self
+                .nodes
+                .iter()
+                .take(at)
+                .find(|(_, other)| other.position == seen.position && other.chain != seen.chain);
+            if let Some((other, _)) = other {
+                found.push(Wrong {
+                    what: format!("nodes {other} and {node} have read different entries up to {}", seen.position),
+                    remedy: "stop all nodes and keep their DATA_DIRs; then `natter cluster rebuild --new-epoch`",
+                });
+            }
+        }
+        self.wrong.extend(found);
+    }
+
+    fn judge_log(&mut self) {
+        match self.log.clone() {
+            Ok(state) => {
+                if let Some(place) = &self.place
+                    && let Err(why) = check(Some(&place.log), place.position, &state)
+                {
+                    self.add(why, "the sentence says it");
+                }
+                let lost: Vec<String> = self.survey.servers.iter().filter(|server| !server.is_reached).map(|server| server.name.clone()).collect();
+                for name in lost {
+                    self.add(
+                        format!("the server {name} of the log does not answer its leader"),
+                        "start it again: while it is away, no other one may fail",
+                    );
+                }
+            }
+            Err(_) if self.survey.is_missing => self.add(
+                "the log does not exist",
+                "a new cluster begins with `natter cluster init`; if it was lost, see `natter cluster rebuild`",
+            ),
+            Err(reason) => self.add(
+                format!("the log cannot be used: {reason}"),
+                "look whether two of its three servers run and reach each other, and at CLUSTER_SERVERS and the passwords",
+            ),
+        }
+    }
+
+    /// The end of the log, as far as anybody knows it.
+    fn head(&self) -> u64 {
+        let heard = self.nodes.values().map(|seen| seen.position).max().unwrap_or(0);
+        self.log.as_ref().map_or(0, |state| state.head).max(heard)
+    }
+
+    fn text(&self) -> String {
+        let mut out = format!("cluster {}, node {}\n", self.cluster, self.node);
+        let mut line = |text: String| {
+            out.push_str(&text);
+            out.push('\n');
+        };
+        match &self.log {
+            Ok(state) => line(format!("log: {}, entries {} to {}", state.identity, state.first, state.head)),
+            Err(_) => line("log: not reached".to_owned()),
+        }
+        for server in &self.survey.servers {
+            line(format!(
+                "  server {}{}{}, {}",
+                server.name,
+                server.version.as_ref().map(|version| format!(" {version}")).unwrap_or_default(),
+                if server.is_leader {
+                    ", leads"
+                } else if server.is_reached {
+                    ""
+                } else {
+                    ", not reached"
+                },
+                match server.syncs {
+                    Some(true) => "syncs each entry",
+                    Some(false) => "does not sync each entry",
+                    None => "not asked whether it syncs",
+                }
+            ));
+        }
+        if let Some(place) = &self.place {
+            let chain = short_chain(&place.chain.to_bytes());
+            line(format!("database here: at entry {}, chain {chain}", place.position));
+        }
+        line(format!("nodes that run: {}", self.nodes.len()));
+        for (node, seen) in &self.nodes {
+            let duty = self.running.as_ref().and_then(|running| running.duty.as_ref());
+            line(format!(
+                "  {node}: entry {}, {} behind, chain {}, level {}{}",
+                seen.position,
+                self.head().saturating_sub(seen.position),
+                seen.chain,
+                seen.level,
+                if duty == Some(node) { ", sends the mails" } else { "" }
+            ));
+        }
+        match self.wrong.is_empty() {
+            true => line("nothing is wrong".to_owned()),
+            false => line("wrong:".to_owned()),
+        }
+        for Wrong { what, remedy } in &self.wrong {
+            line(format!("  {what}\n    what to do: {remedy}"));
+        }
+        out
+    }
+
+    fn json(&self) -> Value<'_> {
+        let mut all = Object::default();
+        all.push("cluster", text(&self.cluster));
+        all.push("node", text(&self.node));
+        all.push("running", Value::Bool(self.running.is_some()));
+        let is_ready = |running: &Running| running.reason.is_none();
+        all.push("ready", Value::Bool(self.running.as_ref().is_some_and(is_ready)));
+        let duty = self.running.as_ref().and_then(|running| running.duty.as_deref());
+        all.push("duty", duty.map_or(Value::Null, text));
+        all.push("level", Value::Int(i64::from(LEVEL)));
+        all.push("position", self.place.as_ref().map_or(Value::Null, |place| number(place.position)));
+        let chain = |place: &Place| Value::Str(Cow::Owned(hex(&place.chain.to_bytes()[..8])));
+        all.push("chain", self.place.as_ref().map_or(Value::Null, chain));
+        all.push("log", self.json_of_log());
+        let node = |(name, seen): (&'_ String, &Seen)| {
+            let mut object = Object::default();
+            object.push("node", Value::Str(Cow::Owned(name.clone())));
+            object.push("position", number(seen.position));
+            object.push("lag", number(self.head().saturating_sub(seen.position)));
+            object.push("chain", Value::Str(Cow::Owned(seen.chain.clone())));
+            object.push("level", number(seen.level));
+            Value::Object(object)
+        };
+        all.push("nodes", Value::List(self.nodes.iter().map(node).collect()));
+        let wrong = |wrong: &Wrong| {
+            let mut object = Object::default();
+            object.push("what", Value::Str(Cow::Owned(wrong.what.clone())));
+            object.push("do", Value::Str(Cow::Borrowed(wrong.remedy)));
+            Value::Object(object)
+        };
+        all.push("wrong", Value::List(self.wrong.iter().map(wrong).collect()));
+        Value::Object(all)
+    }
+
+    fn json_of_log(&self) -> Value<'_> {
+        let mut log = Object::default();
+        log.push("reached", Value::Bool(self.log.is_ok()));
+        if let Ok(state) = &self.log {
+            log.push("name", text(&state.identity));
+            log.push("first", number(state.first));
+            log.push("head", number(state.head));
+        }
+        let servers = self.survey.servers.iter().map(|server| {
+            let mut object = Object::default();
+            object.push("name", text(&server.name));
+            object.push("leader", Value::Bool(server.is_leader));
+            object.push("reached", Value::Bool(server.is_reached));
+            object.push("version", server.version.as_deref().map_or(Value::Null, text));
+            object.push("syncs", server.syncs.map_or(Value::Null, Value::Bool));
+            Value::Object(object)
+        });
+        log.push("servers", Value::List(servers.collect()));
+        Value::Object(log)
+    }
+}
+
+fn text(text: &str) -> Value<'_> {
+    Value::Str(Cow::Borrowed(text))
+}
+
+fn number(number: u64) -> Value<'static> {
+    Value::Int(number.cast_signed())
+}

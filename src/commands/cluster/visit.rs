@@ -1,0 +1,227 @@
+//! The log of a cluster, as a command reaches it: its state, its entries, what its nodes say, and the first entry of a new one.
+//!
+//! Owns the time limits. Leaves to the commands what follows.
+//! Invariant: a visit changes nothing, unless it was opened to make a log or an entry is appended.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::options;
+use crate::base::crypto::{Entropy, SystemEntropy};
+use crate::base::seal::{Chain, SealKey};
+use crate::commands::serve::{clock, trust};
+use crate::config::Config;
+use crate::config::cluster::Cluster;
+use crate::model::entry::{Entry, EntryBody};
+use crate::model::node::{NodeName, NodeState};
+use crate::runtime::nats::{Log, LogEvent, LogState, LogSurvey, NatsLog, NatsOptions};
+use crate::runtime::peers::overhear;
+use crate::store::Place;
+
+/// How long a command waits for the log.
+pub(super) const REACH_MAX: Duration = Duration::from_secs(10);
+/// How long a command listens to the nodes, each of which says something every second.
+pub(super) const LISTEN: Duration = Duration::from_millis(2_300);
+/// How long a new log may take: its servers may have begun at the same time.
+const MAKE_MAX: Duration = Duration::from_secs(60);
+/// Wakes that wait; one more says nothing new.
+const WAKES_MAX: usize = 1;
+/// Nodes whose states are kept. Further ones are not heard.
+const NODES_MAX: usize = 64;
+
+/// What may be done to the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Look,
+    /// The stream is made if there is none.
+    Make,
+    /// The stream is deleted if there is one, and another one is made.
+    Replace,
+}
+
+pub(super) struct Visit {
+    log: NatsLog,
+    woken: Receiver<()>,
+    events: VecDeque<LogEvent>,
+    states: Arc<Mutex<BTreeMap<NodeName, NodeState>>>,
+}
+
+impl Visit {
+    /// Connects. With a key, what the nodes say of themselves is kept.
+    pub(super) fn open(
+        config: &Config,
+        cluster: &Cluster,
+        key: Option<SealKey>,
+        purpose: Purpose,
+    ) -> Result<Visit, String> {
+        let options = NatsOptions {
+            creates: purpose != Purpose::Look,
+            replaces: purpose == Purpose::Replace,
+            surveys: true,
+            ..options(cluster, &trust(config)?, key.as_ref(), &mut SystemEntropy::new())?
+        };
+        let (sender, woken) = sync_channel(WAKES_MAX);
+        let states: Arc<Mutex<BTreeMap<NodeName, NodeState>>> = Arc::default();
+        let theirs = Arc::clone(&states);
+        let on_whisper = Box::new(move |sealed: Vec<u8>| {
+            let heard = key.as_ref().and_then(|key| overhear(key, &sealed));
+            let mut states = lock(&theirs);
+            if let Some((node, state)) = heard
+                && (states.len() < NODES_MAX || states.contains_key(&node))
+            {
+                states.insert(node, state);
+            }
+        });
+        let log = NatsLog::start(options, Arc::new(move || wake_up(&sender)), on_whisper)
+            .map_err(|error| format!("no thread for the log of the cluster: {error}"))?;
+        Ok(Visit { log, woken, events: VecDeque::new(), states })
+    }
+
+    /// The next event, or `None` if none comes until then.
+    fn next(&mut self, until: Instant) -> Option<LogEvent> {
+        loop {
+            let mut events = Vec::new();
+            self.log.take(&mut events);
+            self.events.extend(events);
+            if let Some(event) = self.events.pop_front() {
+                return Some(event);
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() || self.woken.recv_timeout(left).is_err() {
+                return None;
+            }
+        }
+    }
+
+    /// The state of the log, or why it cannot be used.
+    pub(super) fn reach(&mut self) -> Result<LogState, String> {
+        let (until, mut reason) = (Instant::now() + REACH_MAX, "no server answers".to_owned());
+        while let Some(event) = self.next(until) {
+            match event {
+                LogEvent::Up(state) => return Ok(state),
+                LogEvent::Broken(message) => return Err(message),
+                LogEvent::Down(why) => why.clone_into(&mut reason),
+                LogEvent::Lost | LogEvent::Refused(_) | LogEvent::Clock(_) | LogEvent::Delivered { .. } => {}
+            }
+            if self.log.survey().is_missing {
+                break;
+            }
+        }
+        let survey = self.log.survey();
+        Err(if survey.reason.is_empty() { reason } else { survey.reason })
+    }
+
+    pub(super) fn survey(&self) -> LogSurvey {
+        self.log.survey()
+    }
+
+    /// What the nodes that run say of themselves, after listening for long enough to hear each.
+    pub(super) fn listen(&mut self) -> BTreeMap<NodeName, NodeState> {
+        let until = Instant::now() + LISTEN;
+        // What the log delivers meanwhile is of no use.
+        while self.next(until).is_some() {}
+        lock(&self.states).clone()
+    }
+
+    /// Appends an entry behind `position`, and returns whether the entry there is this one, or one that `accepts` it in its place. The
+    /// log was reached, and ends there or one entry later.
+    pub(super) fn append_at(
+        &mut self,
+        position: u64,
+        sealed: &Arc<[u8]>,
+        key: &SealKey,
+        accepts: impl Fn(&Entry) -> bool,
+    ) -> Result<bool, String> {
+        let until = Instant::now() + REACH_MAX;
+        self.log.read_after(position);
+        self.log.append(sealed);
+        while let Some(event) = self.next(until) {
+            match event {
+                LogEvent::Up(_) | LogEvent::Lost | LogEvent::Refused(_) => self.log.append(sealed),
+                LogEvent::Down(_) | LogEvent::Clock(_) => {}
+                LogEvent::Broken(message) => return Err(message),
+                LogEvent::Delivered { position: at, sealed: found, .. } if at == position + 1 => {
+                    return Ok(
+                        found == *sealed || Entry::open(key, &found).is_ok_and(|entry| accepts(&entry))
+                    );
+                }
+                LogEvent::Delivered { .. } => {}
+            }
+        }
+        Err(format!(
+            "the log has not taken an entry in {} s: {}. Try again; nothing was changed here",
+            REACH_MAX.as_secs(),
+            self.log.survey().reason
+        ))
+    }
+
+    /// Makes the log with its first entry. Returns the place behind it. The entry is sent again until the log has it, so its bytes are
+    /// always the same. A log that an earlier command has begun with the same meaning, and that has no other entry, is taken.
+    pub(super) fn make(
+        &mut self,
+        cluster: &Cluster,
+        key: &SealKey,
+        body: EntryBody,
+    ) -> Result<Place, String> {
+        let entropy: &mut dyn Entropy = &mut SystemEntropy::new();
+        let life = entropy.id(clock().unix_ms);
+        let first = Entry { node: cluster.node.clone(), life, n: 1, body };
+        let sealed: Arc<[u8]> = first.seal(key).into();
+        let until = Instant::now() + MAKE_MAX;
+        self.log.read_after(0);
+        let (mut identity, mut reason) = (LogState { identity: String::new(), first: 1, head: 0 }, "");
+        while let Some(event) = self.next(until) {
+            match event {
+                LogEvent::Up(state) => {
+                    identity = state;
+                    self.log.append(&sealed);
+                }
+                LogEvent::Lost => self.log.append(&sealed),
+                LogEvent::Down(why) => reason = why,
+                LogEvent::Refused(why) => {
+                    reason = why;
+                    self.log.append(&sealed);
+                }
+                LogEvent::Clock(_) => {}
+                LogEvent::Broken(message) => return Err(message),
+                LogEvent::Delivered { position: 1, sealed: found, .. }
+                    if found == sealed || identity.head == 1 && is_same(key, &found, &first) =>
+                {
+                    let chain = Chain::START.next(1, &found);
+                    return Ok(Place { log: identity.identity, position: 1, chain });
+                }
+                LogEvent::Delivered { .. } => {
+                    return Err(
+                        "the log of this cluster exists, and has entries: it was left as it was".to_owned()
+                    );
+                }
+            }
+        }
+        Err(format!("the log could not be made in {} s: {reason}", MAKE_MAX.as_secs()))
+    }
+}
+
+/// Whether an entry of an earlier command says that this node's rows go on under the same epoch.
+fn is_same(key: &SealKey, found: &[u8], first: &Entry) -> bool {
+    let Ok(found) = Entry::open(key, found) else { return false };
+    match (&found.body, &first.body) {
+        (EntryBody::Continued { epoch: found_epoch }, EntryBody::Continued { epoch }) => {
+            found.node == first.node && found_epoch == epoch
+        }
+        _ => false,
+    }
+}
+
+/// The thread of the log may have panicked, which is an event of the log; what it heard before counts.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn wake_up(sender: &SyncSender<()>) {
+    match sender.try_send(()) {
+        // One wake is under way, or nobody waits any more.
+        Ok(()) | Err(TrySendError::Full(()) | TrySendError::Disconnected(())) => {}
+    }
+}

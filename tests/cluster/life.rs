@@ -1,0 +1,260 @@
+//! The commands of a cluster on real processes: begin, join, look, rebuild, leave; exit codes and sentences.
+
+use std::fs;
+use std::path::Path;
+use std::process::Output;
+
+use natter::base::json::{self, Value};
+
+use super::servers::{Servers, Wish};
+use super::support::TestDir;
+use super::support::http::Person;
+use super::support::net::Http;
+use super::support::process::{Launch, Natter};
+
+/// A machine: a folder, and how natter is run in it.
+struct Machine {
+    launch: Launch,
+    dir: TestDir,
+}
+
+impl Machine {
+    fn new(servers: &Servers, node: &str) -> Machine {
+        let dir = TestDir::new();
+        let urls: Vec<String> =
+            (0..3).map(|index| format!("nats://127.0.0.1:{}", servers.port(index))).collect();
+        let launch = Launch::new(dir.path()).with(&[
+            ("CLUSTER_NODE", node),
+            ("CLUSTER_SERVERS", &urls.join(",")),
+            ("CLUSTER_USER", "app"),
+            ("CLUSTER_PASSWORD", "apppw"),
+            ("CLUSTER_SYSTEM_USER", "sys"),
+            ("CLUSTER_SYSTEM_PASSWORD", "syspw"),
+        ]);
+        Machine { launch, dir }
+    }
+
+    /// The same machine without a cluster.
+    fn alone(&self) -> Launch {
+        let mut launch = self.launch.clone();
+        launch.env.retain(|name, _| !name.starts_with("CLUSTER_"));
+        launch
+    }
+
+    #[track_caller]
+    fn good(&self, arguments: &[&str]) -> String {
+        let output = self.launch.run(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", text(&output));
+        text(&output)
+    }
+
+    /// The command ends with 1 and says this.
+    #[track_caller]
+    fn refused(&self, arguments: &[&str], says: &[&str]) {
+        let output = self.launch.run(arguments);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {}", text(&output));
+        for part in says {
+            assert!(text(&output).contains(part), "{arguments:?} does not say {part:?}: {}", text(&output));
+        }
+    }
+
+    fn data(&self) -> &Path {
+        self.dir.path()
+    }
+
+    fn copy_to(&self, other: &Machine) -> String {
+        let file = other.data().join("copy.tar");
+        if file.exists() {
+            fs::remove_file(&file).expect("removed");
+        }
+        let file = file.to_str().expect("a path").to_owned();
+        self.good(&["backup", &file]);
+        file
+    }
+}
+
+fn text(output: &Output) -> String {
+    [String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)].concat()
+}
+
+fn post(natter: &Natter, person: &Person, to: &str, number: u32) {
+    let body = format!(r#"{{"to":"{to}","client_id":"{:026}","body":"text {number}"}}"#, number);
+    let answer = Http::connect(natter.address)
+        .ask_as(person, "POST", "/api/v1/messages", Some(&body))
+        .expect("an answer");
+    assert!([200, 201].contains(&answer.status), "{}", answer.text());
+}
+
+/// The cursor of now.
+fn cursor(natter: &Natter, person: &Person) -> String {
+    let answer = Http::connect(natter.address)
+        .ask_as(person, "GET", "/api/v1/events?cursor=now", None)
+        .expect("an answer");
+    answer.at("cursor")
+}
+
+/// The events after a cursor: their texts, or `None` if the client must load everything again.
+fn after(natter: &Natter, person: &Person, cursor: &str) -> Option<String> {
+    let answer = Http::connect(natter.address)
+        .ask_as(person, "GET", &format!("/api/v1/events?cursor={cursor}"), None)
+        .expect("an answer");
+    assert!([200, 410].contains(&answer.status), "{}", answer.text());
+    (answer.status == 200).then(|| answer.text().to_owned())
+}
+
+fn epoch(cursor: &str) -> &str {
+    cursor.split([':', '-']).next().expect("an epoch")
+}
+
+/// What `status --json` says, and whether it ended with 0.
+fn status(machine: &Machine) -> (String, bool) {
+    let output = machine.launch.run(&["cluster", "status", "--json"]);
+    assert!(json::parse(&output.stdout).is_ok(), "{}", text(&output));
+    (String::from_utf8(output.stdout.clone()).expect("UTF-8"), output.status.success())
+}
+
+fn number(status: &str, name: &str) -> i64 {
+    let value = json::parse(status.as_bytes()).expect("JSON");
+    value.get(name).and_then(Value::as_i64).unwrap_or_else(|| panic!("{name} in {status}"))
+}
+
+#[test]
+fn a_database_becomes_a_cluster_and_a_database_again() {
+    let Some(servers) = Servers::start(Wish::default()) else { return };
+    let first = Machine::new(&servers, "a");
+    let second = Machine::new(&servers, "b");
+    // A natter alone, with people and a message.
+    let natter = first.alone().start();
+    let ann = Http::connect(natter.address).sign_up("ann");
+    let bob = Http::connect(natter.address).sign_up("bob");
+    post(&natter, &ann, &bob.profile, 1);
+    let before = cursor(&natter, &ann);
+    first.refused(&["cluster", "init"], &["stop natter there first"]);
+    natter.stop();
+    first.refused(&["cluster", "status"], &["the log does not exist", "natter cluster init"]);
+    first.refused(&["cluster", "leave"], &["it is in no cluster"]);
+
+    // It becomes the first node; its clients continue.
+    let said = first.good(&["cluster", "init"]);
+    assert!(said.contains("goes on in it") && said.contains("natter cluster join FILE"), "{said}");
+    first.refused(&["cluster", "init"], &["already"]);
+    second.refused(&["serve"], &["ACCESS_SECRET", "natter cluster join FILE"]);
+    let a = first.launch.start();
+    post(&a, &ann, &bob.profile, 2);
+    let events = after(&a, &ann, &before).expect("no reset");
+    assert!(events.contains("text 2") && !events.contains("text 1"), "{events}");
+
+    // A second node begins with a copy, and catches up.
+    let copy = first.copy_to(&second);
+    post(&a, &ann, &bob.profile, 3);
+    let same = Machine { launch: second.launch.clone().with(&[("CLUSTER_NODE", "a")]), dir: TestDir::new() };
+    same.refused(&["cluster", "join", &copy], &["a natter runs under the name a already"]);
+    let said = second.good(&["cluster", "join", &copy]);
+    assert!(said.contains("node b of cluster natter"), "{said}");
+    second.refused(&["cluster", "join", &copy], &["is not empty"]);
+    let b = second.launch.start();
+    let events = after(&b, &ann, &before).expect("no reset");
+    assert!(events.contains("text 2") && events.contains("text 3"), "{events}");
+
+    // All is well, and both run.
+    let (said, is_well) = status(&first);
+    assert!(is_well && said.contains("\"wrong\":[]"), "{said}");
+    assert!(said.contains("\"node\":\"b\"") && said.contains("\"leader\":true"), "{said}");
+    first.refused(&["cluster", "leave"], &["stop natter there first"]);
+    let at = cursor(&b, &ann);
+    b.stop();
+    second.refused(&["cluster", "status"], &["natter does not run here", "start it"]);
+    second.refused(&["cluster", "leave"], &["natter runs on a: stop it there first", "--new-epoch"]);
+    a.stop();
+    // Both have written since the other one ended.
+    let (one, two) = (number(&status(&first).0, "position"), number(&status(&second).0, "position"));
+    assert!(one > two, "{one} {two}");
+    second.refused(&["cluster", "leave"], &["start natter here once more"]);
+
+    // The node that has all goes on alone, and its clients continue; the other one may not go on.
+    let said = first.good(&["cluster", "leave"]);
+    assert!(said.contains("clients continue where they were"), "{said}");
+    second.refused(&["serve"], &["this cluster has ended", "node a went on alone"]);
+    let alone = first.alone().start();
+    post(&alone, &ann, &bob.profile, 4);
+    let events = after(&alone, &ann, &at).expect("no reset");
+    assert!(events.contains("text 4"), "{events}");
+    let now = cursor(&alone, &ann);
+    assert_eq!(epoch(&now), epoch(&before));
+
+    // The other one leaves with another epoch: its clients load everything again.
+    second.good(&["cluster", "leave", "--new-epoch"]);
+    let other = second.alone().start();
+    // An access token of another epoch is refused.
+    let ann = Http::connect(other.address).sign_in("ann");
+    assert_eq!(after(&other, &ann, &at), None);
+    assert_ne!(epoch(&cursor(&other, &ann)), epoch(&now));
+}
+
+#[test]
+fn a_log_that_is_lost_is_rebuilt_from_the_furthest_node() {
+    let Some(servers) = Servers::start(Wish::default()) else { return };
+    let (first, second) = (Machine::new(&servers, "a"), Machine::new(&servers, "b"));
+    first.good(&["cluster", "init"]);
+    let a = first.launch.start();
+    let ann = Http::connect(a.address).sign_up("ann");
+    let bob = Http::connect(a.address).sign_up("bob");
+    let copy = first.copy_to(&second);
+    second.good(&["cluster", "join", &copy]);
+    let b = second.launch.start();
+    b.stop();
+    post(&a, &ann, &bob.profile, 1);
+    let before = cursor(&a, &ann);
+    first.refused(&["cluster", "rebuild"], &["stop natter there first"]);
+    a.stop();
+    // While the log is there, it is not deleted unasked.
+    first.refused(&["cluster", "rebuild"], &["--seen b=ENTRY", "--new-epoch"]);
+    let at = number(&status(&second).0, "position");
+    let seen = format!("b={at}");
+    first.refused(&["cluster", "rebuild", "--seen", &seen], &["start natter", "--replace"]);
+    second.refused(&["cluster", "rebuild", "--seen", "a=99999"], &["rebuild from that node"]);
+    // It is lost.
+    let deleted = servers.request(0, "$JS.API.STREAM.DELETE.NATTER_natter", "");
+    assert!(deleted.contains("\"success\":true"), "{deleted}");
+    let copy_is_old = Machine::new(&servers, "c");
+    copy_is_old.refused(&["cluster", "join", &copy], &["the log can't be reached", "does not exist"]);
+    let said = first.good(&["cluster", "rebuild", "--seen", &seen]);
+    assert!(said.contains("the epoch stays"), "{said}");
+    second.refused(&["serve"], &["the log is", "natter cluster join FILE"]);
+    copy_is_old.refused(&["cluster", "join", &copy], &["natter cluster join FILE"]);
+    let a = first.launch.start();
+    post(&a, &ann, &bob.profile, 2);
+    let events = after(&a, &ann, &before).expect("no reset");
+    assert!(events.contains("text 2"), "{events}");
+    // The other node begins anew, with what it has missed.
+    fs::remove_dir_all(second.data().join("data")).expect("removed");
+    let copy = first.copy_to(&second);
+    second.good(&["cluster", "join", &copy]);
+    let b = second.launch.start();
+    assert!(after(&b, &ann, &before).expect("no reset").contains("text 2"));
+    b.stop();
+    a.stop();
+    // With a node that is lost nobody knows who was furthest.
+    let said = first.good(&["cluster", "rebuild", "--replace", "--new-epoch"]);
+    assert!(said.contains("the epoch is another one"), "{said}");
+    let a = first.launch.start();
+    let ann = Http::connect(a.address).sign_in("ann");
+    assert_eq!(after(&a, &ann, &before), None);
+}
+
+#[test]
+fn another_value_of_a_setting_is_named() {
+    let Some(servers) = Servers::start(Wish::default()) else { return };
+    let (first, second) = (Machine::new(&servers, "a"), Machine::new(&servers, "b"));
+    first.good(&["cluster", "init"]);
+    let a = first.launch.start();
+    second.good(&["cluster", "join", &first.copy_to(&second)]);
+    let b = second.launch.clone().with(&[("MESSAGE_MAX", "4001"), ("HEARTBEAT", "30")]).start();
+    let (said, is_well) = status(&first);
+    assert!(!is_well && said.contains("node b has another value of MESSAGE_MAX than"), "{said}");
+    for natter in [&a, &b] {
+        let ready = Http::connect(natter.address).ask("GET", "/readyz", &[], None).expect("an answer");
+        assert_eq!(ready.status, 200, "it is a warning");
+        assert!(ready.text().contains("another value of MESSAGE_MAX"), "{}", ready.text());
+    }
+}
