@@ -80,7 +80,7 @@ fn epoch(cluster: &Cluster, rows: &ClusterRows, place: &Place, wanted: &Rebuild)
         return Ok(store::new_epoch(&mut SystemEntropy::new()));
     }
     let own = cluster.node.as_str();
-    let is_seen = |name: &str| wanted.seen.iter().any(|(node, _)| node.as_str() == name);
+    let is_seen = |name: &str| wanted.seen.iter().any(|(node, _)| node == name);
     let unknown: Vec<&str> =
         rows.nodes.iter().map(String::as_str).filter(|name| *name != own && !is_seen(name)).collect();
     match &rows.epoch {

@@ -140,7 +140,7 @@ fn an_entry_that_this_build_cannot_apply_is_refused() {
     put_field(&mut extended, 255, &"a new field".to_owned());
     let read = Entry::from_bytes(&extended).expect("an entry");
     assert_eq!(format!("{read:?}"), format!("{:?}", hello()));
-    for body in [&b"\x03\x01\xfe"[..], b"\x03\x01", b"\x04", b""] {
+    for body in [&b"\x03\x01\xfe"[..], b"\x03\x01", b"\x06", b""] {
         let mut entry = hello().to_bytes();
         entry.truncate(entry.len() - 3);
         entry.extend_from_slice(&[5, body.len() as u8]);
