@@ -208,7 +208,7 @@ pub fn reason(core: &Core) -> Option<&'static str> {
 /// Conditions that the operator should know and that do not stop writes yet.
 pub fn warnings(core: &Core) -> Vec<String> {
     let certificate = core.background.certificate.warnings(core.now.unix_s());
-    [core.storage.warnings(), certificate, cluster::warnings(core)].concat()
+    [core.storage.warnings(), certificate, core.background.duty.warnings(), cluster::warnings(core)].concat()
 }
 
 /// 200 when the database takes writes, else 503 with the reason.
