@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use super::copies::FilesListener;
-use super::serve::{bare, clock, store_options, trust};
+use super::serve::{bare, clock, store_options};
 use super::{DataFolder, absolute, no_server, with_config};
 use crate::base::crypto::{Entropy, SystemEntropy, base64url_decode};
 use crate::base::seal::SealKey;
@@ -25,7 +25,7 @@ use crate::base::secret::Secret;
 use crate::cli::ClusterCommand;
 use crate::config::cluster::{Cluster, LogLogin, LogServer};
 use crate::config::{Config, Fault, Warning, secrets};
-use crate::model::entry::ENTRY_BYTES_MAX;
+use crate::model::entry::{ENTRY_BYTES_MAX, Entry};
 use crate::model::node::NodeState;
 use crate::model::operation::Start;
 use crate::proto::nats::{Credentials, Server, Servers};

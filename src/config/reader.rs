@@ -141,6 +141,11 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// The text of a variable, or of its default.
+    pub fn text(&mut self, name: &str) -> String {
+        self.raw(name).map_or_else(|| variable(name).default.to_owned(), |text| text.trim().to_owned())
+    }
+
     pub fn number(&mut self, name: &str) -> u64 {
         self.value(name, |text| values::number(text, range(name).0, range(name).1))
     }

@@ -61,8 +61,8 @@ pub enum Job {
         file: UploadId,
         /// For the types that only the complete file shows: how it is inspected and cleaned first.
         inspect: Option<Inspection>,
-        /// SHA-256 of the received bytes.
-        sha256: [u8; 32],
+        /// SHA-256 of the received bytes. In a box, so that no job is wider than a post.
+        sha256: Box<[u8; 32]>,
     },
     /// Removes published files. A file that does not exist counts as removed.
     RemoveFiles {

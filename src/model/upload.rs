@@ -156,7 +156,7 @@ impl ReceivedFile {
         then: impl FnOnce(&mut Ctx<'_>, Upload) -> Result<Step, Problem> + Send + 'static,
     ) -> Step {
         let (file, quota, field) = (self.id, ctx.settings.limits.upload_quota, self.field);
-        let job = Job::PublishUpload { file, inspect: self.inspect, sha256: self.sha256 };
+        let job = Job::PublishUpload { file, inspect: self.inspect, sha256: Box::new(self.sha256) };
         let mut publish =
             PublishUpload { at: ctx.now.unix_ms, owner: actor.profile, file: self, preview_of, quota };
         Step::work(job, move |_, done| match done {

@@ -206,10 +206,10 @@ impl Server {
             }
             Input::BackgroundError(trouble) => self.core.metrics.trouble(trouble),
             Input::Storage(state) => self.core.storage = state,
-            Input::Told { node, state } => nodes::told_state(&mut self.core, &node, state),
+            Input::Told { node, state } => nodes::told_state(&mut self.core, &node, *state),
             Input::Progressed(progress) => {
                 duty::clock_compared(&mut self.core, progress.clock_ahead_ms);
-                self.core.metrics.progress = progress;
+                self.core.metrics.progress = *progress;
             }
             Input::LogDropped(total) => self.core.metrics.log_dropped = total,
             Input::Reload => certificate::reload(&mut self.core),

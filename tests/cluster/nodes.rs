@@ -37,7 +37,7 @@ pub fn options(servers: &Servers, first: usize, name: &str) -> NatsOptions {
         replicas: 3,
         max_age: Duration::from_secs(3_600),
         max_bytes: 1 << 30,
-        probe: Arc::from([0; 9]),
+        probe: Some(Arc::from([0; 9])),
         entry_bytes_max: 524_288,
         creates: true,
         replaces: false,

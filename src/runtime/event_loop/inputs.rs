@@ -222,11 +222,11 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
                 #[cfg(feature = "cluster")]
                 Completion::Heard(Heard::State { node, state }) => {
                     self.parts.storage.compare(state.position, Chain::from_bytes(state.chain));
-                    self.parts.machine.handle(now, Input::Told { node, state });
+                    self.parts.machine.handle(now, Input::Told { node, state: Box::new(state) });
                 }
                 #[cfg(feature = "cluster")]
                 Completion::Progressed(progress) => {
-                    self.parts.machine.handle(now, Input::Progressed(progress));
+                    self.parts.machine.handle(now, Input::Progressed(Box::new(progress)));
                     let peers = self.parts.peers.as_mut();
                     peers.into_iter().for_each(|peers| peers.announce(progress.position, progress.chain));
                 }

@@ -8,7 +8,6 @@ use std::collections::VecDeque;
 use std::io;
 use std::mem::take;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token};

@@ -51,7 +51,7 @@ impl Publisher {
 
     pub fn run(&mut self, job: Job) -> Done {
         match job {
-            Job::PublishUpload { file, inspect, sha256 } => self.publish(file, inspect, sha256),
+            Job::PublishUpload { file, inspect, sha256 } => self.publish(file, inspect, *sha256),
             Job::RemoveFiles { files } => self.remove(&files),
             Job::FindOldFiles { folder, after, before } => {
                 match old_files(&self.uploads, folder, after, before) {

@@ -48,7 +48,7 @@ fn a_published_file_is_in_its_folder_and_nowhere_else() {
     for file in [Id::from_u128(0x1ab), Id::from_u128(0x2ab), Id::from_u128(0x300)] {
         uploads.receive(file, b"hello");
         assert!(matches!(
-            publisher.run(Job::PublishUpload { file, inspect: None, sha256: [0; 32] }),
+            publisher.run(Job::PublishUpload { file, inspect: None, sha256: Box::new([0; 32]) }),
             Done::UploadPublished { inspected: None }
         ));
         assert_eq!(fs::read(published(&uploads.0, file)).expect("a file"), b"hello");
@@ -92,7 +92,11 @@ fn a_file_that_cannot_be_published_is_removed() {
     let mut publisher = Publisher::new(uploads.0.to_path_buf());
     assert!(
         matches!(
-            publisher.run(Job::PublishUpload { file: Id::from_u128(1), inspect: None, sha256: [0; 32] }),
+            publisher.run(Job::PublishUpload {
+                file: Id::from_u128(1),
+                inspect: None,
+                sha256: Box::new([0; 32])
+            }),
             Done::Failed
         ),
         "never received"
@@ -101,7 +105,11 @@ fn a_file_that_cannot_be_published_is_removed() {
     fs::write(uploads.0.join("02"), b"").expect("a file");
     uploads.receive(Id::from_u128(2), b"hello");
     assert!(matches!(
-        publisher.run(Job::PublishUpload { file: Id::from_u128(2), inspect: None, sha256: [0; 32] }),
+        publisher.run(Job::PublishUpload {
+            file: Id::from_u128(2),
+            inspect: None,
+            sha256: Box::new([0; 32])
+        }),
         Done::Failed
     ));
     assert_eq!(entries(&temporary(&uploads.0)).expect("a folder").len(), 0);

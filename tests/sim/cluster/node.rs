@@ -461,7 +461,7 @@ impl Node {
                 Told::Answered(ticket, outcome) => Input::Answered { ticket, outcome },
                 Told::Happened(outcome) => Input::Happened(outcome),
                 Told::Storage(readiness) => Input::Storage(readiness),
-                Told::Progressed(progress) => Input::Progressed(progress),
+                Told::Progressed(progress) => Input::Progressed(Box::new(progress)),
             },
         );
     }

@@ -56,7 +56,9 @@ fn another_node_takes_the_duty_of_a_dead_one_within_16_seconds() {
 /// By its own clock it would send what is due an hour too early or too late.
 #[test]
 fn a_node_whose_clock_is_off_has_no_duty_and_says_so() {
-    let off = |clock_ahead_ms| Input::Progressed(LogProgress { clock_ahead_ms, ..LogProgress::default() });
+    let off = |clock_ahead_ms| {
+        Input::Progressed(Box::new(LogProgress { clock_ahead_ms, ..LogProgress::default() }))
+    };
     let ready = |cluster: &mut Cluster| cluster[0].ask("GET", "/readyz", &[], None).text().to_owned();
     let is_warned = |cluster: &mut Cluster| ready(cluster).contains("that of the log");
     let mut cluster = Cluster::new(3);
@@ -230,7 +232,7 @@ fn metrics_and_readiness_say_how_the_node_is() {
     let mut cluster = Cluster::new(3);
     let progress =
         LogProgress { position: 40, chain: [7; 32], head: 42, appended: 7, applied: 38, clock_ahead_ms: 0 };
-    cluster[1].input(Input::Progressed(progress));
+    cluster[1].input(Input::Progressed(Box::new(progress)));
     let text = metrics(&mut cluster, 1);
     for (series_of, value) in [
         (r#"natter_cluster_node{node="node-1"}"#, 1),
