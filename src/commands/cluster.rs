@@ -123,11 +123,12 @@ pub(super) fn reach(
     let now = clock();
     let place = store.place().map_err(|fault| fault.to_string())?;
     let known = place.as_ref().map_or(0, |place| place.position);
+    let follows = place.as_ref().map(|place| place.log.clone());
     let voice = entropy.id(now.unix_ms);
     let on_whisper = runtime.hearing(Hearing::new(key.clone(), cluster.node.clone(), files.nodes.clone()));
     let replica =
         Replica::new(cluster.node.clone(), key.clone(), place, Box::new(SystemEntropy::new()), now.unix_ms);
-    let options = options(cluster, trust, Some(&key), entropy)?;
+    let options = NatsOptions { follows, ..options(cluster, trust, Some(&key), entropy)? };
     let mut whispers = None;
     let node = ClusterNode::open(replica, |wake| {
         let log = NatsLog::start(options, wake, on_whisper)?;
@@ -233,6 +234,7 @@ fn options(
         max_age: cluster.log_kept,
         max_bytes: cluster.log_max,
         probe: key.map(|key| Entry::probe(cluster.node.clone()).seal(key).into()),
+        follows: None,
         entry_bytes_max: ENTRY_BYTES_MAX,
         creates: false,
         replaces: false,

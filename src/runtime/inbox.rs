@@ -15,7 +15,6 @@ use super::peers::Heard;
 use super::queue::lock;
 use super::workers::PoolKind;
 use crate::base::open_file::OpenFile;
-#[cfg(feature = "cluster")]
 use crate::model::id::UploadId;
 use crate::model::job::Done;
 use crate::model::metrics::ErrorKind;

@@ -52,6 +52,8 @@ pub struct NatsOptions {
     /// An entry that changes nothing, however often and wherever the log stores it; it shows whether a log has forgotten its tail. Whoever
     /// reads needs one.
     pub probe: Option<Arc<[u8]>>,
+    /// The identity of the log that the database of this node follows, if it follows one.
+    pub follows: Option<String>,
     /// Bytes of the longest entry.
     pub entry_bytes_max: usize,
     /// Makes the stream if there is none.

@@ -1,6 +1,7 @@
 //! The commands of a cluster on real processes: begin, join, look, rebuild, leave; exit codes and sentences.
 
 use std::fs;
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::Output;
 
@@ -23,9 +24,12 @@ impl Machine {
         let dir = TestDir::new();
         let urls: Vec<String> =
             (0..3).map(|index| format!("nats://127.0.0.1:{}", servers.port(index))).collect();
+        let files =
+            TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("an address");
         let launch = Launch::new(dir.path()).with(&[
             ("CLUSTER_NODE", node),
             ("CLUSTER_SERVERS", &urls.join(",")),
+            ("CLUSTER_LISTEN", &files.to_string()),
             ("CLUSTER_USER", "app"),
             ("CLUSTER_PASSWORD", "apppw"),
             ("CLUSTER_SYSTEM_USER", "sys"),

@@ -86,6 +86,8 @@ pub(super) struct Setup {
     pub(super) surveys: bool,
     /// Nothing is demanded of servers and stream.
     pub(super) is_unsafe: bool,
+    /// The identity of the log that this node followed before this process.
+    pub(super) follows: Option<String>,
     /// An entry that changes nothing.
     pub(super) probe: Option<Arc<[u8]>>,
     /// Bytes of the longest entry.

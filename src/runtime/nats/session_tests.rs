@@ -74,6 +74,7 @@ impl Play {
             surveys: false,
             is_unsafe: false,
             probe: Some(Arc::from(*b"probe")),
+            follows: None,
             entry_bytes_max: 524_288,
         };
         let whispered: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();

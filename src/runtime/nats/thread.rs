@@ -62,6 +62,7 @@ pub(super) fn run(
         surveys: options.surveys,
         is_unsafe: options.is_unsafe,
         probe: options.probe.clone(),
+        follows: options.follows.clone(),
         entry_bytes_max: options.entry_bytes_max,
     };
     let mut client = Client {

@@ -430,7 +430,8 @@ fn a_database_of_a_cluster_is_no_other_natters() {
 #[test]
 fn a_database_comes_into_a_log_and_out_of_it() {
     let mut kit = Kit::new("comes_and_goes");
-    let (options, alone) = (cluster_options("comes_and_goes"), kit.options.clone());
+    let alone = kit.options.clone();
+    let options = StoreOptions { in_cluster: true, ..alone.clone() };
     let epoch = kit.start.epoch.clone();
     kit.close();
     let rows = cluster_rows(&alone, Access::Exclusive).expect("rows").expect("a schema");

@@ -175,7 +175,9 @@ impl Session {
             return self.fail("its leader does not hear a majority of its servers", now);
         }
         let identity = format!("{} of {}", stream.name, stream.created);
-        let is_other = self.seen.as_ref().is_some_and(|before| before.identity != identity);
+        // Nothing is written to a log that this node does not follow.
+        let before = self.seen.as_ref().map(|before| &before.identity).or(self.setup.follows.as_ref());
+        let is_other = before.is_some_and(|before| *before != identity);
         let is_ahead = stream.last_seq < self.position();
         if is_ahead && !is_other {
             let since = *self.ahead_since.get_or_insert(now);
