@@ -3,7 +3,7 @@
 //!
 //! [`Copies`] asks other nodes, [`Answerer`] answers them, [`KnownNodes`] says where they listen. Owns connections, their limits and the
 //! temporary files of what is received. Leaves the questions to `proto::copies`, the encryption to `base::channel`, the place of a file to
-//! [`Publisher`](super::files::Publisher), and which files have a row to the server.
+//! [`Publisher`], and which files have a row to the server.
 //! Invariant: a file that was received is stored only if its length and its SHA-256 are those that were expected, and it is on disk before
 //! that is answered.
 
