@@ -154,5 +154,5 @@ fn too_late(run: &mut Run, at: usize) {
     run.shared.broker.keep_from(run.shared.broker.head());
     run.shared.broker.up(number);
     run.nodes[at].turn(&mut run.shared);
-    run.has_stopped(at, "it was away for longer than the log keeps entries", &before.database());
+    run.has_stopped(at, "it is older than what the log keeps", &before.database());
 }
