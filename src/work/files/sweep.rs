@@ -5,7 +5,6 @@
 //! Leaves to its caller which files have a row. Invariant: where the database knows of no file, no published file is
 //! removed.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
@@ -68,16 +67,11 @@ pub(super) fn old_files(
     before: UnixMs,
 ) -> io::Result<Vec<UploadId>> {
     let folder = folder_of(uploads, Id::from_u128(u128::from(folder)));
-    let mut first = BTreeSet::new();
-    for file in files_before(&folder, Some(before))? {
-        if file > after {
-            first.insert(file);
-        }
-        if first.len() > OLD_FILES_MAX {
-            first.pop_last();
-        }
-    }
-    Ok(first.into_iter().collect())
+    let mut files = files_before(&folder, Some(before))?;
+    files.retain(|file| *file > after);
+    files.sort_unstable();
+    files.truncate(OLD_FILES_MAX);
+    Ok(files)
 }
 
 fn files_before(folder: &Path, before: Option<UnixMs>) -> io::Result<Vec<UploadId>> {
