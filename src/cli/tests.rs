@@ -1,0 +1,186 @@
+//! Command lines that are read, and those that are refused with a sentence.
+
+use super::*;
+
+#[track_caller]
+fn check(arguments: &str, expect: Invocation) {
+    let expect = Arguments { invocation: expect, data_dir: None };
+    assert_eq!(parse(arguments.split_whitespace()), Ok(expect), "{arguments}");
+}
+
+#[track_caller]
+fn restore(file: &str, end_sessions: bool) -> Invocation {
+    Invocation::Restore { file: file.into(), end_sessions }
+}
+
+#[track_caller]
+fn check_refused(arguments: &[&str], problem: &str, hint: &str) {
+    let error = parse(arguments).expect_err("refused").to_string();
+    assert_eq!(error, format!("natter: {problem}\nTry `{hint} --help`."), "{arguments:?}");
+}
+
+fn command(name: &str) -> Topic {
+    topic(&[name.into()])
+}
+
+#[test]
+fn every_command_is_read() {
+    check("", Invocation::Serve);
+    check("serve", Invocation::Serve);
+    check("check", Invocation::Check);
+    check("backup a.tar", Invocation::Backup { file: "a.tar".into() });
+    check("restore -- -a", restore("-a", false));
+    check("restore a.tar --end-sessions", restore("a.tar", true));
+    check("--end-sessions restore a.tar", restore("a.tar", true));
+    check("secret reset", Invocation::ResetSecret);
+    check("cluster init", Invocation::Cluster(ClusterCommand::Init));
+    check("cluster join a.tar", Invocation::Cluster(ClusterCommand::Join { file: "a.tar".into() }));
+    check("cluster leave", Invocation::Cluster(ClusterCommand::Leave { new_epoch: false }));
+    check("cluster leave --new-epoch", Invocation::Cluster(ClusterCommand::Leave { new_epoch: true }));
+    check("cluster status --json", Invocation::Cluster(ClusterCommand::Status { json: true }));
+    let rebuild = |replace, new_epoch, seen: &[(&str, u64)]| {
+        let seen = seen.iter().map(|(node, position)| ((*node).to_owned(), *position)).collect();
+        Invocation::Cluster(ClusterCommand::Rebuild(Rebuild { replace, new_epoch, seen }))
+    };
+    check("cluster rebuild", rebuild(false, false, &[]));
+    check("cluster rebuild --replace --new-epoch", rebuild(true, true, &[]));
+    check("cluster rebuild --seen b=7 --seen=c=0", rebuild(false, false, &[("b", 7), ("c", 0)]));
+    check("member list", Invocation::Member(MemberCommand::List));
+    for (arguments, create) in [("member add a@b", false), ("member add --create a@b", true)] {
+        let email = "a@b".into();
+        check(arguments, Invocation::Member(MemberCommand::Add { email, create }));
+    }
+    check(
+        "member disable a@b",
+        Invocation::Member(MemberCommand::Change { verb: "disable", who: "a@b".into() }),
+    );
+    for verb in MEMBER_VERBS {
+        check(
+            &format!("member {verb} ann.lee"),
+            Invocation::Member(MemberCommand::Change { verb, who: "ann.lee".into() }),
+        );
+    }
+    check(
+        "member enable 01J",
+        Invocation::Member(MemberCommand::Change { verb: "enable", who: "01J".into() }),
+    );
+    check(
+        "member delete -- -x@y",
+        Invocation::Member(MemberCommand::Change { verb: "delete", who: "-x@y".into() }),
+    );
+    for version in ["-V", "--version"] {
+        check(version, Invocation::Version);
+    }
+    for help in ["-h", "--help"] {
+        check(help, Invocation::Help(Topic::Natter));
+        check(&format!("member {help}"), Invocation::Help(command("member")));
+        check(&format!("{help} backup"), Invocation::Help(command("backup")));
+        check(&format!("member add {help}"), Invocation::Help(command("member")));
+    }
+    assert_ne!(command("member"), Topic::Natter);
+    for (arguments, expect) in [
+        ("--data /a", Invocation::Serve),
+        ("serve --data=/a", Invocation::Serve),
+        ("check --data /a", Invocation::Check),
+        ("member --data /a list", Invocation::Member(MemberCommand::List)),
+        ("backup x --data /a", Invocation::Backup { file: "x".into() }),
+        ("--data /a restore x", restore("x", false)),
+    ] {
+        let expect = Arguments { invocation: expect, data_dir: Some("/a".into()) };
+        assert_eq!(parse(arguments.split(' ')), Ok(expect), "{arguments}");
+    }
+}
+
+#[test]
+fn wrong_arguments_are_refused() {
+    check_refused(&["nonsense"], "unknown command \"nonsense\"", "natter");
+    check_refused(&["nonsense", "--help"], "unknown command \"nonsense\"", "natter");
+    check_refused(&[""], "unknown command \"\"", "natter");
+    check_refused(&["Serve"], "unknown command \"Serve\"", "natter");
+    check_refused(&["serve", "now"], "unexpected argument \"now\"", "natter serve");
+    check_refused(&["--port", "1"], "unknown option \"--port\"", "natter");
+    check_refused(&["-p1"], "unknown option \"-p\"", "natter");
+    check_refused(&["--help=x"], "unexpected argument for option '--help': \"x\"", "natter");
+    check_refused(&["serve", "--version"], "--version takes no command", "natter serve");
+    check_refused(&["backup"], "backup needs a FILE", "natter backup");
+    check_refused(&["backup", ""], "the last argument is empty", "natter backup");
+    check_refused(&["restore", "a", "b"], "unexpected argument \"b\"", "natter restore");
+    check_refused(&["backup", "--all"], "unknown option \"--all\"", "natter backup");
+    check_refused(
+        &["member"],
+        "member needs list, add, disable, enable, promote, demote or delete",
+        "natter member",
+    );
+    check_refused(&["member", "add"], "member add needs an EMAIL", "natter member");
+    check_refused(
+        &["member", "delete"],
+        "member delete needs an EMAIL, an ID or a nick name",
+        "natter member",
+    );
+    check_refused(&["member", "delete", ""], "the last argument is empty", "natter member");
+    check_refused(&["member", "ban", "x"], "unknown command \"ban\" of member", "natter member");
+    check_refused(&["member", "promote", "x", "y"], "unexpected argument \"y\"", "natter member");
+    check_refused(&["member", "list", "x"], "unexpected argument \"x\"", "natter member");
+    check_refused(&["member", "add", "x", "y"], "unexpected argument \"y\"", "natter member");
+    check_refused(&["member", "list", "--create"], "--create belongs to member add", "natter member");
+    check("invite", Invocation::Invite(InviteCommand::Create { uses: None, expires_s: None }));
+    check(
+        "invite --uses 5 --expires=30d",
+        Invocation::Invite(InviteCommand::Create { uses: Some(5), expires_s: Some(2_592_000) }),
+    );
+    check(
+        "--expires 12h invite",
+        Invocation::Invite(InviteCommand::Create { uses: None, expires_s: Some(43_200) }),
+    );
+    check("invite list", Invocation::Invite(InviteCommand::List));
+    check("invite revoke 01J", Invocation::Invite(InviteCommand::Revoke { id: "01J".into() }));
+    check_refused(&["invite", "--uses", "+5"], "--uses needs a number", "natter invite");
+    check_refused(&["invite", "--uses"], "--uses needs a number", "natter invite");
+    check_refused(
+        &["invite", "--expires", "7"],
+        "--expires needs a time, such as 12h or 30d",
+        "natter invite",
+    );
+    check_refused(
+        &["invite", "--expires", "\u{e9}d"],
+        "--expires needs a time, such as 12h or 30d",
+        "natter invite",
+    );
+    check_refused(&["invite", "revoke"], "invite revoke needs an ID", "natter invite");
+    check_refused(&["invite", "list", "--uses", "2"], "--uses belongs to invite", "natter invite");
+    check_refused(&["check", "--expires", "2d"], "--expires belongs to invite", "natter check");
+    check_refused(&["invite", "ann"], "unexpected argument \"ann\"", "natter invite");
+    check_refused(&["--create"], "--create belongs to member add", "natter");
+    check_refused(&["backup", "x", "--end-sessions"], "--end-sessions belongs to restore", "natter backup");
+    check_refused(&["check", "--data"], "--data needs a DIR", "natter check");
+    check_refused(&["--data", "", "check"], "--data needs a DIR", "natter");
+    check_refused(&["--data", "a", "--data", "b"], "--data is given twice", "natter");
+    check_refused(&["cluster"], "cluster needs init, join, leave, rebuild or status", "natter cluster");
+    check_refused(&["cluster", "join"], "cluster join needs a FILE", "natter cluster");
+    check_refused(&["cluster", "init", "x"], "unexpected argument \"x\"", "natter cluster");
+    check_refused(&["cluster", "init", "--json"], "--json belongs to cluster status", "natter cluster");
+    for seen in ["b", "b=", "b=+1", "=1"] {
+        let problem = "--seen needs NODE=ENTRY, such as b=1200";
+        check_refused(&["cluster", "rebuild", "--seen", seen], problem, "natter cluster");
+    }
+    check_refused(&["check", "--seen", "b=1"], "--seen belongs to cluster rebuild", "natter check");
+    check_refused(&["--create=yes"], "unexpected argument for option '--create': \"yes\"", "natter");
+    check_refused(&["secret"], "secret needs reset", "natter secret");
+    check_refused(&["secret", "show"], "unknown command \"show\" of secret", "natter secret");
+    check_refused(&["secret", "reset", "now"], "unexpected argument \"now\"", "natter secret");
+}
+
+#[cfg(unix)]
+#[test]
+fn only_files_may_be_bytes() {
+    use std::os::unix::ffi::OsStringExt;
+    let bytes = || OsString::from_vec(vec![b'a', 0xff]);
+    let expect = Invocation::Backup { file: bytes().into() };
+    assert_eq!(parse(["backup".into(), bytes()]).map(|read| read.invocation), Ok(expect));
+    for arguments in
+        [vec![bytes()], vec!["member".into(), "add".into(), bytes()], vec!["serve".into(), bytes()]]
+    {
+        let error = parse(arguments).expect_err("refused").to_string();
+        assert!(error.contains("is not UTF-8"), "{error}");
+    }
+}
