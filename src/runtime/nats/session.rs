@@ -20,10 +20,12 @@
 
 mod reading;
 mod replies;
+mod reports;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use self::reports::Reported;
 use super::flight::{Flight, Flown};
 use super::{LogSurvey, OnWhisper};
 use crate::proto::nats::jetstream::{self as js, ServerFacts, StreamConfig};
@@ -126,13 +128,6 @@ struct Probe {
     /// The last position that was delivered before.
     position: u64,
     sent_at: Instant,
-}
-
-/// What was reported last, so that nothing is reported twice.
-#[derive(Debug, PartialEq, Eq)]
-enum Reported {
-    Up(LogState),
-    Down(&'static str),
 }
 
 pub(super) struct Session {
@@ -436,63 +431,6 @@ impl Session {
         }
     }
 
-    /// A step did not succeed: again after a pause, and after some on another server.
-    fn fail(&mut self, reason: &str, now: Instant) {
-        self.down("the log has no leader, or this node is cut off from it", reason);
-        self.failures += 1;
-        if self.failures >= FAILURES_MAX {
-            self.leave = Some(reason.to_owned());
-        }
-        self.step = Step::Waiting;
-        self.until = now + PAUSE;
-    }
-
-    fn stop(&mut self, reason: String) {
-        self.is_serving = false;
-        self.step = Step::Stopped;
-        self.events.push(LogEvent::Broken(reason));
-    }
-
-    /// The stream was good at the last look. Whether it takes entries is seen by the writer.
-    fn up(&mut self) {
-        if let Some(seen) = &self.seen {
-            // Another head is no news.
-            if !matches!(self.reported, Some(Reported::Up(_))) {
-                self.logged.clear();
-                log::info!(target: "natter::cluster", "the log is up at entry {}", seen.head);
-                self.report(Reported::Up(seen.clone()));
-            }
-        }
-    }
-
-    /// `state` is for `/readyz`, `reason` for the log.
-    fn down(&mut self, state: &'static str, reason: &str) {
-        self.is_serving = false;
-        self.log_once(reason);
-        self.report(Reported::Down(state));
-    }
-
-    fn report(&mut self, reported: Reported) {
-        if self.reported.as_ref() != Some(&reported) {
-            self.events.push(match &reported {
-                Reported::Up(state) => LogEvent::Up(state.clone()),
-                Reported::Down(reason) => LogEvent::Down(reason),
-            });
-            self.reported = Some(reported);
-        }
-    }
-
-    fn log_once(&mut self, reason: &str) {
-        if self.setup.surveys {
-            reason.clone_into(&mut self.survey.reason);
-            self.is_surveyed = true;
-        }
-        if self.logged != reason {
-            reason.clone_into(&mut self.logged);
-            log::warn!(target: "natter::cluster", "the log: {reason}");
-        }
-    }
-
     fn position(&self) -> u64 {
         self.position.unwrap_or(0)
     }
@@ -511,6 +449,8 @@ impl Session {
     }
 }
 
+#[cfg(test)]
+mod play;
 #[cfg(test)]
 #[path = "session_tests.rs"]
 mod tests;
