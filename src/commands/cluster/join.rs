@@ -64,7 +64,7 @@ fn examine(
         format!("the log can't be reached, so nobody knows whether this copy is new enough: {reason}")
     })?;
     check(Some(&place.log), place.position, &state)?;
-    if visit.listen().contains_key(&cluster.node) {
+    if visit.listen().iter().any(|(node, _)| *node == cluster.node) {
         return Err(format!(
             "a natter runs under the name {} already: stop it, or give this node another CLUSTER_NODE",
             cluster.node

@@ -57,10 +57,7 @@ fn end(config: &Config, place: &Place) -> Result<(), String> {
         format!("the log can't be reached, so nobody knows whether another node has answered more than this one has: {reason}")
     })?;
     check(Some(&place.log), place.position, &state)?;
-    let running: Vec<String> = visit.listen().into_keys().map(|node| node.to_string()).collect();
-    if !running.is_empty() {
-        return Err(format!("natter runs on {}: stop it there first", running.join(", ")));
-    }
+    visit.refuse_running_nodes()?;
     // One entry more may be the end itself, of a command that was interrupted.
     if state.head > place.position + 1 {
         return Err(behind(place.position, state.head));

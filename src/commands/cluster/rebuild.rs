@@ -24,10 +24,7 @@ pub(super) fn rebuild(config: &Config, cluster: &Cluster, wanted: &Rebuild) -> R
     let mut visit = Visit::open(config, cluster, Some(key.clone()), Purpose::Look)?;
     let purpose = match visit.reach() {
         Ok(state) => {
-            let running: Vec<String> = visit.listen().into_keys().map(|node| node.to_string()).collect();
-            if !running.is_empty() {
-                return Err(format!("natter runs on {}: stop it there first", running.join(", ")));
-            }
+            visit.refuse_running_nodes()?;
             if !wanted.replace {
                 return Err(match check(Some(&place.log), place.position, &state) {
                     Ok(()) => format!(

@@ -5,13 +5,11 @@
 //! Invariant: the command changes nothing. It ends with 1 if anything is wrong.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::ExitCode;
 
 use super::visit::{Purpose, Visit};
 use super::{needed, seal_key};
-use crate::base::crypto::hex;
 use crate::base::json::{self, Object, Value};
 use crate::commands::control::{Control, Needs};
 use crate::commands::member::good;
@@ -51,7 +49,8 @@ struct Status {
     place: Option<Place>,
     log: Result<LogState, String>,
     survey: LogSurvey,
-    nodes: BTreeMap<String, Seen>,
+    /// In the order of their names.
+    nodes: Vec<(String, Seen)>,
     wrong: Vec<Wrong>,
 }
 
@@ -87,7 +86,7 @@ fn look(config: &Config, cluster: &Cluster) -> Result<Status, String> {
     let key = key.map(|key| seal_key(config, &key)).transpose()?;
     let mut visit = Visit::open(config, cluster, key, Purpose::Look)?;
     let log = visit.reach();
-    let heard = if log.is_ok() { visit.listen() } else { BTreeMap::new() };
+    let heard = if log.is_ok() { visit.listen() } else { Vec::new() };
     let seen = heard.into_iter().map(|(node, state)| {
         let (chain, level) = (short_chain(&state.chain), u64::from(state.level));
         (node.to_string(), Seen { position: state.position, chain, level })
@@ -162,7 +161,9 @@ impl Status {
             let chain: String = text("chain").chars().take(16).collect();
             let seen = Seen { position: number("position"), chain, level: number("level") };
             // What is overheard is newer.
-            self.nodes.entry(text("node").to_owned()).or_insert(seen);
+            if let Err(at) = self.nodes.binary_search_by(|(node, _)| node.as_str().cmp(text("node"))) {
+                self.nodes.insert(at, (text("node").to_owned(), seen));
+            }
         }
         Ok(())
     }
@@ -217,7 +218,7 @@ impl Status {
                 if let Some(place) = &self.place
                     && let Err(why) = check(Some(&place.log), place.position, &state)
                 {
-                    self.add(why, "the sentence says it");
+                    self.add(why, "see README, \"Several machines\"");
                 }
                 let lost: Vec<String> = self.survey.servers.iter().filter(|server| !server.is_reached).map(|server| server.name.clone()).collect();
                 for name in lost {
@@ -240,7 +241,7 @@ impl Status {
 
     /// The end of the log, as far as anybody knows it.
     fn head(&self) -> u64 {
-        let heard = self.nodes.values().map(|seen| seen.position).max().unwrap_or(0);
+        let heard = self.nodes.iter().map(|(_, seen)| seen.position).max().unwrap_or(0);
         self.log.as_ref().map_or(0, |state| state.head).max(heard)
     }
 
@@ -310,10 +311,10 @@ impl Status {
         all.push("duty", duty.map_or(Value::Null, text));
         all.push("level", Value::Int(i64::from(LEVEL)));
         all.push("position", self.place.as_ref().map_or(Value::Null, |place| number(place.position)));
-        let chain = |place: &Place| Value::Str(Cow::Owned(hex(&place.chain.to_bytes()[..8])));
+        let chain = |place: &Place| Value::Str(Cow::Owned(short_chain(&place.chain.to_bytes())));
         all.push("chain", self.place.as_ref().map_or(Value::Null, chain));
         all.push("log", self.json_of_log());
-        let node = |(name, seen): (&'_ String, &Seen)| {
+        let node = |(name, seen): &(String, Seen)| {
             let mut object = Object::default();
             object.push("node", Value::Str(Cow::Owned(name.clone())));
             object.push("position", number(seen.position));

@@ -3,7 +3,7 @@
 //! Owns the time limits. Leaves to the commands what follows.
 //! Invariant: a visit changes nothing, unless it was opened to make a log or an entry is appended.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -45,7 +45,7 @@ pub(super) struct Visit {
     log: NatsLog,
     woken: Receiver<()>,
     events: VecDeque<LogEvent>,
-    states: Arc<Mutex<BTreeMap<NodeName, NodeState>>>,
+    states: Arc<Mutex<Vec<(NodeName, NodeState)>>>,
 }
 
 impl Visit {
@@ -63,15 +63,15 @@ impl Visit {
             ..options(cluster, &trust(config)?, key.as_ref(), &mut SystemEntropy::new())?
         };
         let (sender, woken) = sync_channel(WAKES_MAX);
-        let states: Arc<Mutex<BTreeMap<NodeName, NodeState>>> = Arc::default();
+        let states: Arc<Mutex<Vec<(NodeName, NodeState)>>> = Arc::default();
         let theirs = Arc::clone(&states);
         let on_whisper = Box::new(move |sealed: Vec<u8>| {
-            let heard = key.as_ref().and_then(|key| overhear(key, &sealed));
+            let Some((node, state)) = key.as_ref().and_then(|key| overhear(key, &sealed)) else { return };
             let mut states = lock(&theirs);
-            if let Some((node, state)) = heard
-                && (states.len() < NODES_MAX || states.contains_key(&node))
-            {
-                states.insert(node, state);
+            match states.binary_search_by(|(other, _)| other.cmp(&node)) {
+                Ok(at) => states[at].1 = state,
+                Err(at) if states.len() < NODES_MAX => states.insert(at, (node, state)),
+                Err(_) => {}
             }
         });
         let log = NatsLog::start(options, Arc::new(move || wake_up(&sender)), on_whisper)
@@ -117,12 +117,21 @@ impl Visit {
         self.log.survey()
     }
 
-    /// What the nodes that run say of themselves, after listening for long enough to hear each.
-    pub(super) fn listen(&mut self) -> BTreeMap<NodeName, NodeState> {
+    /// What the nodes that run say of themselves, in the order of their names, after listening for long enough to hear each.
+    pub(super) fn listen(&mut self) -> Vec<(NodeName, NodeState)> {
         let until = Instant::now() + LISTEN;
         // What the log delivers meanwhile is of no use.
         while self.next(until).is_some() {}
         lock(&self.states).clone()
+    }
+
+    /// A command that ends a log, or makes another one, needs that no node writes meanwhile.
+    pub(super) fn refuse_running_nodes(&mut self) -> Result<(), String> {
+        let running: Vec<String> = self.listen().iter().map(|(node, _)| node.to_string()).collect();
+        if running.is_empty() {
+            return Ok(());
+        }
+        Err(format!("natter runs on {}: stop it there first", running.join(", ")))
     }
 
     /// Appends an entry behind `position`, and returns whether the entry there is this one, or one that `accepts` it in its place. The
