@@ -50,8 +50,9 @@ fn main() -> ExitCode {
     let mut across = People::across(stage.address(0), stage.address(1), PAIRS);
     let mut delivered: Vec<(f64, f64)> = (0..ROUNDS)
         .map(|_| {
-            let mut times = across.deliver_at(RATE, ROUND);
-            (at(&mut times, 0.5), at(&mut times, 0.99))
+            let mut paced = across.talk_at(RATE, ROUND);
+            assert_eq!(paced.refused, 0, "posts were refused");
+            (at(&mut paced.deliveries, 0.5), at(&mut paced.deliveries, 0.99))
         })
         .collect();
     drop(across);

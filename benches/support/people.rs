@@ -55,6 +55,8 @@ pub struct Paced {
     /// From the time a post was due to its answer, so that a server that stops for a moment is charged for all posts that
     /// were due then.
     pub times: Vec<Duration>,
+    /// The same until the receiver has it, where half of the clients only receive.
+    pub deliveries: Vec<Duration>,
     pub refused: u64,
 }
 
@@ -181,55 +183,31 @@ impl People {
     }
 
     /// The talkers post to their partners in turn for `time`, together `rate` posts a second, whether earlier ones are
-    /// answered or not. Returns when all are answered.
+    /// answered or not. Returns when all are answered and their receivers have them.
     pub fn talk_at(&mut self, rate: u32, time: Duration) -> Paced {
-        let mut times = Vec::new();
+        let (mut times, mut deliveries) = (Vec::new(), Vec::new());
         let refused_before = self.refused();
         let interval = Duration::from_secs(1) / rate;
         let (began, posts) = (Instant::now(), (time.as_secs_f64() * f64::from(rate)) as u32);
         let give_up = began + time + PATIENCE;
-        let (mut posted, mut answered) = (0, 0);
+        let (mut posted, mut answered, mut awaited) = (0, 0, 0);
         let mut events = Events::with_capacity(1_024);
-        while answered < posts {
+        while answered < posts || deliveries.len() < awaited {
             let now = Instant::now();
-            assert!(now < give_up, "{} posts are not answered", posts - answered);
+            assert!(
+                now < give_up,
+                "{answered} of {posts} posts are answered, {} delivered",
+                deliveries.len()
+            );
             while posted < posts && began + interval * posted <= now {
-                let index = posted as usize % self.talkers;
-                self.post(index, began + interval * posted);
-                self.peers[index].flush();
-                posted += 1;
-            }
-            let next = if posted < posts { began + interval * posted } else { give_up };
-            let wait = next.saturating_duration_since(Instant::now()).min(Duration::from_millis(100));
-            self.poll.poll(&mut events, Some(wait)).expect("a poll");
-            for event in &events {
-                let peer = &mut self.peers[event.token().0];
-                let count = peer.read(&mut self.buffers);
-                let now = Instant::now();
-                times.extend(peer.sent.drain(..count).map(|due| now.saturating_duration_since(due)));
-                answered += u32::try_from(count).expect("no more than posted");
-                peer.flush();
-            }
-        }
-        Paced { times, refused: self.refused() - refused_before }
-    }
-
-    /// As [`People::talk_at`] for persons in two halves, of which the first posts: the times until the second has received.
-    pub fn deliver_at(&mut self, rate: u32, time: Duration) -> Vec<Duration> {
-        let (half, mut times) = (self.talkers, Vec::new());
-        let interval = Duration::from_secs(1) / rate;
-        let (began, posts) = (Instant::now(), (time.as_secs_f64() * f64::from(rate)) as u32);
-        let give_up = began + time + PATIENCE;
-        let (mut posted, mut answered) = (0, 0);
-        let mut events = Events::with_capacity(1_024);
-        while times.len() < posts as usize || answered < posts as usize {
-            let now = Instant::now();
-            assert!(now < give_up, "{} posts are not received", posts as usize - times.len());
-            while posted < posts && began + interval * posted <= now {
-                let (index, due) = (posted as usize % half, began + interval * posted);
+                let (index, due) = (posted as usize % self.talkers, began + interval * posted);
                 self.post(index, due);
                 self.peers[index].flush();
-                self.peers[index + half].awaited.push_back(due);
+                // None of them listens if all post.
+                if let Some(receiver) = self.peers.get_mut(index + self.talkers) {
+                    receiver.awaited.push_back(due);
+                    awaited += 1;
+                }
                 posted += 1;
             }
             let next = if posted < posts { began + interval * posted } else { give_up };
@@ -239,17 +217,16 @@ impl People {
                 let peer = &mut self.peers[event.token().0];
                 let before = peer.received;
                 let count = peer.read(&mut self.buffers);
-                peer.sent.drain(..count);
-                answered += count;
-                let (now, new) = (Instant::now(), (peer.received - before) as usize);
+                let now = Instant::now();
                 // A sender receives its own posts too, which nobody times.
-                let new = new.min(peer.awaited.len());
-                times.extend(peer.awaited.drain(..new).map(|due| now.saturating_duration_since(due)));
+                let new = ((peer.received - before) as usize).min(peer.awaited.len());
+                deliveries.extend(peer.awaited.drain(..new).map(|due| now.saturating_duration_since(due)));
+                times.extend(peer.sent.drain(..count).map(|due| now.saturating_duration_since(due)));
+                answered += u32::try_from(count).expect("no more than posted");
                 peer.flush();
             }
         }
-        assert_eq!(self.refused(), 0, "posts were refused");
-        times
+        Paced { times, deliveries, refused: self.refused() - refused_before }
     }
 
     fn refused(&self) -> u64 {
