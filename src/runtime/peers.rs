@@ -26,7 +26,7 @@ const WHISPER: u8 = 1;
 const STATE: u8 = 2;
 const ADDRESS: u8 = 3;
 
-/// The voice of this node.
+/// Sends the messages of this node.
 pub struct Peers {
     key: SealKey,
     node: NodeName,
@@ -102,7 +102,7 @@ enum Said {
     Address(NodeName, Address),
 }
 
-/// The ear of this node.
+/// Receives the messages of the other nodes.
 pub struct Hearing {
     key: SealKey,
     node: NodeName,

@@ -88,7 +88,7 @@ pub enum Input<'a> {
     /// What the database can do, when that changes. A server begins with what its [`Start`](crate::model::operation::Start) says.
     Storage(Readiness),
     /// In a cluster: what another node says of itself, once a second. In a box, as the widest inputs are.
-    Told { node: NodeName, state: Box<NodeState> },
+    PeerState { node: NodeName, state: Box<NodeState> },
     /// In a cluster: how far this node has come in the log. For reports only.
     Progressed(Box<LogProgress>),
     /// Lines of the log that were dropped since the start.

@@ -206,7 +206,7 @@ impl Server {
             }
             Input::BackgroundError(trouble) => self.core.metrics.trouble(trouble),
             Input::Storage(state) => self.core.storage = state,
-            Input::Told { node, state } => nodes::told_state(&mut self.core, &node, *state),
+            Input::PeerState { node, state } => nodes::state_came(&mut self.core, &node, *state),
             Input::Progressed(progress) => {
                 duty::clock_compared(&mut self.core, progress.clock_ahead_ms);
                 self.core.metrics.progress = *progress;

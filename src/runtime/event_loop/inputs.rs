@@ -222,7 +222,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
                 #[cfg(feature = "cluster")]
                 Completion::Heard(Heard::State { node, state }) => {
                     self.parts.storage.compare(state.position, Chain::from_bytes(state.chain));
-                    self.parts.machine.handle(now, Input::Told { node, state: Box::new(state) });
+                    self.parts.machine.handle(now, Input::PeerState { node, state: Box::new(state) });
                 }
                 #[cfg(feature = "cluster")]
                 Completion::Progressed(progress) => {

@@ -174,7 +174,8 @@ impl Machine for Echo {
             Input::BackgroundError(kind) => lock(&self.seen).errors.push(kind),
             Input::Storage(_) | Input::LogDropped(_) | Input::Tick | Input::Reload => {}
             // It is alone.
-            Input::Happened(_) | Input::Whispered { .. } | Input::Told { .. } | Input::Progressed(_) => {}
+            Input::Happened(_) | Input::Whispered { .. } | Input::PeerState { .. } | Input::Progressed(_) => {
+            }
             Input::Secured { resumed, .. } => lock(&self.seen).secured.push(resumed),
             Input::NotTls { conn } => self.send(conn, "not tls"),
             Input::Drain => {

@@ -75,9 +75,11 @@ impl Duty {
         })
     }
 
-    /// Whether this node has applied an entry of the last minute, as its clock shows.
+    /// Whether this node has applied an entry of the last minute, as its clock shows. A clock that is off shows nothing.
     pub fn is_current(&self, now: Now) -> bool {
-        self.shared.as_ref().is_some_and(|shared| shared.held_until.after(CURRENT_MS) > now.unix_ms)
+        self.shared.as_ref().is_some_and(|shared| {
+            shared.clock_fault.is_none() && shared.held_until.after(CURRENT_MS) > now.unix_ms
+        })
     }
 
     /// Who had it last, as far as this node knows.

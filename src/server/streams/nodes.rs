@@ -223,7 +223,7 @@ pub fn heard(core: &mut Core, node: &NodeName) -> bool {
 }
 
 /// Another node tells how far it is.
-pub fn told_state(core: &mut Core, node: &NodeName, state: NodeState) {
+pub fn state_came(core: &mut Core, node: &NodeName, state: NodeState) {
     let now = core.now.instant;
     if heard(core, node)
         && let Some(other) = core.streams.nodes.as_mut().and_then(|nodes| nodes.others.get_mut(node))
