@@ -225,6 +225,7 @@ fn options(
             LogLogin::Token(token) => Credentials::Token(token.clone()),
         },
         system: cluster.system.as_ref().map(|(user, password)| login(user, password)),
+        monitors: cluster.monitors.clone(),
         trust: trust.clone(),
         cluster: cluster.name.as_str().to_owned(),
         node: cluster.node.as_str().to_owned(),

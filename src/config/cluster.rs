@@ -41,6 +41,8 @@ pub struct Cluster {
     pub login: LogLogin,
     /// The user of the system account, as whom the servers are asked whether they sync.
     pub system: Option<(String, Secret)>,
+    /// The monitoring ports of the servers, which are asked instead: URLs of `/varz`. At most [`MONITORS_MAX`].
+    pub monitors: Vec<String>,
     /// Servers that do not sync, streams without three copies, and servers that cannot be asked are accepted.
     pub is_unsafe: bool,
     /// Where other nodes give files and ask for them. `None` only in a cluster for trying, whose nodes keep their files for themselves.
@@ -120,8 +122,11 @@ pub enum LogLogin {
     Token(Secret),
 }
 
+/// Monitoring ports that are asked one after another. More servers than hold a log in any cluster.
+pub const MONITORS_MAX: usize = 16;
+
 /// All variables but the one that makes a node.
-const OTHERS: [&str; 8] = [
+const OTHERS: [&str; 9] = [
     "CLUSTER_LISTEN",
     "CLUSTER_ADDRESS",
     "CLUSTER_SERVERS",
@@ -130,6 +135,7 @@ const OTHERS: [&str; 8] = [
     "CLUSTER_TOKEN",
     "CLUSTER_SYSTEM_USER",
     "CLUSTER_SYSTEM_PASSWORD",
+    "CLUSTER_MONITORS",
 ];
 
 /// `None` for one natter alone.
@@ -147,6 +153,7 @@ pub(super) fn read(r: &mut Reader<'_>) -> Option<Cluster> {
     let token = r.secret("CLUSTER_TOKEN", SecretRule::Text);
     let system_user = r.optional("CLUSTER_SYSTEM_USER", visible);
     let system_password = r.secret("CLUSTER_SYSTEM_PASSWORD", SecretRule::Text);
+    let monitors = r.optional("CLUSTER_MONITORS", monitors);
     let is_unsafe = r.value("CLUSTER_UNSAFE", values::switch);
     let log_kept = Duration::from_secs(r.number("LOG_KEPT") * HOUR_S);
     let log_max = r.number("LOG_MAX");
@@ -182,12 +189,20 @@ pub(super) fn read(r: &mut Reader<'_>) -> Option<Cluster> {
             _ => {}
         }
     }
-    if !is_unsafe && !r.is_set("CLUSTER_SYSTEM_USER") {
-        r.fault(
+    let has_https = monitors.iter().flatten().any(|url| url.starts_with("https:"));
+    if has_https && !cfg!(feature = "tls") {
+        r.fault("CLUSTER_MONITORS", "has an https:// address, and this build is without the feature tls");
+    }
+    match (r.is_set("CLUSTER_SYSTEM_USER"), r.is_set("CLUSTER_MONITORS")) {
+        (true, true) => {
+            r.fault("CLUSTER_MONITORS", "is set, and CLUSTER_SYSTEM_USER too: unset one of them");
+        }
+        (false, false) if !is_unsafe => r.fault(
             "CLUSTER_SYSTEM_USER",
-            "is not set: as this user of the system account the servers of the log are asked whether they sync each write. To try a \
-             cluster without, set CLUSTER_UNSAFE=on",
-        );
+            "is not set: as this user of the system account the servers of the log are asked whether they sync each write. Without such \
+             a user, name the monitoring ports of all of them in CLUSTER_MONITORS. To try a cluster without, set CLUSTER_UNSAFE=on",
+        ),
+        _ => {}
     }
     check_files(r, is_unsafe, listen);
     if is_unsafe {
@@ -213,6 +228,7 @@ pub(super) fn read(r: &mut Reader<'_>) -> Option<Cluster> {
         servers,
         login,
         system: system_user.zip(system_password),
+        monitors: monitors.unwrap_or_default(),
         is_unsafe,
         files: listen.map(|listen| FilesAt { listen, address }),
         log_kept,
@@ -289,6 +305,19 @@ fn server(text: &str) -> Result<LogServer, Problem> {
     Ok(LogServer { tls, host, port: port.unwrap_or(NATS_PORT) })
 }
 
+/// URLs of monitoring ports. What is asked there is `/varz`, below a path if there is one.
+fn monitors(text: &str) -> Result<Vec<String>, Problem> {
+    let entries = values::list(text)?;
+    if entries.len() > MONITORS_MAX {
+        return Err(format!("has more than {MONITORS_MAX} entries"));
+    }
+    let varz = |entry: &str| {
+        let url = url::url(entry).map_err(|problem| format!("has an entry that {problem}"))?.to_string();
+        Ok(if url.ends_with("/varz") { url } else { url + "/varz" })
+    };
+    entries.into_iter().map(varz).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::tests::{check_faults, check_warnings, good};
@@ -343,6 +372,7 @@ mod tests {
             (("CLUSTER_ADDRESS", "a"), "CLUSTER_ADDRESS: \"a\" is not a host and a port"),
             (("CLUSTER_ADDRESS", "a:1/b"), "CLUSTER_ADDRESS: \"a:1/b\" is not a host and a port"),
             (("CLUSTER_USER", "u"), "CLUSTER_PASSWORD: is not set"),
+            (("CLUSTER_MONITORS", "http://a:8222"), "CLUSTER_MONITORS: is set, and CLUSTER_SYSTEM_USER too"),
             (("SYNCHRONOUS", "normal"), "SYNCHRONOUS: normal"),
             (("MEMBERS_MAX", "20001"), "MEMBERS_MAX: 20001 is more than 20000"),
         ] {
@@ -356,6 +386,37 @@ mod tests {
         check_faults(&node(&only_address), &["CLUSTER_ADDRESS: is set, and CLUSTER_LISTEN is not"]);
         let nobody = [("CLUSTER_SYSTEM_USER", ""), ("CLUSTER_SYSTEM_PASSWORD", "")];
         check_faults(&node(&nobody), &["CLUSTER_SYSTEM_USER: is not set: as this user"]);
+    }
+
+    #[test]
+    fn servers_are_asked_at_their_monitoring_ports_instead() {
+        let with = |monitors| {
+            node(&[
+                ("CLUSTER_SYSTEM_USER", ""),
+                ("CLUSTER_SYSTEM_PASSWORD", ""),
+                ("CLUSTER_MONITORS", monitors),
+            ])
+        };
+        let urls = "http://Log-1:8222, https://[::1]:8223/varz,http://10.0.0.3/nats/";
+        let cluster = good(&with(urls)).cluster.expect("a cluster");
+        let expect = ["http://log-1:8222/varz", "https://[::1]:8223/varz", "http://10.0.0.3/nats/varz"];
+        assert_eq!(
+            (cluster.monitors.as_slice(), cluster.system.is_none()),
+            (&expect.map(str::to_owned)[..], true)
+        );
+        for (bad, expect) in [
+            ("nats://a", "has an entry that is neither http nor https"),
+            ("http://a,", "has an empty entry"),
+            ("http://a?x", "has an entry that has a query"),
+        ] {
+            check_faults(&with(bad), &[&format!("CLUSTER_MONITORS: \"{bad}\" {expect}")]);
+        }
+        let many = ["http://a"; 17].join(",");
+        check_faults(&with(&many), &["CLUSTER_MONITORS: \"http://a,http://a,"]);
+        check_faults(
+            &[("CLUSTER_MONITORS", "http://a")],
+            &["CLUSTER_MONITORS: is set, and CLUSTER_NODE is not"],
+        );
     }
 
     #[test]

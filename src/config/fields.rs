@@ -155,6 +155,7 @@ pub static SECTIONS: [(&str, &[Variable]); 8] = [
         row("CLUSTER_TOKEN", "", Hidden("text without control characters"), "Token instead of a user."),
         row("CLUSTER_SYSTEM_USER", "", Text("visible ASCII characters"), "User of the system account, by which the servers are asked whether they sync each write."),
         row("CLUSTER_SYSTEM_PASSWORD", "", Hidden("text without control characters"), "Password of that user."),
+        row("CLUSTER_MONITORS", "", Text("http:// or https://host[:port], separated by commas"), "Monitoring ports of all servers of the log, asked at `/varz` instead."),
         row("CLUSTER_UNSAFE", "off", Switch, "Whether servers that do not sync, streams without three copies, servers that cannot be asked and uploads on one node alone are accepted; for trying only."),
         row("LOG_KEPT", "24", Number(1, 8_760), "Hours that an entry stays in the log, also of what was erased since; a node that was away for longer takes a copy of another."),
         row("LOG_MAX", "8589934592", Number(67_108_864, 1_125_899_906_842_624), "Bytes of the log on each of its servers; older entries go first."),

@@ -39,6 +39,8 @@ pub struct NatsOptions {
     /// A user of the system account, who may ask all servers what they are. Without one the first user asks, whose account then
     /// needs an import of that service.
     pub system: Option<Credentials>,
+    /// URLs of the monitoring ports of the servers, which are asked instead of the system account.
+    pub monitors: Vec<String>,
     pub trust: Trust,
     /// The name of the cluster, a token: the stream and the subjects are named after it.
     pub cluster: String,

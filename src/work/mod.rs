@@ -13,6 +13,8 @@ pub(crate) mod file_version;
 pub mod files;
 pub mod geolocation;
 pub mod mail;
+#[cfg(feature = "cluster")]
+pub(crate) mod monitors;
 pub mod password;
 pub mod push;
 mod wire;

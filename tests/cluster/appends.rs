@@ -138,6 +138,53 @@ fn a_server_that_does_not_sync_is_refused() {
     append_all("it appends all the same", &mut nodes, 5);
 }
 
+/// Who has no user of the system account asks the monitoring ports.
+#[test]
+fn servers_are_asked_at_their_monitoring_ports() {
+    let Some(servers) = Servers::start(Wish::default()) else { return };
+    let asking = |monitors: [String; 3], name: &str| natter::nats::NatsOptions {
+        system: None,
+        monitors: monitors.to_vec(),
+        ..options(&servers, 0, name)
+    };
+    let all = [0, 1, 2].map(|index| servers.monitor(index));
+    let mut nodes = [Node::start(asking(all.clone(), "a"), 0, 0)];
+    append_all("all are asked and sync", &mut nodes, 5);
+    let refused = |monitors: [String; 3], name: &str, expect: &[&str]| {
+        let mut nodes = [Node::start(asking(monitors, name), 1, 0)];
+        until("it stops", LONG, &mut nodes, |nodes| nodes[0].broken.is_some());
+        let message = nodes[0].broken.clone().expect("a message");
+        for part in expect {
+            assert!(message.contains(part), "{part:?}: {message}");
+        }
+        assert_eq!(nodes[0].state, None, "it was never up");
+    };
+    let [zero, one, _] = all.clone();
+    let unnamed = "the server n2 can't be asked whether it syncs: no URL of CLUSTER_MONITORS is that of its monitoring port";
+    refused([zero.clone(), one.clone(), one.clone()], "b", &[unnamed]);
+    // No monitoring port: nothing listens, and what listens is no HTTP.
+    let free =
+        std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port");
+    let silent = format!("http://{free}/varz");
+    let wanted = format!("the server n1 can't be asked whether it syncs: {silent}: ");
+    refused([zero.clone(), silent.clone(), all[2].clone()], "c", &[&wanted]);
+    let wrong = format!("http://127.0.0.1:{}/varz", servers.port(1));
+    refused([zero, wrong.clone(), all[2].clone()], "d", &[&format!("{wrong}: the service's response is")]);
+    refused([silent.clone(), silent.clone(), silent.clone()], "e", &[&silent]);
+}
+
+#[test]
+fn a_monitoring_port_tells_that_its_server_does_not_sync() {
+    let Some(servers) = Servers::start(Wish { one_is_lazy: true, ..Wish::default() }) else { return };
+    let monitors = [0, 1, 2].map(|index| servers.monitor(index)).to_vec();
+    let asking = natter::nats::NatsOptions { system: None, monitors, ..options(&servers, 0, "a") };
+    let mut nodes = [Node::start(asking, 0, 0)];
+    until("it stops", LONG, &mut nodes, |nodes| nodes[0].broken.is_some());
+    let message = nodes[0].broken.clone().expect("a message");
+    assert!(message.contains("the server n1 syncs every 120s"), "{message}");
+    assert_eq!(nodes[0].state, None, "it was never up");
+}
+
 /// Both ways: an address demands it, or the server does.
 #[cfg(feature = "tls")]
 #[test]

@@ -30,6 +30,7 @@ pub fn options(servers: &Servers, first: usize, name: &str) -> NatsOptions {
         servers: servers.list(first, false),
         credentials: password("app", "apppw"),
         system: Some(password("sys", "syspw")),
+        monitors: Vec::new(),
         trust: Trust::new(None).expect("the built-in roots"),
         cluster: "c".to_owned(),
         node: name.to_owned(),

@@ -132,6 +132,11 @@ impl Servers {
         SocketAddr::from((self.sites[index].host, self.port(index)))
     }
 
+    /// Where a server tells what it is.
+    pub fn monitor(&self, index: usize) -> String {
+        format!("http://{}:{}/varz", self.sites[index].host, self.ports[6 + index])
+    }
+
     /// Of those that run.
     pub fn pids(&self) -> impl Iterator<Item = u32> {
         self.children.iter().flatten().map(Child::id)

@@ -69,8 +69,9 @@ pub fn payload_faults(info: &Info, entry_bytes_max: usize) -> Vec<String> {
     )]
 }
 
-/// What is wrong with the servers that hold a replica of `stream`; `facts` are those that answered.
-pub fn server_faults(stream: &StreamInfo, facts: &[ServerFacts]) -> Vec<String> {
+/// What is wrong with the servers that hold a replica of `stream`; `facts` are those that answered, and `unasked` says why another one
+/// may not have.
+pub fn server_faults(stream: &StreamInfo, facts: &[ServerFacts], unasked: &str) -> Vec<String> {
     let mut faults = Vec::new();
     if stream.holders.is_empty() {
         faults.push(format!(
@@ -84,9 +85,7 @@ pub fn server_faults(stream: &StreamInfo, facts: &[ServerFacts]) -> Vec<String> 
             if holder.is_offline || holder.silent > ABSENT_AFTER {
                 continue;
             }
-            faults.push(format!(
-                "the server {name} can't be asked whether it syncs: is it running, and is the user of the system account right?"
-            ));
+            faults.push(format!("the server {name} can't be asked whether it syncs: {unasked}"));
             continue;
         };
         if !server.sync_always {
@@ -195,20 +194,20 @@ mod tests {
             sync_interval: Duration::from_secs(120),
         };
         let all = ["a", "b", "c", "without a replica"].map(server);
-        assert_eq!(server_faults(&stream(), &all), [""; 0]);
-        let unasked = server_faults(&stream(), &all[..2]);
+        assert_eq!(server_faults(&stream(), &all, "why"), [""; 0]);
+        let unasked = server_faults(&stream(), &all[..2], "why");
         assert_eq!(unasked.len(), 1);
-        assert!(unasked[0].starts_with("the server c can't be asked"), "{unasked:?}");
+        assert!(unasked[0].starts_with("the server c can't be asked whether it syncs: why"), "{unasked:?}");
         let mut absent = stream();
         absent.holders[2].is_offline = true;
-        assert_eq!(server_faults(&absent, &all[..2]), [""; 0]);
+        assert_eq!(server_faults(&absent, &all[..2], "why"), [""; 0]);
         absent.holders[2] = Holder { silent: Duration::from_secs(11), ..stream().holders[2].clone() };
-        assert_eq!(server_faults(&absent, &all[..2]), [""; 0]);
+        assert_eq!(server_faults(&absent, &all[..2], "why"), [""; 0]);
         let mut lazy = all.clone();
         lazy[1].sync_always = false;
         lazy[2].version = "2.9.10".to_owned();
         lazy[3].sync_always = false;
-        let faults = server_faults(&stream(), &lazy);
+        let faults = server_faults(&stream(), &lazy, "why");
         assert_eq!(faults.len(), 2);
         assert!(
             faults[0].contains("the server b syncs every 120s")
@@ -216,7 +215,7 @@ mod tests {
         );
         assert!(faults[1].contains("the server c has version 2.9.10: install 2.12.3"), "{faults:?}");
         let alone = StreamInfo { holders: vec![], ..stream() };
-        assert!(server_faults(&alone, &all)[0].contains("run three servers as a cluster"));
+        assert!(server_faults(&alone, &all, "why")[0].contains("run three servers as a cluster"));
     }
 
     #[test]

@@ -26,6 +26,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::reports::Reported;
+use super::audit::Found;
 use super::flight::{Flight, Flown};
 use super::{LogSurvey, OnWhisper};
 use crate::proto::nats::jetstream::{self as js, ServerFacts, StreamConfig};
@@ -88,6 +89,8 @@ pub(super) struct Setup {
     pub(super) surveys: bool,
     /// Nothing is demanded of servers and stream.
     pub(super) is_unsafe: bool,
+    /// Why a server may not have answered an audit, if the audit does not say so.
+    pub(super) unasked: &'static str,
     /// The identity of the log that this node followed before this process.
     pub(super) follows: Option<String>,
     /// An entry that changes nothing.
@@ -162,7 +165,7 @@ pub(super) struct Session {
     jumps: u32,
     /// How often the next entry was missing when it was asked for.
     missing: u32,
-    /// What the servers said of themselves, or why they could not be asked.
+    /// What the servers said of themselves, and why some or all could not be asked.
     facts: Vec<ServerFacts>,
     audit_fault: Option<String>,
     audits: u32,
@@ -320,17 +323,12 @@ impl Session {
         std::mem::take(&mut self.wants_audit)
     }
 
-    /// What the servers have said of themselves, or why they could not be asked.
-    pub(super) fn audited(&mut self, result: Result<Vec<ServerFacts>, String>, now: Instant) {
+    /// What the servers have answered, and why some have not.
+    pub(super) fn audited(&mut self, Found { facts, fault }: Found, now: Instant) {
         self.audits = self.audits.saturating_add(1);
-        match result {
-            Ok(facts) => {
-                self.audit_fault = None;
-                self.facts.retain(|old| facts.iter().all(|new| new.name != old.name));
-                self.facts.extend(facts);
-            }
-            Err(reason) => self.audit_fault = Some(reason),
-        }
+        self.facts.retain(|old| facts.iter().all(|new| new.name != old.name));
+        self.facts.extend(facts);
+        self.audit_fault = fault;
         if self.step == Step::Waiting {
             self.until = now;
         }

@@ -1,6 +1,6 @@
 //! The session against a server that a test plays by hand: see `play`.
 
-use super::play::{Play, Stream, facts, stream};
+use super::play::{Play, Stream, found, stream};
 use super::*;
 use crate::base::time::UnixMs;
 use crate::runtime::log::LogClock;
@@ -38,7 +38,7 @@ fn a_node_reads_on_behind_its_position() {
     play.answer("STREAM.INFO", &stream(3, 9).json());
     assert_eq!(play.take(), [], "the servers must be asked first");
     assert!(play.session.take_wants_audit() && !play.session.take_wants_audit());
-    play.session.audited(Ok(facts(true)), play.now);
+    play.session.audited(found(true), play.now);
     play.turn();
     play.answer("STREAM.INFO", &stream(3, 9).json());
     let identity = "NATTER_c of 2026-11-30T02:07:15Z".to_owned();
@@ -112,7 +112,7 @@ fn an_entry_that_is_missing_twice_stops_the_node_if_the_leader_is_one() {
 #[test]
 fn nothing_is_believed_of_a_leader_that_hears_no_majority() {
     let mut play = Play::new(7);
-    play.session.audited(Ok(facts(true)), play.now);
+    play.session.audited(found(true), play.now);
     play.answer("STREAM.INFO", &Stream { silent_ms: 2_501, ..stream(1, 3) }.json());
     assert!(matches!(play.take()[..], [LogEvent::Down(_)]));
     play.pass(100);
@@ -191,7 +191,7 @@ fn a_late_acknowledgement_behind_what_was_read_is_no_fault() {
 #[test]
 fn nothing_is_written_to_a_log_that_the_node_does_not_follow() {
     let mut play = Play::following(7, Some("NATTER_c of 2020-01-01T00:00:00Z".to_owned()));
-    play.session.audited(Ok(facts(true)), play.now);
+    play.session.audited(found(true), play.now);
     play.answer("STREAM.INFO", &stream(1, 2).json());
     let identity = "NATTER_c of 2026-11-30T02:07:15Z".to_owned();
     let up = LogState { identity, first: 1, head: 2 };
@@ -219,7 +219,7 @@ fn another_stream_of_the_same_name_is_told() {
 fn a_fault_stops_the_start_and_is_waited_for_later() {
     let mut play = Play::new(0);
     for _ in 0..AUDITS_MAX {
-        play.session.audited(Ok(facts(false)), play.now);
+        play.session.audited(found(false), play.now);
         play.turn();
         play.answer("STREAM.INFO", &Stream { replicas: 1, ..stream(0, 0) }.json());
     }
@@ -229,14 +229,14 @@ fn a_fault_stops_the_start_and_is_waited_for_later() {
     assert!(message.contains("the server b syncs every 1s"), "{message}");
 
     let mut play = Play::reading(7);
-    play.session.audited(Ok(facts(false)), play.now);
+    play.session.audited(found(false), play.now);
     play.turn();
     play.answer("STREAM.INFO", &stream(1, 7).json());
     assert_eq!(play.take(), [LogEvent::Down("the log is not safe")]);
     play.session.append(&mut play.conn, b"x", play.now);
     play.turn();
     assert!(!play.asked.iter().any(|(subject, ..)| subject == "natter.c.log"), "nothing is appended");
-    play.session.audited(Ok(facts(true)), play.now);
+    play.session.audited(found(true), play.now);
     play.turn();
     play.answer("STREAM.INFO", &stream(1, 7).json());
     assert!(matches!(play.take()[..], [LogEvent::Up(_)]));
@@ -246,7 +246,7 @@ fn a_fault_stops_the_start_and_is_waited_for_later() {
 fn servers_that_cannot_be_asked_are_refused() {
     let mut play = Play::new(0);
     for _ in 0..AUDITS_MAX {
-        play.session.audited(Err("nobody may ask".to_owned()), play.now);
+        play.session.audited(Found::failed("nobody may ask".to_owned()), play.now);
         play.turn();
         play.answer("STREAM.INFO", &stream(0, 0).json());
     }

@@ -8,15 +8,15 @@ use std::collections::VecDeque;
 use std::io;
 use std::mem::take;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token};
 
-use super::audit::{AUDIT_EVERY, Audit};
+use super::audit::{AUDIT_EVERY, Audit, Found, Monitors, unasked};
 use super::link::{Link, READ_BUFFER, resolve};
 use super::session::{Session, Setup};
 use super::{LogEvent, NatsOptions, OnWhisper, Shared, Wake};
-use crate::proto::nats::jetstream::ServerFacts;
 use crate::proto::nats::{Credentials, Event, Fault, Options, Servers};
 use crate::runtime::queue::lock;
 
@@ -26,8 +26,16 @@ const AUDIT: Token = Token(2);
 /// A turn comes at least this often.
 const TURN_MAX: Duration = Duration::from_secs(5);
 
+/// The servers are being asked what they are.
+enum Auditing {
+    /// As the user of the system account.
+    Account(Box<Link>, Audit),
+    Monitors(Monitors),
+}
+
 struct Client<'a> {
     options: &'a NatsOptions,
+    shared: &'a Arc<Shared>,
     poll: Poll,
     servers: Servers,
     /// Addresses of the current server that were not tried yet.
@@ -36,7 +44,7 @@ struct Client<'a> {
     connect_at: Instant,
     link: Option<Link>,
     session: Session,
-    audit: Option<(Link, Audit)>,
+    audit: Option<Auditing>,
     audit_at: Instant,
     /// The writer has not taken what came: the socket is not read.
     is_full: bool,
@@ -48,7 +56,7 @@ struct Client<'a> {
 pub(super) fn run(
     options: &NatsOptions,
     poll: Poll,
-    shared: &Shared,
+    shared: &Arc<Shared>,
     wake: &Wake,
     on_whisper: OnWhisper,
 ) -> io::Result<()> {
@@ -61,12 +69,14 @@ pub(super) fn run(
         replaces: options.replaces,
         surveys: options.surveys,
         is_unsafe: options.is_unsafe,
+        unasked: unasked(options),
         probe: options.probe.clone(),
         follows: options.follows.clone(),
         entry_bytes_max: options.entry_bytes_max,
     };
     let mut client = Client {
         options,
+        shared,
         poll,
         servers: options.servers.clone(),
         addresses: VecDeque::new(),
@@ -114,11 +124,13 @@ impl Client<'_> {
             None => self.connect_at,
         };
         let audit = match &self.audit {
-            Some((link, audit)) => audit.deadline().unwrap_or_else(|| link.deadline()),
-            None => self.audit_at,
+            Some(Auditing::Account(link, audit)) => Some(audit.deadline().unwrap_or_else(|| link.deadline())),
+            // Their thread wakes this one.
+            Some(Auditing::Monitors(_)) => None,
+            None => Some(self.audit_at),
         };
         let now = Instant::now();
-        let until = [Some(link), Some(audit), self.session.deadline()].into_iter().flatten().min();
+        let until = [Some(link), audit, self.session.deadline()].into_iter().flatten().min();
         until.map_or(TURN_MAX, |until| until.saturating_duration_since(now).min(TURN_MAX))
     }
 
@@ -285,24 +297,39 @@ impl Client<'_> {
             let Some(address) = self.address.filter(|_| is_ready && !self.options.is_unsafe) else {
                 return false;
             };
-            let credentials = self.options.system.as_ref().unwrap_or(&self.options.credentials);
-            match self.open(address, credentials, AUDIT, now) {
-                Ok(link) => {
-                    self.audit = Some((link, Audit::new(&["_INBOX.", &self.options.process].concat())))
-                }
-                Err(fault) => self.session.audited(Err(audit_fault(&fault)), now),
+            match self.begin_audit(address, now) {
+                Ok(audit) => self.audit = Some(audit),
+                Err(reason) => self.session.audited(Found::failed(reason), now),
             }
         }
-        let Some((link, audit)) = &mut self.audit else { return false };
-        let outcome = advance(link, audit, &mut self.buffer, now);
-        match outcome {
-            Ok((more, None)) => return more,
-            Ok((_, Some(result))) => self.session.audited(result, now),
-            Err(fault) => self.session.audited(Err(audit_fault(&fault)), now),
-        }
+        let found = match &mut self.audit {
+            None => return false,
+            Some(Auditing::Monitors(monitors)) => match monitors.result() {
+                None => return false,
+                Some(found) => found,
+            },
+            Some(Auditing::Account(link, audit)) => match advance(link, audit, &mut self.buffer, now) {
+                Ok((more, None)) => return more,
+                Ok((_, Some(found))) => found,
+                Err(fault) => Found::failed(audit_fault(&fault)),
+            },
+        };
+        self.session.audited(found, now);
         self.audit = None;
         // What follows from it is done in the next turn.
         true
+    }
+
+    fn begin_audit(&self, address: SocketAddr, now: Instant) -> Result<Auditing, String> {
+        if !self.options.monitors.is_empty() {
+            return Monitors::ask(self.options, self.shared)
+                .map(Auditing::Monitors)
+                .map_err(|error| format!("there is no thread that asks the monitoring ports: {error}"));
+        }
+        let credentials = self.options.system.as_ref().unwrap_or(&self.options.credentials);
+        let link = self.open(address, credentials, AUDIT, now).map_err(|fault| audit_fault(&fault))?;
+        let audit = Audit::new(&["_INBOX.", &self.options.process].concat());
+        Ok(Auditing::Account(Box::new(link), audit))
     }
 }
 
@@ -310,15 +337,12 @@ fn is_clock(event: &LogEvent) -> bool {
     matches!(event, LogEvent::Clock(_))
 }
 
-/// What an audit has found, when it is over.
-type Found = Option<Result<Vec<ServerFacts>, String>>;
-
 fn advance(
     link: &mut Link,
     audit: &mut Audit,
     buffer: &mut [u8],
     now: Instant,
-) -> Result<(bool, Found), Fault> {
+) -> Result<(bool, Option<Found>), Fault> {
     let received = link.receive(buffer, now);
     while let Some(event) = link.event() {
         match event {

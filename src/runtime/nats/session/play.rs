@@ -55,6 +55,10 @@ pub(super) fn facts(syncs: bool) -> Vec<ServerFacts> {
     ["a", "b", "c"].map(fact).to_vec()
 }
 
+pub(super) fn found(syncs: bool) -> Found {
+    Found { facts: facts(syncs), fault: None }
+}
+
 impl Play {
     /// Connected, with the stream asked for.
     pub(super) fn new(position: u64) -> Play {
@@ -78,6 +82,7 @@ impl Play {
             replaces: false,
             surveys: false,
             is_unsafe: false,
+            unasked: "nobody knows why",
             probe: Some(Arc::from(*b"probe")),
             follows,
             entry_bytes_max: 524_288,
@@ -101,7 +106,7 @@ impl Play {
     /// Reading behind this position, in a stream that ends there.
     pub(super) fn reading(position: u64) -> Play {
         let mut play = Play::new(position);
-        play.session.audited(Ok(facts(true)), play.now);
+        play.session.audited(found(true), play.now);
         play.answer("STREAM.INFO", &stream(1, position).json());
         play.answer("CONSUMER.CREATE", r#"{"name":"x"}"#);
         assert!(matches!(play.take()[..], [LogEvent::Up(_)]));

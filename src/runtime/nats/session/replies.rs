@@ -266,7 +266,10 @@ impl Session {
             faults.extend(safety::stream_faults(stream, &self.setup.stream));
             match &self.audit_fault {
                 Some(reason) if self.facts.is_empty() => faults.push(reason.clone()),
-                _ => faults.extend(safety::server_faults(stream, &self.facts)),
+                fault => {
+                    let unasked = fault.as_deref().unwrap_or(self.setup.unasked);
+                    faults.extend(safety::server_faults(stream, &self.facts, unasked));
+                }
             }
         }
         if faults.is_empty() {
