@@ -95,6 +95,11 @@ pub enum ClusterCommand {
         new_epoch: bool,
     },
     Rebuild(Rebuild),
+    /// Goes past an entry that cannot be applied.
+    Skip {
+        position: u64,
+        confirm: bool,
+    },
     Status {
         /// For a program.
         json: bool,
@@ -176,6 +181,7 @@ where
         Options { uses: Some(_), .. } => refuse("--uses belongs to invite".to_owned()),
         Options { expires_s: Some(_), .. } => refuse("--expires belongs to invite".to_owned()),
         Options { json: true, .. } => refuse("--json belongs to cluster status".to_owned()),
+        Options { confirm: true, .. } => refuse("--confirm belongs to cluster skip".to_owned()),
         Options { replace: true, .. } => refuse("--replace belongs to cluster rebuild".to_owned()),
         Options { new_epoch: true, .. } => {
             refuse("--new-epoch belongs to cluster leave and rebuild".to_owned())
@@ -195,6 +201,7 @@ struct Options {
     uses: Option<u64>,
     expires_s: Option<u64>,
     json: bool,
+    confirm: bool,
     replace: bool,
     new_epoch: bool,
     seen: Vec<(String, u64)>,
@@ -240,6 +247,7 @@ fn read(argument: Arg<'_>, words: &mut Vec<OsString>, options: &mut Options) -> 
         Arg::Long("create") => options.create = true,
         Arg::Long("end-sessions") => options.end_sessions = true,
         Arg::Long("json") => options.json = true,
+        Arg::Long("confirm") => options.confirm = true,
         Arg::Long("replace") => options.replace = true,
         Arg::Long("new-epoch") => options.new_epoch = true,
         Arg::Short(letter) => return Err(format!("unknown option \"-{letter}\"")),
@@ -267,10 +275,14 @@ fn seconds(text: &str) -> Option<u64> {
 
 /// The node and the position after `--seen`.
 fn seen(text: &str) -> Option<(String, u64)> {
-    let (node, position) = text.split_once('=')?;
-    let digits = Some(position).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))?;
+    let (node, at) = text.split_once('=')?;
     let name = Some(node).filter(|node| !node.is_empty()).map(str::to_owned);
-    name.zip(digits.parse().ok())
+    name.zip(position(at))
+}
+
+/// An entry of the log.
+fn position(digits: &str) -> Option<u64> {
+    Some(digits).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))?.parse().ok()
 }
 
 /// The command that the words name; the error is the problem as text.
@@ -334,9 +346,14 @@ fn invocation(words: &[OsString], options: &mut Options) -> Result<Invocation, S
             new_epoch: std::mem::take(&mut options.new_epoch),
             seen: std::mem::take(&mut options.seen),
         })),
+        ["cluster", "skip", entry] => cluster(ClusterCommand::Skip {
+            position: position(entry).ok_or("cluster skip needs the number of an ENTRY")?,
+            confirm: std::mem::take(&mut options.confirm),
+        }),
         ["cluster", "status"] => cluster(ClusterCommand::Status { json: std::mem::take(&mut options.json) }),
-        ["cluster"] => Err("cluster needs init, join, leave, rebuild or status".to_owned()),
-        ["cluster", "init" | "join" | "leave" | "rebuild" | "status", .., last] => {
+        ["cluster"] => Err("cluster needs init, join, leave, rebuild, skip or status".to_owned()),
+        ["cluster", "skip"] => Err("cluster skip needs the number of an ENTRY".to_owned()),
+        ["cluster", "init" | "join" | "leave" | "rebuild" | "skip" | "status", .., last] => {
             Err(format!("unexpected argument {last:?}"))
         }
         ["cluster", command] => Err(format!("unknown command {command:?} of cluster")),

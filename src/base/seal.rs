@@ -164,6 +164,14 @@ impl Chain {
         Chain(hash.finish())
     }
 
+    /// The same, for a node that has skipped the last entry. No chain of entries alone is the same: what is hashed here is shorter.
+    pub fn skipped(self) -> Chain {
+        let mut hash = Sha256::new();
+        hash.update(&self.0);
+        hash.update(b"skipped");
+        Chain(hash.finish())
+    }
+
     pub fn from_bytes(bytes: [u8; 32]) -> Chain {
         Chain(bytes)
     }
@@ -269,6 +277,8 @@ mod tests {
             Chain::START.next(1, b"a"),
             Chain::START.next(2, b"b"),
             Chain::START.next(1, b"a").next(2, b"c"),
+            Chain::START.next(1, b"a").next(2, b"b").skipped(),
+            Chain::START.next(1, b"a").skipped().next(2, b"b"),
             Chain::START,
         ] {
             assert_ne!(other, chain);

@@ -96,7 +96,8 @@ static COMMANDS: [Command; 8] = [
     },
     Command {
         name: "cluster",
-        arguments: "init | join FILE | status [--json] | leave [--new-epoch] | rebuild [OPTIONS]",
+        arguments: "init | join FILE | status [--json] | leave [--new-epoch] | rebuild [OPTIONS] |\n\
+                    \u{20}                     skip ENTRY [--confirm]",
         summary: "Several natters over one log: begin, join, look, leave, rebuild",
         details: "init     makes the keys and the stream on the NATS servers, on the first node. A database that is\n\
                   \u{20}        in DATA_DIR goes on as the first node's. A stream that exists is never replaced\n\
@@ -104,7 +105,10 @@ static COMMANDS: [Command; 8] = [
                   status   prints nodes, positions, the log and its servers, what is wrong and what to do; exits\n\
                   \u{20}        with 1 if anything is wrong\n\
                   leave    ends the cluster: this node goes on as a natter alone. Stop all natters first\n\
-                  rebuild  makes a new log from this node's database after the log was lost or is refused\n\n\
+                  rebuild  makes a new log from this node's database after the log was lost or is refused\n\
+                  skip     goes past an entry at which all nodes have stopped because it can't be applied. It\n\
+                  \u{20}        proves that, and says what the entry is; on each node that has stopped there\n\n\
+                  --confirm      skips the entry; without it nothing is changed\n\
                   --json         for a program\n\
                   --new-epoch    also where another node may have answered more than this one has: clients load\n\
                   \u{20}              everything again\n\

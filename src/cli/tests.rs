@@ -42,6 +42,9 @@ fn every_command_is_read() {
         let seen = seen.iter().map(|(node, position)| ((*node).to_owned(), *position)).collect();
         Invocation::Cluster(ClusterCommand::Rebuild(Rebuild { replace, new_epoch, seen }))
     };
+    let skip = |position, confirm| Invocation::Cluster(ClusterCommand::Skip { position, confirm });
+    check("cluster skip 1200", skip(1_200, false));
+    check("cluster skip --confirm 1200", skip(1_200, true));
     check("cluster rebuild", rebuild(false, false, &[]));
     check("cluster rebuild --replace --new-epoch", rebuild(true, true, &[]));
     check("cluster rebuild --seen b=7 --seen=c=0", rebuild(false, false, &[("b", 7), ("c", 0)]));
@@ -155,9 +158,18 @@ fn wrong_arguments_are_refused() {
     check_refused(&["check", "--data"], "--data needs a DIR", "natter check");
     check_refused(&["--data", "", "check"], "--data needs a DIR", "natter");
     check_refused(&["--data", "a", "--data", "b"], "--data is given twice", "natter");
-    check_refused(&["cluster"], "cluster needs init, join, leave, rebuild or status", "natter cluster");
+    check_refused(&["cluster"], "cluster needs init, join, leave, rebuild, skip or status", "natter cluster");
     check_refused(&["cluster", "join"], "cluster join needs a FILE", "natter cluster");
     check_refused(&["cluster", "init", "x"], "unexpected argument \"x\"", "natter cluster");
+    for entry in [&["cluster", "skip"][..], &["cluster", "skip", "-7"], &["cluster", "skip", "x"]] {
+        let problem = if entry.last() == Some(&"-7") {
+            "unknown option \"-7\""
+        } else {
+            "cluster skip needs the number of an ENTRY"
+        };
+        check_refused(entry, problem, "natter cluster");
+    }
+    check_refused(&["cluster", "init", "--confirm"], "--confirm belongs to cluster skip", "natter cluster");
     check_refused(&["cluster", "init", "--json"], "--json belongs to cluster status", "natter cluster");
     for seen in ["b", "b=", "b=+1", "=1"] {
         let problem = "--seen needs NODE=ENTRY, such as b=1200";

@@ -1,8 +1,8 @@
 //! A node of a cluster: the commands `natter cluster …`, and what `natter serve` does in addition to a natter alone.
 //!
 //! Owns the key of the cluster and how its log is reached. Each command is a file: `init` makes a log, `join` begins a node with a
-//! copy of another one, `leave` goes back to a natter alone, `rebuild` makes a new log after the old one was lost, `status` shows all;
-//! `visit` is how they reach the log. Leaves what is demanded of the servers to `runtime::nats`, and what a node does with the log to
+//! copy of another one, `leave` goes back to a natter alone, `rebuild` makes a new log after the old one was lost, `skip` goes past an entry
+//! that cannot be applied, `status` shows all; `visit` is how they reach the log. Leaves what is demanded of the servers to `runtime::nats`, and what a node does with the log to
 //! `runtime::replica`.
 //! Invariant: a log is made by a command alone; no start makes one. A command that changes the database holds the lock of its folder.
 
@@ -10,6 +10,7 @@ mod init;
 mod join;
 mod leave;
 mod rebuild;
+mod skip;
 mod status;
 mod visit;
 
@@ -52,6 +53,9 @@ pub fn run(folder: &DataFolder, command: &ClusterCommand) -> ExitCode {
         ClusterCommand::Join { file } => join::join(config, needed(config)?, file),
         ClusterCommand::Leave { new_epoch } => leave::leave(config, *new_epoch),
         ClusterCommand::Rebuild(wanted) => rebuild::rebuild(config, needed(config)?, wanted),
+        ClusterCommand::Skip { position, confirm } => {
+            skip::skip(config, needed(config)?, *position, *confirm)
+        }
         ClusterCommand::Status { .. } => unreachable!("it is run above"),
     })
 }
@@ -124,10 +128,13 @@ pub(super) fn reach(
     let place = store.place().map_err(|fault| fault.to_string())?;
     let known = place.as_ref().map_or(0, |place| place.position);
     let follows = place.as_ref().map(|place| place.log.clone());
+    let skip = store.skip().map_err(|fault| fault.to_string())?;
+    let state = NodeState { skipped: skip.map_or(0, |skip| skip.position), ..state };
     let voice = entropy.id(now.unix_ms);
     let on_whisper = runtime.hearing(Hearing::new(key.clone(), cluster.node.clone(), files.nodes.clone()));
     let replica =
-        Replica::new(cluster.node.clone(), key.clone(), place, Box::new(SystemEntropy::new()), now.unix_ms);
+        Replica::new(cluster.node.clone(), key.clone(), place, Box::new(SystemEntropy::new()), now.unix_ms)
+            .skipping(skip);
     let options = NatsOptions { follows, ..options(cluster, trust, Some(&key), entropy)? };
     let mut whispers = None;
     let node = ClusterNode::open(replica, |wake| {

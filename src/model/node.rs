@@ -42,10 +42,12 @@ pub struct NodeState {
     pub level: u32,
     /// The settings that all nodes must have in common: for each a hash of its name, and one of its value.
     pub settings: Vec<(u32, u32)>,
+    /// The last entry that it skips or has skipped; 0 for none.
+    pub skipped: u64,
 }
 
 fields! {
-    NodeState { 1 position, 2 chain, 3 level, 4 settings }
+    NodeState { 1 position, 2 chain, 3 level, 4 settings, 5 skipped }
 }
 
 impl NodeState {

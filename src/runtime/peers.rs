@@ -182,7 +182,8 @@ mod tests {
         assert_eq!(hear(&said("b", 1, 9, b"\x01nine")), None, "an old process");
         assert_eq!(hear(&said("a", 1, 1, b"\x01own")), None);
         assert_eq!(hear(&said("B", 1, 1, b"\x01no name")), None);
-        let state = NodeState { position: 7, chain: [9; 32], level: 2, settings: vec![(1, 2), (3, 4)] };
+        let state =
+            NodeState { position: 7, chain: [9; 32], level: 2, settings: vec![(1, 2), (3, 4)], skipped: 6 };
         let bytes = [&[STATE][..], &state.to_bytes()].concat();
         let key = SealKey::new(&[7; 32]);
         assert_eq!(overhear(&key, &said("c", 1, 1, &bytes)), Some((name("c"), state.clone())));

@@ -35,7 +35,7 @@ use crate::model::entry::{EntryBody, Life, NodeName};
 use crate::model::metrics::LogProgress;
 use crate::model::operation::{Lane, Outcome, Write};
 use crate::server::contract::Ticket;
-use crate::store::{Applied, AppliedEntry, Delivered, Fault, Place, Store, WriteHandle};
+use crate::store::{Applied, AppliedEntry, Delivered, Fault, Place, Skip, Store, WriteHandle};
 
 /// Entries of one transaction. What waits longer than a commit is applied together.
 const APPLY_ENTRIES_MAX: usize = 64;
@@ -200,6 +200,12 @@ impl Replica {
             outputs: Outputs::default(),
             ended: false,
         }
+    }
+
+    /// The same node, which skips this entry.
+    pub fn skipping(mut self, skip: Option<Skip>) -> Replica {
+        self.reading.skip(skip);
+        self
     }
 
     /// Begins to read the log. Called once.
@@ -441,7 +447,7 @@ impl Replica {
         let is_alone = self.applying.len() == 1;
         // The store has taken their writes, so that the usual path copies none.
         for (mut delivered, sealed) in self.applying.drain(..).zip(self.applying_sealed.drain(..)).rev() {
-            delivered.entry = self.reading.again(&sealed)?;
+            delivered.entry = self.reading.again(&delivered, &sealed)?;
             self.arrived.push_front((delivered, sealed));
         }
         match fault {
@@ -453,7 +459,8 @@ impl Replica {
         if self.apply_tries > APPLY_TRIES {
             return Err(format!(
                 "entry {position} of the log cannot be applied, which is a fault of natter: keep DATA_DIR and what this process has \
-                 logged, and report it"
+                 logged, and report it. A newer natter may apply it. Until there is one, `natter cluster skip {position}` on each node \
+                 that has stopped here tells what it is and goes past it"
             ));
         }
         self.retry_at = Some(now + APPLY_RETRY);

@@ -15,7 +15,7 @@ use super::connection::{APPLICATION_ID, application_id, configure, is_ours, leng
 use super::fault::OpenFault;
 use super::migrations::{self, VERSION};
 #[cfg(feature = "cluster")]
-use super::place::{self, Place};
+use super::place::{self, Place, Skip};
 use super::value::number;
 use super::{StoreOptions, metadata, replacement, schema_check};
 use crate::limits::READER_CACHE_KIB;
@@ -68,6 +68,8 @@ pub struct ClusterRows {
     pub epoch: Option<String>,
     /// The nodes that have written, as far as this one knows.
     pub nodes: Vec<String>,
+    /// The last entry that it skips or has skipped.
+    pub skip: Option<Skip>,
 }
 
 /// Reads what a database says of its cluster; `None` if its schema is older than any cluster's.
@@ -75,7 +77,8 @@ pub struct ClusterRows {
 pub fn cluster_rows(options: &StoreOptions, access: Access) -> Result<Option<ClusterRows>, OpenFault> {
     let wrap = |error: rusqlite::Error| OpenFault::new(&options.path, error);
     let conn = open(&options.path, access)?;
-    if migrations::version(&conn).map_err(wrap)? < migrations::CLUSTER {
+    let version = migrations::version(&conn).map_err(wrap)?;
+    if version < migrations::CLUSTER {
         return Ok(None);
     }
     let read = || {
@@ -83,6 +86,7 @@ pub fn cluster_rows(options: &StoreOptions, access: Access) -> Result<Option<Clu
             place: place::read(&conn)?,
             epoch: metadata::lasting_epoch(&conn)?,
             nodes: place::names(&conn)?,
+            skip: if version < migrations::SKIP { None } else { place::skip(&conn)? },
         })
     };
     read().map(Some).map_err(wrap)

@@ -158,7 +158,7 @@ pub fn is_in_cluster(conn: &Connection) -> rusqlite::Result<bool> {
 
 /// From now on the database is that of a natter alone.
 pub fn leave_cluster(conn: &Connection) -> rusqlite::Result<()> {
-    conn.execute_batch("DELETE FROM place; DELETE FROM nodes; DELETE FROM duty")
+    conn.execute_batch("DELETE FROM place; DELETE FROM nodes; DELETE FROM duty; DELETE FROM skip")
 }
 
 /// Deletes the epoch: the next start begins another history.

@@ -58,6 +58,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { name: "seen before sign-out", sql: include_str!("migrations/026_seen_before_sign_out.sql") },
     Migration { name: "flags of messages", sql: include_str!("migrations/027_flags_of_messages.sql") },
     Migration { name: "cluster", sql: include_str!("migrations/028_cluster.sql") },
+    Migration { name: "skipped entries", sql: include_str!("migrations/029_skipped_entries.sql") },
 ];
 
 /// From this version on there is a tag of the password secret.
@@ -66,6 +67,10 @@ pub(super) const PASSWORD_TAG: i64 = 12;
 /// From this version on there is a place in the log of a cluster.
 #[cfg(feature = "cluster")]
 pub(super) const CLUSTER: i64 = 28;
+
+/// From this version on an entry of it may be skipped.
+#[cfg(feature = "cluster")]
+pub(super) const SKIP: i64 = 29;
 
 /// The schema version this natter writes.
 pub const VERSION: i64 = MIGRATIONS.len() as i64;

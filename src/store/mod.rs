@@ -82,9 +82,9 @@ pub use metadata::new_epoch;
 pub use migrations::VERSION;
 pub use offline::{Sessions, adopt, adopt_secret, forget_codes};
 #[cfg(feature = "cluster")]
-pub use offline::{adopt_node, follow, leave};
+pub use offline::{adopt_node, follow, leave, skip};
 #[cfg(feature = "cluster")]
-pub use place::{Applied, AppliedEntry, Delivered, Ignored, Place};
+pub use place::{Applied, AppliedEntry, Delivered, Ignored, Place, Skip};
 pub use reader::Reader;
 pub use writer::{Store, WriteHandle};
 

@@ -8,7 +8,7 @@ use super::connection::{close_in_order, open_writer};
 use super::fault::OpenFault;
 use super::inspect::{self, Access};
 #[cfg(feature = "cluster")]
-use super::place::{self, Place};
+use super::place::{self, Place, Skip};
 use super::{StoreOptions, checkpoints, codes, metadata, outbox, schema_check, sessions};
 
 /// Whether a restored database keeps its sessions.
@@ -67,6 +67,12 @@ pub fn leave(options: &StoreOptions, keeps_epoch: bool) -> Result<(), OpenFault>
         metadata::leave_cluster(conn)?;
         if keeps_epoch { metadata::end(conn) } else { metadata::renew(conn) }
     })
+}
+
+/// From now on the node skips this entry when it comes to it.
+#[cfg(feature = "cluster")]
+pub fn skip(options: &StoreOptions, skip: Skip) -> Result<(), OpenFault> {
+    change(options, |conn| place::set_skip(conn, skip))
 }
 
 /// Makes every code void and deletes the mails that contain one, because the secret they depend on is replaced.

@@ -1,6 +1,6 @@
 //! Entries of the log of a cluster, applied: how far a database is, which entries count, and their transaction.
 //!
-//! Owns the tables `place` and `nodes`. What a write does is the same as for a natter alone; but no write of an entry is refused for a
+//! Owns the tables `place`, `nodes` and `skip`. What a write does is the same as for a natter alone; but no write of an entry is refused for a
 //! fault, because all other nodes perform it: the transaction ends, and the caller applies the same entries again.
 //!
 //! ```text
@@ -34,6 +34,15 @@ pub struct Place {
     /// The position of the last entry that was applied; 0 before the first.
     pub position: u64,
     /// After that entry.
+    pub chain: Chain,
+}
+
+/// An entry that a node skips, because an operator has said so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Skip {
+    /// Where it is in the log.
+    pub position: u64,
+    /// After it, for a node that does not skip it: no other entry is skipped.
     pub chain: Chain,
 }
 
@@ -93,6 +102,11 @@ impl Store {
     /// How far it is; `None` before [`Store::enter`].
     pub fn place(&self) -> Result<Option<Place>, Fault> {
         read(&self.conn).map_err(|error| Fault::of(&error))
+    }
+
+    /// The last entry that this node skips or has skipped.
+    pub fn skip(&self) -> Result<Option<Skip>, Fault> {
+        skip(&self.conn).map_err(|error| Fault::of(&error))
     }
 
     /// See [`WriteHandle::enter`].
@@ -283,6 +297,22 @@ pub fn set(conn: &Connection, place: &Place) -> rusqlite::Result<()> {
     conn.execute(
         "INSERT INTO place (only_row, log, position, chain) VALUES (1, ?1, ?2, ?3)",
         (&place.log, int(place.position), place.chain.to_bytes()),
+    )?;
+    Ok(())
+}
+
+/// See [`Store::skip`].
+pub fn skip(conn: &Connection) -> rusqlite::Result<Option<Skip>> {
+    conn.prepare_cached("SELECT position, chain FROM skip")?
+        .query_row([], |row| Ok(Skip { position: number(row, 0)?, chain: Chain::from_bytes(row.get(1)?) }))
+        .optional()
+}
+
+/// The next entry to be skipped.
+pub fn set_skip(conn: &Connection, skip: Skip) -> rusqlite::Result<()> {
+    conn.execute(
+        "INSERT OR REPLACE INTO skip (only_row, position, chain) VALUES (1, ?1, ?2)",
+        (int(skip.position), skip.chain.to_bytes()),
     )?;
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::Output;
+use std::time::{Duration, Instant};
 
 use natter::base::json::{self, Value};
 
@@ -193,6 +194,127 @@ fn a_database_becomes_a_cluster_and_a_database_again() {
     let ann = Http::connect(other.address).sign_in("ann");
     assert_eq!(after(&other, &ann, &at), None);
     assert_ne!(epoch(&cursor(&other, &ann)), epoch(&now));
+}
+
+/// A statement that fails in the database of a node, as a fault of natter would.
+fn plant(machine: &Machine, sql: &str) {
+    let database = machine.data().join("data/natter.db");
+    let conn = rusqlite::Connection::open(database).expect("a database that no natter has open");
+    conn.execute_batch(sql).expect("planted");
+}
+
+/// Both stop at a post that neither can apply, and that nobody answers as done. Returns the entry.
+fn stop_both(machines: [&Machine; 2], people: [&Person; 2], number: u32) -> String {
+    let trigger = format!(
+        "CREATE TRIGGER planted BEFORE INSERT ON messages WHEN NEW.body = 'text {number}'
+         BEGIN SELECT RAISE(ABORT, 'planted'); END"
+    );
+    machines.iter().for_each(|machine| plant(machine, &trigger));
+    let mut running = machines.map(|machine| machine.launch.start());
+    let [ann, bob] = people;
+    post(&running[1], ann, &bob.profile, number + 100);
+    let body = format!(r#"{{"to":"{}","client_id":"{number:026}","body":"text {number}"}}"#, bob.profile);
+    let answer = Http::connect(running[0].address).ask_as(ann, "POST", "/api/v1/messages", Some(&body));
+    assert!(!answer.is_ok_and(|answer| answer.status < 500));
+    for natter in &mut running {
+        assert!(natter.wait_for_line("cannot be applied").contains("natter cluster skip "));
+        assert!(!natter.wait().success());
+    }
+    let [one, two] = machines.map(|machine| self::number(&status(machine).0, "position"));
+    assert_eq!(one, two, "both have stopped at the same entry");
+    (one + 1).to_string()
+}
+
+#[test]
+fn an_entry_that_cannot_be_applied_is_skipped_by_all_or_stops_them() {
+    let Some(servers) = Servers::start(Wish::default()) else { return };
+    let [first, second, third] = ["a", "b", "c"].map(|node| Machine::new(&servers, node));
+    first.good(&["cluster", "init"]);
+    let a = first.launch.start();
+    let ann = Http::connect(a.address).sign_up("ann");
+    let bob = Http::connect(a.address).sign_up("bob");
+    second.good(&["cluster", "join", &first.copy_to(&second)]);
+    a.stop();
+
+    // Where it can be applied after all, it is. Who is behind such a node does not skip it.
+    let entry = stop_both([&first, &second], [&ann, &bob], 666);
+    plant(&first, "DROP TRIGGER planted");
+    let said = first.good(&["cluster", "skip", &entry]);
+    assert!(said.contains("this natter can apply it, and has done so"), "{said}");
+    let a = first.launch.start();
+    second.refused(&["cluster", "skip", &entry, "--confirm"], &["node a runs", "it has applied it"]);
+    third.good(&["cluster", "join", &first.copy_to(&third)]);
+    a.stop();
+    plant(&second, "DROP TRIGGER planted");
+
+    let entry = stop_both([&first, &second], [&ann, &bob], 667);
+    let next: i64 = entry.parse().expect("a number");
+    first.refused(&["cluster", "skip", &(next + 1).to_string()], &["only the next one"]);
+    // What it is, and nothing of what a person has written.
+    let says = ["was written by node a at ", "its writes: 1 PostMessage", "--confirm", "nothing was changed"];
+    first.refused(&["cluster", "skip", &entry], &says);
+    let said = text(&first.launch.run(&["cluster", "skip", &entry]));
+    assert!(!said.contains("text 667"), "{said}");
+    first.good(&["cluster", "skip", &entry, "--confirm"]);
+    plant(&first, "DROP TRIGGER planted");
+    let mut a = first.launch.start();
+    post(&a, &ann, &bob.profile, 2);
+    first.refused(&["cluster", "skip", &entry, "--confirm"], &["stop natter there first"]);
+    // The other one still stops there, until it skips it too.
+    second.refused(&["serve"], &["cannot be applied"]);
+    let said = second.good(&["cluster", "skip", &entry, "--confirm"]);
+    assert!(said.contains("has skipped it already"), "{said}");
+    let mut b = second.launch.start();
+    post(&b, &ann, &bob.profile, 3);
+    let (said, is_well) = status(&first);
+    assert!(is_well && said.contains(&format!("\"skipped\":{entry}")), "{said}");
+
+    // A node that has applied it does not go on beside them.
+    let mut c = third.launch.start();
+    let until = Instant::now() + Duration::from_secs(20);
+    let mut all = [&mut a, &mut b, &mut c];
+    let ended = loop {
+        if let Some(at) = all.iter_mut().position(|natter| !natter.is_running()) {
+            break at;
+        }
+        assert!(Instant::now() < until, "they go on beside each other");
+        std::thread::sleep(Duration::from_millis(10)); // between two polls
+    };
+    assert!(!all[ended].wait().success());
+    let said = all[ended].log().concat();
+    assert!(said.contains("has read other entries") && said.contains("natter cluster status"), "{said}");
+}
+
+/// The whole natter over TLS, and the servers asked at their monitoring ports; the other node by the system account.
+#[cfg(feature = "tls")]
+#[test]
+fn a_node_reaches_its_log_over_tls() {
+    let Some(servers) = Servers::start(Wish { tls: true, ..Wish::default() }) else { return };
+    let urls: Vec<String> = (0..3).map(|index| format!("tls://127.0.0.1:{}", servers.port(index))).collect();
+    let urls = urls.join(",");
+    let authority = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/certificates/authority.pem");
+    let secure = |node: &str| {
+        let mut machine = Machine::new(&servers, node);
+        machine.launch = machine.launch.with(&[("CLUSTER_SERVERS", &urls), ("TLS_CA_FILE", authority)]);
+        machine
+    };
+    let (mut first, second) = (secure("a"), secure("b"));
+    let monitors: Vec<String> = (0..3).map(|index| servers.monitor(index)).collect();
+    first.launch.env.retain(|name, _| !name.starts_with("CLUSTER_SYSTEM_"));
+    first.launch = first.launch.with(&[("CLUSTER_MONITORS", &monitors.join(","))]);
+    let mut stranger = Machine::new(&servers, "c");
+    stranger.launch = stranger.launch.with(&[("CLUSTER_SERVERS", &urls)]);
+    stranger.refused(&["cluster", "status"], &["the log cannot be used", "TLS: ", "certificate"]);
+    first.good(&["cluster", "init"]);
+    let a = first.launch.start();
+    let ann = Http::connect(a.address).sign_up("ann");
+    let bob = Http::connect(a.address).sign_up("bob");
+    second.good(&["cluster", "join", &first.copy_to(&second)]);
+    let b = second.launch.start();
+    post(&a, &ann, &bob.profile, 1);
+    post(&b, &ann, &bob.profile, 2);
+    let (said, is_well) = status(&first);
+    assert!(is_well && said.contains("\"syncs\":true") && !said.contains("\"syncs\":false"), "{said}");
 }
 
 #[test]

@@ -40,6 +40,7 @@ const RELEASED: &[&str] = &[
     include_str!("../../src/store/migrations/026_seen_before_sign_out.sql"),
     include_str!("../../src/store/migrations/027_flags_of_messages.sql"),
     include_str!("../../src/store/migrations/028_cluster.sql"),
+    include_str!("../../src/store/migrations/029_skipped_entries.sql"),
 ];
 
 /// What each version could hold, written by its own statements.
@@ -134,6 +135,7 @@ const CONTENT: &[&str] = &[
     "UPDATE digests SET seen_at = 8 WHERE member = 1;",
     "",
     "INSERT INTO duty (only_row, node, until) VALUES (1, 'a', 1);",
+    "",
 ];
 
 /// A file as natter of this version would have left it.

@@ -21,7 +21,7 @@ use crate::model::node::{LEVEL, short_chain};
 use crate::runtime::data_dir;
 use crate::runtime::nats::{LogState, LogSurvey};
 use crate::runtime::replica::check;
-use crate::store::{self, Access, Place};
+use crate::store::{self, Access, Place, Skip};
 
 /// Entries that a node which runs may be behind: more means that it does not keep up, or is stuck.
 const LAG_MAX: u64 = 1_000;
@@ -37,6 +37,8 @@ struct Seen {
     position: u64,
     chain: String,
     level: u64,
+    /// The last entry that it skips or has skipped, 0 for none; `None` if it was not overheard itself.
+    skipped: Option<u64>,
 }
 
 /// All that is known.
@@ -47,6 +49,8 @@ struct Status {
     running: Option<Running>,
     /// How far the database is.
     place: Option<Place>,
+    /// The last entry that the database skips or has skipped.
+    skip: Option<Skip>,
     log: Result<LogState, String>,
     survey: LogSurvey,
     /// In the order of their names.
@@ -89,13 +93,14 @@ fn look(config: &Config, cluster: &Cluster) -> Result<Status, String> {
     let heard = if log.is_ok() { visit.listen() } else { Vec::new() };
     let seen = heard.into_iter().map(|(node, state)| {
         let (chain, level) = (short_chain(&state.chain), u64::from(state.level));
-        (node.to_string(), Seen { position: state.position, chain, level })
+        (node.to_string(), Seen { position: state.position, chain, level, skipped: Some(state.skipped) })
     });
     let mut status = Status {
         cluster: cluster.name.to_string(),
         node: cluster.node.to_string(),
         running: None,
         place: None,
+        skip: None,
         log,
         survey: visit.survey(),
         nodes: seen.collect(),
@@ -121,8 +126,7 @@ impl Status {
     /// The node of this folder: by its control socket, or by its database.
     fn look_here(&mut self, config: &Config) -> Result<(), String> {
         let Some(_lock) = data_dir::hold(&config.data_dir) else { return self.ask(config) };
-        let rows = store::cluster_rows(&store_options(config), Access::Exclusive);
-        self.place = rows.map_err(|fault| fault.to_string())?.and_then(|rows| rows.place);
+        self.read_rows(config, Access::Exclusive)?;
         match &self.place {
             Some(_) => self.add("natter does not run here", "start it"),
             None => self.add(
@@ -133,9 +137,14 @@ impl Status {
         Ok(())
     }
 
+    fn read_rows(&mut self, config: &Config, access: Access) -> Result<(), String> {
+        let rows = store::cluster_rows(&store_options(config), access).map_err(|fault| fault.to_string())?;
+        (self.place, self.skip) = rows.map_or((None, None), |rows| (rows.place, rows.skip));
+        Ok(())
+    }
+
     fn ask(&mut self, config: &Config) -> Result<(), String> {
-        let rows = store::cluster_rows(&store_options(config), Access::Shared);
-        self.place = rows.map_err(|fault| fault.to_string())?.and_then(|rows| rows.place);
+        self.read_rows(config, Access::Shared)?;
         let mut control = Control::reach(config, Needs::Database)?;
         let answer = control.ask("GET", "/admin/cluster", "")?;
         control.close()?;
@@ -159,7 +168,7 @@ impl Status {
             let number = |name: &str| node.get(name).and_then(Value::as_i64).map_or(0, i64::cast_unsigned);
             let text = |name: &str| node.get(name).and_then(Value::as_str).unwrap_or_default();
             let chain: String = text("chain").chars().take(16).collect();
-            let seen = Seen { position: number("position"), chain, level: number("level") };
+            let seen = Seen { position: number("position"), chain, level: number("level"), skipped: None };
             // What is overheard is newer.
             if let Err(at) = self.nodes.binary_search_by(|(node, _)| node.as_str().cmp(text("node"))) {
                 self.nodes.insert(at, (text("node").to_owned(), seen));
@@ -202,7 +211,23 @@ impl Status {
                 .iter()
                 .take(at)
                 .find(|(_, other)| other.position == seen.position && other.chain != seen.chain);
-            if let Some((other, _)) = other {
+            let skipper = self.nodes.iter().take(at).find_map(|(other, theirs)| {
+                let (theirs_at, at) = (theirs.skipped?, seen.skipped?);
+                let last = theirs_at.max(at);
+                let have_both = theirs.position >= last && seen.position >= last;
+                let is_first = theirs_at > at;
+                (theirs_at != at && have_both).then_some(if is_first {
+                    (other, node, last)
+                } else {
+                    (node, other, last)
+                })
+            });
+            if let Some((one, other, entry)) = skipper {
+                found.push(Wrong {
+                    what: format!("node {one} has skipped entry {entry}, and node {other} has applied it"),
+                    remedy: "begin one of the two with a copy of the other (`natter cluster join FILE`): keep the one that has applied it",
+                });
+            } else if let Some((other, _)) = other {
                 found.push(Wrong {
                     what: format!("nodes {other} and {node} have read different entries up to {}", seen.position),
                     remedy: "stop all nodes and keep their DATA_DIRs; then `natter cluster rebuild --new-epoch`",
@@ -276,7 +301,12 @@ impl Status {
         }
         if let Some(place) = &self.place {
             let chain = short_chain(&place.chain.to_bytes());
-            line(format!("database here: at entry {}, chain {chain}", place.position));
+            let skipped = self.skip.map(|skip| format!(", entry {} skipped", skip.position));
+            line(format!(
+                "database here: at entry {}, chain {chain}{}",
+                place.position,
+                skipped.unwrap_or_default()
+            ));
         }
         line(format!("nodes that run: {}", self.nodes.len()));
         for (node, seen) in &self.nodes {
@@ -313,6 +343,7 @@ impl Status {
         all.push("position", self.place.as_ref().map_or(Value::Null, |place| number(place.position)));
         let chain = |place: &Place| Value::Str(Cow::Owned(short_chain(&place.chain.to_bytes())));
         all.push("chain", self.place.as_ref().map_or(Value::Null, chain));
+        all.push("skipped", self.skip.map_or(Value::Null, |skip| number(skip.position)));
         all.push("log", self.json_of_log());
         let node = |(name, seen): &(String, Seen)| {
             let mut object = Object::default();

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::options;
 use crate::base::crypto::{Entropy, SystemEntropy};
 use crate::base::seal::{Chain, SealKey};
+use crate::base::time::UnixMs;
 use crate::commands::serve::{clock, trust};
 use crate::config::Config;
 use crate::config::cluster::Cluster;
@@ -134,6 +135,22 @@ impl Visit {
         Err(format!("natter runs on {}: stop it there first", running.join(", ")))
     }
 
+    /// The entry at a position that the log has, and when it was taken.
+    pub(super) fn read_at(&mut self, position: u64) -> Result<(UnixMs, Arc<[u8]>), String> {
+        let until = Instant::now() + REACH_MAX;
+        self.log.read_after(position - 1);
+        while let Some(event) = self.next(until) {
+            match event {
+                LogEvent::Delivered { position: at, time, sealed } if at == position => {
+                    return Ok((time, sealed));
+                }
+                LogEvent::Broken(message) => return Err(message),
+                _ => {}
+            }
+        }
+        Err(format!("the log has not delivered entry {position} in {} s", REACH_MAX.as_secs()))
+    }
+
     /// Appends an entry behind `position`, and returns whether the entry there is this one, or one that `accepts` it in its place. The
     /// log was reached, and ends there or one entry later.
     pub(super) fn append_at(
@@ -208,6 +225,9 @@ impl Visit {
                 }
             }
         }
+        // In full, if the servers have said more.
+        let survey = self.log.survey();
+        let reason = if survey.reason.is_empty() { reason } else { &survey.reason };
         Err(format!("the log could not be made in {} s: {reason}", MAKE_MAX.as_secs()))
     }
 }

@@ -10,7 +10,7 @@ use super::{Broken, LogState};
 use crate::base::seal::{Chain, SealKey};
 use crate::base::time::UnixMs;
 use crate::model::entry::{Entry, EntryBody, EntryError};
-use crate::store::{Delivered, Place};
+use crate::store::{Delivered, Place, Skip};
 
 /// How often entries are read anew because the next one is missing or damaged. Then the process stops.
 const READ_TRIES: u32 = 3;
@@ -33,6 +33,8 @@ pub(super) struct Reading {
     position: u64,
     chain: Chain,
     tries: u32,
+    /// What an operator lets this node skip.
+    skip: Option<Skip>,
     /// The chain after each of the last positions, and what other nodes said of later ones.
     chains: VecDeque<(u64, Chain)>,
     chains_ahead: BTreeMap<u64, Chain>,
@@ -41,13 +43,30 @@ pub(super) struct Reading {
 impl Reading {
     pub fn new(key: SealKey, place: Option<&Place>) -> Reading {
         let (position, chain) = place.map_or((0, Chain::START), |place| (place.position, place.chain));
-        Reading { key, position, chain, tries: 0, chains: VecDeque::new(), chains_ahead: BTreeMap::new() }
+        Reading {
+            key,
+            position,
+            chain,
+            tries: 0,
+            skip: None,
+            chains: VecDeque::new(),
+            chains_ahead: BTreeMap::new(),
+        }
+    }
+
+    /// This entry is read as one that changes nothing, and its chain says that it was skipped.
+    pub fn skip(&mut self, skip: Option<Skip>) {
+        self.skip = skip;
     }
 
     /// Reads the bytes of an entry again that was read before. `Err` if they are no longer what they were.
-    pub fn again(&self, sealed: &[u8]) -> Result<Entry, Broken> {
-        Entry::open(&self.key, sealed)
-            .map_err(|error| format!("an entry that was read before is {error} now"))
+    pub fn again(&self, before: &Delivered, sealed: &[u8]) -> Result<Entry, Broken> {
+        let entry = Entry::open(&self.key, sealed)
+            .map_err(|error| format!("an entry that was read before is {error} now"))?;
+        let is_skipped = self
+            .skip
+            .is_some_and(|skip| skip.position == before.position && skip.chain.skipped() == before.chain);
+        Ok(if is_skipped { Entry::probe(entry.node) } else { entry })
     }
 
     pub fn key(&self) -> &SealKey {
@@ -72,7 +91,7 @@ impl Reading {
         if position > next {
             return self.misread(&format!("the log does not deliver entry {next}, but entry {position}"));
         }
-        let entry = match Entry::open(&self.key, sealed) {
+        let mut entry = match Entry::open(&self.key, sealed) {
             Ok(entry) => entry,
             Err(EntryError::Newer) => {
                 return Err(format!(
@@ -104,7 +123,11 @@ impl Reading {
             }
             _ => {}
         }
-        let chain = self.chain.next(position, sealed);
+        let mut chain = self.chain.next(position, sealed);
+        if self.skip == Some(Skip { position, chain }) {
+            log::warn!("cluster: entry {position} of the log is skipped, as `natter cluster skip` has said");
+            (entry, chain) = (Entry::probe(entry.node), chain.skipped());
+        }
         if self.chains_ahead.remove(&position).is_some_and(|other| other != chain) {
             return Err(divided(position));
         }
@@ -172,7 +195,46 @@ pub fn check(known: Option<&String>, position: u64, state: &LogState) -> Result<
 
 fn divided(position: u64) -> Broken {
     format!(
-        "another node has read other entries up to entry {position} than this one: the log has told two stories. Stop all nodes and keep \
-         their DATA_DIRs"
+        "another node has read other entries up to entry {position} than this one: one of the two has skipped an entry (`natter cluster \
+         status` shows it), or the log has told two stories. Stop all nodes and keep their DATA_DIRs"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::entry::Life;
+    use crate::model::node::NodeName;
+
+    #[test]
+    fn only_the_entry_that_was_named_is_skipped() {
+        let key = SealKey::new(&[7; 32]);
+        let node = NodeName::parse("a").expect("a name");
+        let entry = |n, body| Entry { node: node.clone(), life: Life::from_u128(5), n, body };
+        let first = entry(1, EntryBody::Genesis { epoch: "e".to_owned() }).seal(&key);
+        let second = entry(2, EntryBody::Writes(Vec::new())).seal(&key);
+        let plain = Chain::START.next(1, &first).next(2, &second);
+        let read = |skip: Option<Skip>| {
+            let mut reading = Reading::new(key.clone(), None);
+            reading.skip(skip);
+            let mut last = None;
+            for (position, sealed) in [(1, &first), (2, &second)] {
+                match reading.read(position, UnixMs(9), sealed) {
+                    Ok(Read::Next(delivered)) => last = Some(delivered),
+                    _ => panic!("it is the next one"),
+                }
+            }
+            let delivered = last.expect("two entries");
+            // After a fault of the disk it is read again.
+            let again = reading.again(&delivered, &second).expect("the same bytes");
+            assert_eq!(again.n, delivered.entry.n);
+            (delivered.entry.life == Life::from_u128(0), delivered.chain)
+        };
+        assert_eq!(read(None), (false, plain));
+        assert_eq!(read(Some(Skip { position: 2, chain: plain })), (true, plain.skipped()));
+        let others = [(1, plain), (3, plain), (2, plain.skipped()), (2, Chain::START)];
+        for (position, chain) in others {
+            assert_eq!(read(Some(Skip { position, chain })), (false, plain), "{position}");
+        }
+    }
 }
