@@ -240,7 +240,8 @@ impl Status {
     fn judge_log(&mut self) {
         match self.log.clone() {
             Ok(state) => {
-                if let Some(place) = &self.place
+                // A natter that runs has gone on since the log was asked, and judges its log itself.
+                if let Some(place) = self.place.as_ref().filter(|_| self.running.is_none())
                     && let Err(why) = check(Some(&place.log), place.position, &state)
                 {
                     self.add(why, "see README, \"Several machines\"");
