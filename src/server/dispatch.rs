@@ -144,7 +144,7 @@ fn open(core: &mut Core, conn: &mut Conn, exchange: Box<Exchange>, stream: Strea
     });
     let refusal = match steps::still_good(core, &exchange) {
         Err(problem) => Some(problem),
-        Ok(()) if core.storage.unproven && stream.follows_log() => Some(Problem::new(Code::Unavailable)),
+        Ok(()) if core.storage.unproven && stream.follows_log() => Some(Code::Unavailable.into()),
         Ok(()) => too_many.then(|| Problem::rate_limited(STREAMS_RETRY_MS)),
     };
     if let Some(problem) = refusal {
