@@ -23,6 +23,8 @@ use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 
 use rusqlite::ffi;
 
+use super::random::Rng;
+
 const BLOCK: u64 = 4_096;
 
 /// The kind of a fault.
@@ -190,6 +192,23 @@ impl Disk {
         lock(&self.state).armed = Some(Armed { file, failure, times });
     }
 
+    /// The next write or sync of a file fails, if there is one before the next fault.
+    pub fn fail_next(&self, rng: &mut Rng) {
+        let which = [DatabaseFile::Wal, DatabaseFile::Database][rng.below(2)];
+        match rng.below(5) {
+            0..=2 => self.arm(which, Failure::Sync, rng.between(1, 2)),
+            3 => self.arm(which, Failure::Write, 1),
+            _ => self.arm(which, Failure::Full, rng.between(1, 20)),
+        }
+    }
+
+    /// At the start after a crash a sync fails, or not.
+    pub fn may_fail_at_start(&self, rng: &mut Rng) {
+        if rng.chance(300) {
+            self.arm([DatabaseFile::Wal, DatabaseFile::Database][rng.below(2)], Failure::Sync, 1);
+        }
+    }
+
     pub fn disarm(&self) {
         lock(&self.state).armed = None;
     }
@@ -223,6 +242,15 @@ impl Disk {
         let content = state.files.get(&inode)?;
         let is_kept = content.dirty.is_empty() && !content.dead.is_empty() && content.written_at > 0;
         is_kept.then_some((inode, content.changes))
+    }
+
+    /// Copies the files into another folder as of a power cut, or of a killed process.
+    pub fn crashed(&self, rng: &mut Rng, is_cut: bool, to: &Path) -> Disk {
+        if !is_cut {
+            return self.killed(to);
+        }
+        let odds = [0, 0, 500, 900][rng.below(4)];
+        self.power_cut(to, || rng.chance(odds))
     }
 
     /// Copies the files into another folder as a killed process leaves them: the page cache, and the durable part of it.

@@ -1,13 +1,16 @@
-//! One connection with its two byte streams, and all that can happen to bytes on their way.
+//! One connection with its two byte streams, all that can happen to bytes on their way, and the connections of a server.
 //!
-//! Owns the bytes in flight. Does not know their meaning.
+//! Owns the bytes in flight and the slots of the connections. Does not know their meaning.
 //! Invariant: bytes arrive in order and unchanged, or not at all.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::IoSlice;
+use std::ops::{Deref, DerefMut};
 use std::os::unix::fs::FileExt;
 
 use natter::base::send_queue::{Front, SendQueue};
+use natter::server::Server;
+use natter::server::contract::{ConnId, Input};
 
 use super::random::Rng;
 use crate::support::observer::Observer;
@@ -80,7 +83,7 @@ impl Link {
     }
 
     /// The server writes to its socket, as far as that takes something. Returns what it wrote.
-    pub fn flush(&mut self, rng: &mut Rng, queue: &mut SendQueue) -> Vec<u8> {
+    fn flush(&mut self, rng: &mut Rng, queue: &mut SendQueue) -> Vec<u8> {
         let room = if self.broken { 0 } else { self.room(rng, queue.len() as usize) };
         let mut bytes = Vec::with_capacity(room);
         while bytes.len() < room {
@@ -109,7 +112,7 @@ impl Link {
     }
 
     /// The next piece for the server.
-    pub fn take_up(&mut self, rng: &mut Rng) -> Vec<u8> {
+    fn take_up(&mut self, rng: &mut Rng) -> Vec<u8> {
         let count = piece(rng, self.piece_max, self.up.len());
         self.up.drain(..count).collect()
     }
@@ -159,6 +162,118 @@ impl Link {
 
     pub fn is_gone(&self) -> bool {
         !self.server_open && !self.client_open
+    }
+}
+
+/// The connections of a server by their names, and which slots they take.
+#[derive(Default)]
+pub struct Links {
+    links: BTreeMap<ConnId, Link>,
+    slots: Vec<bool>,
+}
+
+/// What the server reads from a connection.
+pub enum Arrived {
+    Bytes(Vec<u8>),
+    End,
+    Reset,
+}
+
+impl Arrived {
+    pub fn input(&self, conn: ConnId) -> Input<'_> {
+        match self {
+            Arrived::Bytes(bytes) => Input::Received { conn, bytes },
+            Arrived::End => Input::Ended { conn },
+            Arrived::Reset => Input::Failed { conn },
+        }
+    }
+}
+
+impl Links {
+    /// A new connection in the first free slot. `generation` is another one for each.
+    pub fn open(&mut self, generation: u32, link: Link) -> ConnId {
+        let slot = self.slots.iter().position(|is_taken| !is_taken).unwrap_or(self.slots.len());
+        self.slots.resize(self.slots.len().max(slot + 1), false);
+        self.slots[slot] = true;
+        let conn = ConnId(u64::from(generation) << 32 | slot as u64);
+        self.links.insert(conn, link);
+        conn
+    }
+
+    /// Those with input for the server: bytes that it reads, an end, a reset.
+    pub fn readable(&self, server: &Server) -> Vec<ConnId> {
+        let wants = |conn: ConnId, link: &Link| {
+            let has_any = !link.up.is_empty() || link.up_ended && !link.end_delivered;
+            link.server_open && (has_any && server.wants_read(conn) || link.broken)
+        };
+        self.links.iter().filter(|(conn, link)| wants(**conn, link)).map(|(conn, _)| *conn).collect()
+    }
+
+    /// The server reads once.
+    pub fn read(&mut self, rng: &mut Rng, server: &Server, conn: ConnId) -> Option<Arrived> {
+        let wants_read = server.wants_read(conn);
+        let link = self.links.get_mut(&conn).filter(|link| link.server_open)?;
+        if wants_read && !link.up.is_empty() {
+            let bytes = link.take_up(rng);
+            link.observer.sent(&bytes);
+            return Some(Arrived::Bytes(bytes));
+        }
+        if link.broken {
+            link.server_open = false;
+            return Some(Arrived::Reset);
+        }
+        let is_end = wants_read && link.up_ended && !link.end_delivered;
+        link.end_delivered |= is_end;
+        is_end.then_some(Arrived::End)
+    }
+
+    /// Those that the server has more bytes for, and that can take some again.
+    pub fn writable(&self) -> Vec<ConnId> {
+        let is = |link: &Link| link.blocked && link.server_open && !link.broken;
+        self.links.iter().filter(|(_, link)| is(link)).map(|(conn, _)| *conn).collect()
+    }
+
+    /// The server writes. Returns what the connection took.
+    pub fn flush(&mut self, rng: &mut Rng, conn: ConnId, queue: &mut SendQueue) -> Vec<u8> {
+        let link = self.links.get_mut(&conn).filter(|link| link.server_open);
+        link.map_or_else(Vec::new, |link| link.flush(rng, queue))
+    }
+
+    pub fn shut_after_flush(&mut self, conn: ConnId) {
+        self.links.entry(conn).and_modify(|link| link.shut_asked = true);
+    }
+
+    /// The server closes its socket.
+    pub fn close(&mut self, rng: &mut Rng, conn: ConnId) {
+        if let Some(link) = self.links.get_mut(&conn).filter(|link| link.server_open) {
+            link.close_server(rng);
+        }
+        self.slots[conn.slot()] = false;
+    }
+
+    /// The process of the server ends.
+    pub fn close_all(&mut self, rng: &mut Rng) {
+        self.links.values_mut().for_each(|link| link.close_server(rng));
+        self.slots.iter_mut().for_each(|is_taken| *is_taken = false);
+    }
+
+    /// Removes those that neither side has open.
+    pub fn sweep(&mut self) {
+        self.links.retain(|_, link| !link.is_gone());
+    }
+}
+
+impl Deref for Links {
+    type Target = BTreeMap<ConnId, Link>;
+
+    fn deref(&self) -> &BTreeMap<ConnId, Link> {
+        &self.links
+    }
+}
+
+impl DerefMut for Links {
+    fn deref_mut(&mut self) -> &mut BTreeMap<ConnId, Link> {
+        &mut self.links
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Deref, DerefMut};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -30,9 +30,9 @@ use natter::work::files::sweep;
 use natter::work::password::{Cost, PasswordHasher, PasswordOptions};
 
 use super::database::Database;
-use super::disk::{DatabaseFile, Disk, Failure};
+use super::disk::Disk;
 use super::mirror::Mirror;
-use super::network::Link;
+use super::network::{Link, Links};
 use super::operator;
 use super::random::Rng;
 use super::reference::Model;
@@ -65,10 +65,10 @@ pub struct Runtime {
     pub limits: Limits,
     pub full: bool,
     pub fault_rates: FaultRates,
-    pub links: BTreeMap<ConnId, Link>,
+    pub links: Links,
+    /// The generation of the next connection.
+    generation: u32,
     dir: Dir,
-    /// Slots of connections: the generation of each, and whether it is in use.
-    slots: Vec<(u32, bool)>,
     /// Results of reads on their way to the server.
     read: Vec<(Ticket, Result<Answer, Refusal>)>,
     /// The disk of the uploads. A crash leaves its files.
@@ -137,9 +137,9 @@ impl Runtime {
             limits,
             full,
             fault_rates: FaultRates::default(),
-            links: BTreeMap::new(),
+            links: Links::default(),
+            generation: 0,
             dir,
-            slots: Vec::new(),
             read: Vec::new(),
             files: Files::new(&uploads.path),
             appends_failed: 0,
@@ -173,28 +173,21 @@ impl Runtime {
 
     /// A new connection from the address of a device.
     pub fn connect(&mut self, rng: &mut Rng, address: u8) -> ConnId {
-        let free = self.slots.iter().position(|(_, taken)| !taken);
-        let slot = free.unwrap_or_else(|| {
-            self.slots.push((0, false));
-            self.slots.len() - 1
-        });
-        self.slots[slot] = (self.slots[slot].0 + 1, true);
-        let conn = ConnId(u64::from(self.slots[slot].0) << 32 | slot as u64);
         let mut link = Link::new(rng, &self.epoch);
         link.draining = self.draining;
         link.began_unproven = self.database.began_unproven;
         if self.calm {
             link.hurry();
         }
-        self.links.insert(conn, link);
+        self.generation += 1;
+        let conn = self.links.open(self.generation, link);
         if self.server.is_accepting() {
             // One that has a place.
             let peer = [9, 0, 0, address].into();
             self.input(Input::Accepted { conn, peer, listener_kind: ListenerKind::Public });
         } else {
             // The listener is closed or paused: no answer comes.
-            self.link(conn).close_server(rng);
-            self.slots[slot].1 = false;
+            self.links.close(rng, conn);
         }
         conn
     }
@@ -210,36 +203,19 @@ impl Runtime {
 
     /// Links with input for the server: bytes that it reads, an end, a reset.
     pub fn readable(&self) -> Vec<ConnId> {
-        let wants = |conn: ConnId, link: &Link| {
-            let bytes =
-                (!link.up.is_empty() || link.up_ended && !link.end_delivered) && self.server.wants_read(conn);
-            link.server_open && (bytes || link.broken)
-        };
-        self.links.iter().filter(|(conn, link)| wants(**conn, link)).map(|(conn, _)| *conn).collect()
+        self.links.readable(&self.memory.server)
     }
 
     /// The server reads once from a link.
     pub fn deliver_up(&mut self, rng: &mut Rng, conn: ConnId) {
-        let wants_read = self.server.wants_read(conn);
-        let link = self.links.get_mut(&conn).expect("a link");
-        if wants_read && !link.up.is_empty() {
-            let bytes = link.take_up(rng);
-            link.observer.sent(&bytes);
-            return self.input(Input::Received { conn, bytes: &bytes });
-        }
-        if link.broken {
-            link.server_open = false;
-            self.input(Input::Failed { conn });
-        } else if wants_read && link.up_ended && !link.end_delivered {
-            link.end_delivered = true;
-            self.input(Input::Ended { conn });
+        if let Some(arrived) = self.links.read(rng, &self.memory.server, conn) {
+            self.input(arrived.input(conn));
         }
     }
 
     /// Links that the server has more bytes for, and that can take some again.
     pub fn writable(&self) -> Vec<ConnId> {
-        let is = |link: &Link| link.blocked && link.server_open && !link.broken;
-        self.links.iter().filter(|(_, link)| is(link)).map(|(conn, _)| *conn).collect()
+        self.links.writable()
     }
 
     /// The environment of the runtime in memory.
@@ -252,7 +228,6 @@ impl Runtime {
             rng,
             model,
             links: &mut self.links,
-            slots: &mut self.slots,
             fault_rates: self.fault_rates,
             faults: &mut self.faults,
             over: &self.over,
@@ -269,11 +244,7 @@ impl Runtime {
 
     /// Removes links that neither side has open.
     pub fn sweep(&mut self) {
-        let gone: Vec<ConnId> =
-            self.links.iter().filter(|(_, link)| link.is_gone()).map(|(conn, _)| *conn).collect();
-        for conn in gone {
-            self.links.remove(&conn);
-        }
+        self.links.sweep();
     }
 
     // ---- effects ------------------------------------------------------------------------------------
@@ -453,12 +424,8 @@ impl Runtime {
 
     /// The next write or sync of a file fails, if there is one before the next fault.
     pub fn fail(&mut self, rng: &mut Rng) {
-        let Some(disk) = &self.database.disk else { return };
-        let which = [DatabaseFile::Wal, DatabaseFile::Database][rng.below(2)];
-        match rng.below(5) {
-            0..=2 => disk.arm(which, Failure::Sync, rng.between(1, 2)),
-            3 => disk.arm(which, Failure::Write, 1),
-            _ => disk.arm(which, Failure::Full, rng.between(1, 20)),
+        if let Some(disk) = &self.database.disk {
+            disk.fail_next(rng);
         }
     }
 
@@ -508,7 +475,7 @@ impl Runtime {
                 return false;
             }
         };
-        let dir = self.dir.next();
+        let dir = Dir::new();
         std::fs::rename(self.dir.path.join(copied.file), dir.database()).expect("the copy");
         if self.database.sabotage.is_some() {
             Sabotage::new(&dir.database()).remove();
@@ -529,52 +496,30 @@ impl Runtime {
     /// stays; a batch that was not committed is lost. Or a power cut, which leaves only what is durable.
     pub fn crash(&mut self, rng: &mut Rng, model: &mut Model) {
         // Copies the files now, before the store closes them cleanly.
-        let copy = self.dir.next();
-        match self.database.disk.take() {
-            None => {
-                for name in ["natter.db", "natter.db-wal", "search.db", "search.db-wal"] {
-                    if self.dir.path.join(name).exists() {
-                        std::fs::copy(self.dir.path.join(name), copy.path.join(name)).expect("a copy");
-                    }
-                }
-            }
+        let copy = match self.database.disk.take() {
+            None => self.dir.copied(),
             Some(disk) => {
-                let refused = self
-                    .database
-                    .refused_batch
-                    .take()
-                    .filter(|(_, changes)| disk.refused() == Some(*changes));
+                let copy = Dir::new();
+                let changes = disk.refused();
+                let refused = self.database.refused_batch.take().filter(|(_, its)| changes == Some(*its));
                 self.disk_failures += disk.failures();
                 // A start that can't prove the WAL at once may still lose it, which the model does not cover.
                 let is_cut = refused.is_some() && disk.is_database_suspect() || rng.chance(500);
-                let next = match refused {
-                    // An unanswered write exists until a power cut, or permanently once the start has proven it.
-                    Some((batch, _)) if !is_cut => {
-                        self.revived += 1;
-                        self.learn_refused(rng, &disk, batch, model);
-                        disk.killed(&copy.path)
-                    }
-                    _ => {
-                        let next = if is_cut {
-                            self.power_cuts += 1;
-                            let odds = [0, 0, 500, 900][rng.below(4)];
-                            disk.power_cut(&copy.path, || rng.chance(odds))
-                        } else {
-                            disk.killed(&copy.path)
-                        };
-                        if rng.chance(300) {
-                            next.arm(
-                                [DatabaseFile::Wal, DatabaseFile::Database][rng.below(2)],
-                                Failure::Sync,
-                                1,
-                            );
-                        }
-                        next
-                    }
-                };
+                // An unanswered write exists until a power cut, or permanently once the start has proven it.
+                let is_known = refused.is_none() || is_cut;
+                if let Some((batch, _)) = refused.filter(|_| !is_cut) {
+                    self.revived += 1;
+                    self.learn_refused(rng, &disk, batch, model);
+                }
+                self.power_cuts += u64::from(is_cut);
+                let next = disk.crashed(rng, is_cut, copy.path());
+                if is_known {
+                    next.may_fail_at_start(rng);
+                }
                 self.database.disk = Some(next);
+                copy
             }
-        }
+        };
         self.database.store = None;
         self.reopen(rng, copy, model);
         if self.full {
@@ -592,7 +537,7 @@ impl Runtime {
         mut batch: Vec<(Lane, Write)>,
         model: &mut Model,
     ) {
-        let dir = self.dir.next();
+        let dir = Dir::new();
         let without = disk.power_cut(&dir.path, || false);
         let options = StoreOptions::new(dir.database());
         let (mut store, _) =
@@ -648,10 +593,7 @@ impl Runtime {
         let settings = Settings { places: true, ..settings(self.limits.clone()) };
         let server = Server::new(settings, start, Box::new(Seeded(rng.next())), self.now);
         self.memory = InMemory::new(server, self.now);
-        for link in self.links.values_mut() {
-            link.close_server(rng);
-        }
-        self.slots.iter_mut().for_each(|slot| slot.1 = false);
+        self.links.close_all(rng);
         self.read.clear();
         self.files = Files::new(&self.uploads.path);
         let swept = sweep(&self.files.uploads, None, |files| {
@@ -720,8 +662,7 @@ impl DerefMut for Runtime {
 struct SimulatedEnvironment<'a> {
     rng: &'a mut Rng,
     model: &'a mut Model,
-    links: &'a mut BTreeMap<ConnId, Link>,
-    slots: &'a mut Vec<(u32, bool)>,
+    links: &'a mut Links,
     fault_rates: FaultRates,
     faults: &'a mut u64,
     over: &'a BTreeSet<SessionId>,
@@ -731,21 +672,17 @@ struct SimulatedEnvironment<'a> {
 
 impl Environment for SimulatedEnvironment<'_> {
     fn flush(&mut self, conn: ConnId, queue: &mut SendQueue) -> u64 {
-        let Some(link) = self.links.get_mut(&conn).filter(|link| link.server_open) else { return 0 };
-        let bytes = link.flush(self.rng, queue);
+        let bytes = self.links.flush(self.rng, conn, queue);
         self.transcript.bytes("sent", conn.0, &bytes);
         bytes.len() as u64
     }
 
     fn shut_after_flush(&mut self, conn: ConnId) {
-        self.links.entry(conn).and_modify(|link| link.shut_asked = true);
+        self.links.shut_after_flush(conn);
     }
 
     fn close(&mut self, conn: ConnId) {
-        if let Some(link) = self.links.get_mut(&conn).filter(|link| link.server_open) {
-            link.close_server(self.rng);
-        }
-        self.slots[conn.slot()].1 = false;
+        self.links.close(self.rng, conn);
     }
 
     /// A running read may end before the interruption comes.
@@ -778,8 +715,7 @@ impl Environment for SimulatedEnvironment<'_> {
     }
 }
 
-/// A folder for one run, in memory if the system has such a file system: the disk's speed is not tested here.
-/// A folder of a run, removed at its end.
+/// A folder of a run, removed at its end; in memory if the system has such a file system: the disk's speed is not tested here.
 pub struct Dir {
     path: PathBuf,
 }
@@ -795,13 +731,19 @@ impl Dir {
         Dir { path }
     }
 
-    fn next(&self) -> Dir {
-        Dir::new()
+    /// A copy of the database as it is now, as of a process that is killed.
+    pub fn copied(&self) -> Dir {
+        let copy = Dir::new();
+        for name in ["natter.db", "natter.db-wal", "search.db", "search.db-wal"] {
+            let from = self.path.join(name);
+            if from.exists() {
+                std::fs::copy(from, copy.path.join(name)).expect("a copy");
+            }
+        }
+        copy
     }
 
-    #[cfg(feature = "cluster")]
-    #[cfg(feature = "cluster")]
-    pub fn path(&self) -> &std::path::Path {
+    pub fn path(&self) -> &Path {
         &self.path
     }
 

@@ -1,16 +1,19 @@
 //! A device that goes from node to node: what it has sent and knows, and the checks of what it is shown.
 //!
-//! Owns its connections, its posts and its cursor. Leaves the choice of what it does to `mod`.
+//! Owns its connections, its posts and its cursor. Leaves the choice of what it does to `workload`, and streams over plain HTTP to
+//! `http_streams`.
 //! Invariant: posts are sent in order. After a loss or a refusal all that are not answered are sent again, from the
 //! oldest on, and through one connection at a time: so the log must have them in this order, each once.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use natter::base::json::{self, Value};
 use natter::model::id::{ClientId, ConversationId, ProfileId, SessionId};
+use natter::model::operation::Lane;
 use natter::server::contract::ConnId;
 
+use super::http_streams::Page;
 use super::record::Record;
 use crate::sim::codec::{self, at, id_at, number_at, text_at};
 use crate::support::http::{Response, next_response};
@@ -41,7 +44,7 @@ pub enum What {
     Group,
     Post(usize),
     Logout(SessionId),
-    /// A write whose answer says nothing new.
+    /// What has no answer that says anything new.
     Change,
     /// `floor`: the greatest seq that the node knew.
     List {
@@ -65,17 +68,53 @@ pub struct Http {
     pub is_closing: bool,
 }
 
+/// How a device follows the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    Socket,
+    /// Server-sent events.
+    Events,
+    /// Page after page, sometimes after a wait.
+    Pages,
+}
+
+/// What one device was shown of another person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown {
+    Online(ProfileId, bool),
+    Typing(ProfileId, bool),
+}
+
 pub struct Stream {
+    pub form: Form,
     pub node: usize,
     pub conn: ConnId,
-    inbox: Vec<u8>,
+    pub(super) inbox: Vec<u8>,
     pub session: SessionId,
-    is_upgraded: bool,
-    begins: bool,
+    pub(super) is_open: bool,
+    pub(super) begins: bool,
     pub is_live: bool,
     pub last: u64,
+    /// The cursor is of another node, and further than this one was.
+    pub(super) is_ahead: bool,
+    /// Of an event stream: its body without the chunks.
+    pub(super) text: Vec<u8>,
+    /// The page that is asked for.
+    pub page: Option<Page>,
+    /// No further page is asked for on this connection.
+    pub is_closing: bool,
+    /// Who is shown as online, and all that was shown.
+    pub online: BTreeSet<ProfileId>,
+    pub shown: Vec<Shown>,
     asks: BTreeMap<u64, Ask>,
     next_id: u64,
+}
+
+impl Stream {
+    /// The server knows that a device is there.
+    pub fn is_device(&self) -> bool {
+        self.form != Form::Pages && self.is_open
+    }
 }
 
 /// What a client does about what it received.
@@ -96,6 +135,10 @@ pub struct Known<'a> {
     /// The head of the log when the node of its stream knew that the session is over: a replay reads what is stored
     /// before that.
     pub over_at: Option<u64>,
+    /// The node shuts down.
+    pub is_draining: bool,
+    /// Its disk may fail.
+    pub disk_fails: bool,
     /// Nothing fails any more.
     pub calm: bool,
     /// How long an answer to a write may take.
@@ -120,6 +163,10 @@ pub struct Device {
     /// Known messages, and whether an event showed them.
     pub known: BTreeMap<u64, bool>,
     pub group: Option<ConversationId>,
+    /// Streams and requests that ended without a word.
+    pub cut_off: u64,
+    /// An event is not noticed, which the checks must find.
+    pub misses_one: bool,
     pub counts: Counts,
 }
 
@@ -135,6 +182,10 @@ pub struct Counts {
     pub typings: u64,
     pub lists: u64,
     pub unready: u64,
+    pub sent_away: u64,
+    pub blocks: u64,
+    pub pages: u64,
+    pub presences: u64,
 }
 
 impl Device {
@@ -153,6 +204,8 @@ impl Device {
             since: None,
             known: BTreeMap::new(),
             group: None,
+            cut_off: 0,
+            misses_one: false,
             counts: Counts::default(),
         }
     }
@@ -173,8 +226,13 @@ impl Device {
 
     /// A connection is over. What it carried is sent again.
     pub fn lost(&mut self, conn: ConnId) {
+        // After an answer with `Connection: close` nothing that was sent behind it is done.
+        let waits = |http: &Http| http.conn == conn && !http.is_closing && !http.asks.is_empty();
+        self.cut_off += u64::from(self.https.iter().any(waits));
         self.https.retain(|http| http.conn != conn);
-        self.stream.take_if(|stream| stream.conn == conn);
+        let stream = self.stream.take_if(|stream| stream.conn == conn);
+        let had_more = |stream: Stream| stream.form != Form::Pages || stream.page.is_some();
+        self.cut_off += u64::from(stream.is_some_and(had_more));
         if self.carrier == Some(conn) {
             self.go_back();
         }
@@ -210,29 +268,49 @@ impl Device {
         codec::request(method, path, &fields, body)
     }
 
-    /// Opens a stream at its cursor.
-    pub fn open(&mut self, node: usize, conn: ConnId) -> Vec<u8> {
+    /// Its stream, if it is a socket that shows what happens.
+    pub fn live_socket(&self) -> Option<&Stream> {
+        self.stream.as_ref().filter(|stream| stream.is_live && stream.form == Form::Socket)
+    }
+
+    /// Opens a stream at its cursor. `known` is how far the node is; `page` is the first that is asked for.
+    pub fn open(&mut self, (node, conn): (usize, ConnId), form: Form, known: u64, page: Page) -> Vec<u8> {
         let token = self.token.as_ref().expect("a token");
-        let target = match self.cursor {
-            Some(seq) => format!("/api/v1/ws?cursor={EPOCH}:{seq}"),
-            None => "/api/v1/ws".to_owned(),
-        };
         let bearer = format!("Bearer {}", token.access);
-        let mut fields = codec::UPGRADE.to_vec();
-        fields.push(("Authorization", &bearer));
         self.counts.replays += u64::from(self.cursor.is_some());
         self.stream = Some(Stream {
+            form,
             node,
             conn,
             inbox: Vec::new(),
             session: token.session,
-            is_upgraded: false,
+            is_open: false,
             begins: self.cursor.is_none(),
             is_live: false,
             last: self.cursor.unwrap_or(0),
+            is_ahead: self.cursor > Some(known),
+            text: Vec::new(),
+            page: None,
+            is_closing: false,
+            online: BTreeSet::new(),
+            shown: Vec::new(),
             asks: BTreeMap::new(),
             next_id: 0,
         });
+        let path = match form {
+            Form::Socket => "/api/v1/ws",
+            Form::Events => "/api/v1/events",
+            Form::Pages => return self.next_page(known, page),
+        };
+        let target = match self.cursor {
+            Some(seq) => format!("{path}?cursor={EPOCH}:{seq}"),
+            None => path.to_owned(),
+        };
+        let mut fields = if form == Form::Socket { codec::UPGRADE.to_vec() } else { Vec::new() };
+        fields.push(("Authorization", &bearer));
+        if form == Form::Events {
+            fields.push(("Accept", "text/event-stream"));
+        }
         codec::request("GET", &target, &fields, None)
     }
 
@@ -269,17 +347,34 @@ impl Device {
         }
         let Some(stream) = self.stream.as_mut().filter(|stream| stream.conn == conn) else { return Then::On };
         stream.inbox.extend_from_slice(bytes);
-        if !stream.is_upgraded {
-            let Some(end) = stream.inbox.windows(4).position(|window| window == b"\r\n\r\n") else {
-                return Then::On;
-            };
-            if !stream.inbox.starts_with(b"HTTP/1.1 101 ") {
-                let Some(response) = next_response(&mut stream.inbox, false) else { return Then::On };
-                self.not_opened(known, &response);
-                return Then::Closes;
-            }
-            stream.inbox.drain(..end + 4);
-            stream.is_upgraded = true;
+        match stream.form {
+            Form::Socket => self.receive_frames(known, conn),
+            Form::Events => self.receive_blocks(known),
+            Form::Pages => self.receive_page(known),
+        }
+    }
+
+    /// Reads the head of the answer to the request for a stream. `None` while it goes on.
+    pub(super) fn begin(&mut self, known: &Known<'_>, status: &[u8]) -> Option<Then> {
+        let stream = self.stream.as_mut().expect("a stream");
+        let Some(end) = stream.inbox.windows(4).position(|window| window == b"\r\n\r\n") else {
+            return Some(Then::On);
+        };
+        if !stream.inbox.starts_with(status) {
+            let Some(response) = next_response(&mut stream.inbox, false) else { return Some(Then::On) };
+            self.not_opened(known, &response);
+            return Some(Then::Closes);
+        }
+        stream.inbox.drain(..end + 4);
+        stream.is_open = true;
+        None
+    }
+
+    fn receive_frames(&mut self, known: &Known<'_>, conn: ConnId) -> Then {
+        if !self.stream.as_ref().expect("a stream").is_open
+            && let Some(then) = self.begin(known, b"HTTP/1.1 101 ")
+        {
+            return then;
         }
         let mut sent = Vec::new();
         while let Some(stream) = self.stream.as_mut()
@@ -308,14 +403,14 @@ impl Device {
         }
     }
 
-    fn unauthorized(&mut self, known: &Known<'_>, session: SessionId) {
+    pub(super) fn unauthorized(&mut self, known: &Known<'_>, session: SessionId) {
         assert!(known.record.ended.contains_key(&session), "a good token was refused: session {session}");
         self.token.take_if(|token| token.session == session);
     }
 
     /// A stream was refused: its session is over, or the node has to be asked again.
-    fn not_opened(&mut self, known: &Known<'_>, response: &Response) {
-        let session = self.stream.as_ref().expect("a stream").session;
+    pub(super) fn not_opened(&mut self, known: &Known<'_>, response: &Response) {
+        let session = self.told();
         match (response.status, response.code().as_str()) {
             (401, _) => self.unauthorized(known, session),
             (408, _) => {}
@@ -324,15 +419,24 @@ impl Device {
         }
     }
 
+    /// The node has said why the stream ends. Returns the session.
+    pub(super) fn told(&mut self) -> SessionId {
+        // What is no more is not cut off.
+        self.stream.take().expect("a stream").session
+    }
+
     fn closed(&mut self, known: &Known<'_>, payload: &[u8]) {
         let code = payload.get(..2).map_or(0, |code| u16::from_be_bytes([code[0], code[1]]));
-        let session = self.stream.as_ref().expect("a stream").session;
+        let reason = String::from_utf8_lossy(payload.get(2..).unwrap_or_default());
+        let session = self.told();
         match code {
             // The node has not come as far as the cursor, or a write on it was refused.
             1_013 => self.counts.ahead += 1,
             4_401 => self.unauthorized(known, session),
             4_408 => {}
-            code => panic!("closed with {code}: {}", String::from_utf8_lossy(payload)),
+            // It says when to come back.
+            1_001 if known.is_draining && reason.contains("retry_after_ms") => self.counts.sent_away += 1,
+            code => panic!("closed with {code}: {reason}"),
         }
     }
 
@@ -473,7 +577,7 @@ impl Device {
         }
     }
 
-    fn knows(&mut self, seq: u64, by_event: bool) {
+    pub(super) fn knows(&mut self, seq: u64, by_event: bool) {
         let was_shown = self.known.entry(seq).or_insert(false);
         assert!(!(*was_shown && by_event), "message {seq} was delivered twice");
         *was_shown |= by_event;
@@ -481,28 +585,49 @@ impl Device {
 
     // ---- events -------------------------------------------------------------------------------------
 
-    fn event(&mut self, known: &Known<'_>, event: &Value<'_>) {
+    pub(super) fn event(&mut self, known: &Known<'_>, event: &Value<'_>) {
         let (name, me) = (text_at(event, "event").expect("a name"), self.me());
         let stream = self.stream.as_mut().expect("a stream");
         let seq = number_at(event, "seq");
         match name.as_str() {
             "hello" => return assert_eq!(text_at(event, "epoch").as_deref(), Some(EPOCH)),
-            "expiring" | "presence" => return,
+            "expiring" => return,
+            "presence" => {
+                self.counts.presences += 1;
+                let whose: ProfileId = id_at(event, "data.profile").expect("a profile");
+                let is_online = at(event, "data.online") == Some(&Value::Bool(true));
+                assert_eq!(stream.form, Form::Socket, "{name} on another stream");
+                assert!(known.record.are_peers(me, whose), "{me} must not see the presence of {whose}");
+                stream.shown.push(Shown::Online(whose, is_online));
+                if is_online {
+                    stream.online.insert(whose)
+                } else {
+                    stream.online.remove(&whose)
+                };
+                return;
+            }
             "typing" => {
                 self.counts.typings += 1;
-                let who: Option<ProfileId> = id_at(event, "data.profile");
-                return assert_ne!(who, Some(me), "one's own typing");
+                let who: ProfileId = id_at(event, "data.profile").expect("a profile");
+                let is_active = at(event, "data.active") == Some(&Value::Bool(true));
+                assert_eq!(stream.form, Form::Socket, "{name} on another stream");
+                stream.shown.push(Shown::Typing(who, is_active));
+                return assert_ne!(who, me, "one's own typing");
             }
             "reset" => panic!("a false reset: {event:?}"),
             _ => {}
         }
         let seq = seq.unwrap_or_else(|| panic!("{name} without a seq"));
+        if self.misses_one && stream.is_live && stream.form == Form::Events && name == "message.posted" {
+            self.misses_one = false;
+            return;
+        }
         let is_mark = name == "caught_up" || name == "heartbeat";
         let before = if is_mark { seq + 1 } else { seq };
         assert!(seq <= known.record.head, "{name} of seq {seq}, which is not in the log");
         let begins = stream.begins && !stream.is_live;
         if !begins {
-            let missed = known.record.due((stream.last, before), me, stream.conn.lane(), stream.is_live);
+            let missed = known.record.due((stream.last, before), me, stream.conn.lane(), says_all(stream));
             let (last, node) = (stream.last, stream.node);
             assert!(
                 missed.is_empty(),
@@ -517,29 +642,37 @@ impl Device {
                 self.known.clear();
             }
         } else {
-            let logged = known.record.log.get(&seq).unwrap_or_else(|| panic!("seq {seq} is not in the log"));
-            assert_eq!(logged.name, name, "the event of seq {seq}");
-            assert!(logged.audience.contains(&me), "{name} of seq {seq} is not for {me}");
-            assert_ne!(logged.lane, Some(stream.conn.lane()), "{name} of seq {seq} for who caused it");
-            assert!(known.over_at.is_none_or(|head| seq <= head), "seq {seq} after the end of its session");
-            if let Some(client_id) = logged.client_id {
-                assert_eq!(id_at(event, "data.client_id"), Some(client_id), "the message of seq {seq}");
-            }
-            self.counts.events += 1;
-            if name == "message.posted" {
-                self.knows(seq, true);
-            }
+            let lane = stream.conn.lane();
+            self.logged(known, event, lane);
         }
         let stream = self.stream.as_mut().expect("a stream");
         stream.last = stream.last.max(seq);
         self.cursor = Some(stream.last);
     }
 
+    /// An event of the log.
+    pub(super) fn logged(&mut self, known: &Known<'_>, event: &Value<'_>, lane: Lane) {
+        let (name, me) = (text_at(event, "event").expect("a name"), self.me());
+        let seq = number_at(event, "seq").expect("a seq");
+        let logged = known.record.log.get(&seq).unwrap_or_else(|| panic!("seq {seq} is not in the log"));
+        assert_eq!(logged.name, name, "the event of seq {seq}");
+        assert!(logged.audience.contains(&me), "{name} of seq {seq} is not for {me}");
+        assert_ne!(logged.lane, Some(lane), "{name} of seq {seq} for who caused it");
+        assert!(known.over_at.is_none_or(|head| seq <= head), "seq {seq} after the end of its session");
+        if let Some(client_id) = logged.client_id {
+            assert_eq!(id_at(event, "data.client_id"), Some(client_id), "the message of seq {seq}");
+        }
+        self.counts.events += 1;
+        if name == "message.posted" {
+            self.knows(seq, true);
+        }
+    }
+
     /// Everything that happened is shown on its stream.
     pub fn is_up_to_date(&self, record: &Record) -> bool {
         self.stream.as_ref().is_some_and(|stream| {
             let span = (stream.last, record.head + 1);
-            stream.is_live && record.due(span, self.me(), stream.conn.lane(), true).is_empty()
+            stream.is_live && record.due(span, self.me(), stream.conn.lane(), says_all(stream)).is_empty()
         })
     }
 
@@ -562,4 +695,9 @@ impl Device {
             assert!(!is_message || self.known.contains_key(seq), "message {seq} never came");
         }
     }
+}
+
+/// Whether no event is left out for a newer one: a replay leaves some out, and only a socket says when it is over.
+fn says_all(stream: &Stream) -> bool {
+    stream.is_live && stream.form == Form::Socket
 }

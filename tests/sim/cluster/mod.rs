@@ -2,15 +2,18 @@
 //! seed.
 //!
 //! The servers, stores and replicas are the real ones. The log loses, refuses, doubles, delays and reorders appends, delivers
-//! late, skips and damages, and has entries that change nothing; nodes crash, pause, are cut off and run twice
-//! under one name; clocks differ. Owns the order of the steps and the end of a run, at which all nodes have the same
+//! late, skips and damages, and has entries that change nothing; nodes crash, pause, stop in order, are cut off and run twice
+//! under one name; disks fail; clocks differ. Owns the order of the steps and the end of a run, at which all nodes have the same
 //! rows and every device knows everything.
-//! What a log must never do is in `endings`.
+//! What a log must never do is in `endings`, the order of a stop in `drain`, presence and typing in `people`.
 //! Invariant: nothing here reads a clock or the system's randomness.
 
 mod client;
+mod drain;
 mod endings;
+mod http_streams;
 mod node;
+mod people;
 mod record;
 mod workload;
 
@@ -29,6 +32,7 @@ use natter::server::contract::ConnId;
 use rusqlite::Connection;
 
 use self::client::{Counts, Device, EPOCH, What};
+use self::http_streams::Page;
 pub use self::node::Planted;
 use self::node::{Node, Shared};
 use super::mirror::compare_databases;
@@ -58,6 +62,10 @@ struct Plan {
     misreads: bool,
     rival: bool,
     logouts: bool,
+    /// Nodes stop in order and start again.
+    drains: bool,
+    /// Writes and syncs fail.
+    disks: bool,
     /// The clock of a node is an hour off.
     skewed: bool,
     /// All nodes lose the log for longer than anyone waits.
@@ -90,6 +98,12 @@ pub struct Stats {
     pub fenced: u64,
     pub logouts: u64,
     pub outages: u64,
+    pub drains: u64,
+    pub sent_away: u64,
+    pub blocks: u64,
+    pub pages: u64,
+    pub presences: u64,
+    pub disk_failures: u64,
     pub mails: u64,
     pub mails_again: u64,
     pub endings: BTreeMap<&'static str, u64>,
@@ -123,6 +137,12 @@ impl Stats {
             (&mut self.fenced, other.fenced),
             (&mut self.logouts, other.logouts),
             (&mut self.outages, other.outages),
+            (&mut self.drains, other.drains),
+            (&mut self.sent_away, other.sent_away),
+            (&mut self.blocks, other.blocks),
+            (&mut self.pages, other.pages),
+            (&mut self.presences, other.presences),
+            (&mut self.disk_failures, other.disk_failures),
             (&mut self.mails, other.mails),
             (&mut self.mails_again, other.mails_again),
         ];
@@ -164,11 +184,15 @@ pub fn play_with(seed: u64, step: &Cell<usize>, planted: Option<Planted>) -> Sta
     if planted.is_some() {
         run.shared.record.is_blind = true;
         run.nodes[1].planted = planted;
+        run.devices.iter_mut().for_each(|device| device.misses_one = planted == Some(Planted::Missed));
     }
     for number in 0..run.plan.steps {
         step.set(number);
         if run.plan.outage && number == run.plan.steps / 2 {
             run.outage();
+        }
+        if run.plan.drains && number == run.plan.steps / 3 {
+            run.one_stops();
         }
         run.step();
     }
@@ -192,6 +216,8 @@ impl Run {
             misreads: is_rough && rng.chance(500),
             rival: is_rough && rng.chance(300),
             logouts: rng.chance(500),
+            drains: rng.chance(500),
+            disks: is_rough && rng.chance(400),
             skewed: rng.chance(300),
             outage: rng.chance(500),
         };
@@ -216,8 +242,8 @@ impl Run {
             drop(shared.broker.join(None));
             let skew = if at == skewed { skew } else { shared.rng.between(0, 400) as i64 - 200 };
             let mut node = Node::new(&shared, name, at, key.clone(), skew);
-            if plan.power_cuts {
-                node.may_lose_power();
+            if plan.power_cuts || plan.disks {
+                node.forgets();
             }
             nodes.push(node);
         }
@@ -245,7 +271,15 @@ impl Run {
 
     fn stats(mut self) -> Stats {
         let counts = self.devices.iter().map(|device| device.counts);
-        for Counts { answered, repeats, refused, events, replays, ahead, typings, lists, unready } in counts {
+        for counts in counts {
+            let Counts {
+                answered, repeats, refused, events, replays, ahead, typings, lists, unready, ..
+            } = counts;
+            let Counts { sent_away, blocks, pages, presences, .. } = counts;
+            self.stats.sent_away += sent_away;
+            self.stats.blocks += blocks;
+            self.stats.pages += pages;
+            self.stats.presences += presences;
             self.stats.posts += answered;
             self.stats.repeats += repeats;
             self.stats.refused += refused;
@@ -256,6 +290,7 @@ impl Run {
             self.stats.lists += lists;
             self.stats.unready += unready;
         }
+        self.stats.disk_failures = self.nodes.iter().map(Node::disk_failures).sum();
         self.stats.steps = self.plan.steps as u64;
         self.stats.ignored = self.shared.record.ignored;
         self.stats.mails = self.shared.mails.len() as u64;
@@ -344,7 +379,10 @@ impl Run {
         if self.shared.rng.chance(850) {
             self.nodes.iter_mut().for_each(|node| node.perform(&mut self.shared));
         }
-        self.nodes.iter_mut().for_each(Node::sweep);
+        for node in &mut self.nodes {
+            node.end_if_drained(&mut self.shared);
+            node.sweep();
+        }
     }
 
     /// Time passes on all nodes, and what is due is done.
@@ -412,7 +450,7 @@ impl Run {
 
     fn fault(&mut self, at: usize) {
         let number = self.nodes[at].number;
-        match self.shared.rng.below(9) {
+        match self.shared.rng.below(12) {
             _ if self.nodes[at].is_down() => self.start(at),
             _ if self.nodes[at].is_paused => self.nodes[at].is_paused = false,
             _ if !self.nodes[at].runs() => {}
@@ -440,6 +478,15 @@ impl Run {
                 self.shared.broker.put(probe);
                 self.stats.probes += 1;
             }
+            8 if self.plan.drains && self.shared.rng.chance(300) => {
+                self.trace(|| format!("node {at} is told to stop"));
+                self.stats.drains += u64::from(self.nodes[at].accepts());
+                self.nodes[at].drain(&mut self.shared);
+            }
+            9 | 10 if self.plan.disks => {
+                self.trace(|| format!("the disk of node {at} fails"));
+                self.nodes[at].fail(&mut self.shared.rng);
+            }
             6 => {
                 let s = self.shared.rng.between(1, 6) as u64;
                 self.pass(Duration::from_secs(s));
@@ -464,7 +511,8 @@ impl Run {
     fn crash(&mut self, at: usize) {
         self.trace(|| format!("node {at} crashes"));
         self.stats.crashes += 1;
-        self.stats.power_cuts += u64::from(self.nodes[at].crash(&mut self.shared));
+        let Plan { power_cuts, disks, .. } = self.plan;
+        self.stats.power_cuts += u64::from(self.nodes[at].crash(&mut self.shared, power_cuts, disks));
     }
 
     /// The log leaves out the next entry or damages it, once: it is read anew.
@@ -538,7 +586,10 @@ impl Run {
                 self.receive(node, conn);
             }
         }
-        self.nodes.iter_mut().for_each(Node::sweep);
+        for node in &mut self.nodes {
+            node.end_if_drained(&mut self.shared);
+            node.sweep();
+        }
         is_busy
     }
 
@@ -640,6 +691,8 @@ impl Run {
         self.silent.clear();
         for at in 0..self.nodes.len() {
             self.nodes[at].is_paused = false;
+            self.nodes[at].repair();
+            self.ends(at);
             if self.nodes[at].is_down() {
                 self.nodes[at].start(&mut self.shared);
             }
@@ -665,6 +718,7 @@ impl Run {
             self.pass(Duration::from_millis(500));
         }
         self.settle("the end");
+        self.people_are_known();
         self.a_session_ends_on_all_nodes();
         self.nodes_are_equal();
         for device in &self.devices {
@@ -687,6 +741,7 @@ impl Run {
             device
                 .stream
                 .as_ref()
+                .filter(|_| !device.wants_page())
                 .is_some_and(|stream| self.nodes[stream.node].over_at(stream.session).is_some())
         };
         assert!(!self.devices.iter().any(is_over), "a stream outlived its session");
@@ -696,6 +751,9 @@ impl Run {
             match () {
                 () if device.token.is_none() => self.sign(d, What::SignIn),
                 () if device.stream.is_none() => self.open_stream(d),
+                () if device.wants_page() && !device.is_up_to_date(&self.shared.record) => {
+                    self.open_stream(d)
+                }
                 () if device.unanswered() > 0 => self.send_posts(d, PIPELINED_MAX),
                 () if !device.is_up_to_date(&self.shared.record) => {}
                 () => continue,
@@ -744,6 +802,11 @@ impl Run {
     /// A logout on one node ends the stream of its session on another one within a second.
     fn a_session_ends_on_all_nodes(&mut self) {
         let d = self.shared.rng.below(self.devices.len());
+        if self.devices[d].wants_page() {
+            let page = Page { limit: 1, wait: 30, at: self.shared.time };
+            self.ask_for_page(d, page);
+            self.rounds(true);
+        }
         let stream = self.devices[d].stream.as_ref().expect("a stream");
         let (session, its_node) = (stream.session, stream.node);
         let others: Vec<usize> =
@@ -774,7 +837,9 @@ impl Run {
             conn.query_row("SELECT count(*) FROM outbox", [], |row| row.get(0)).expect("the mails");
         assert_eq!(left, 0, "mails are never sent");
         let moved = self.stats.crashes + self.stats.pauses + self.stats.cuts + self.stats.outages;
-        let is_calm = moved + self.stats.fenced == 0 && self.plan.lossy == 0 && !self.plan.cuts;
+        let is_calm = moved + self.stats.fenced + self.stats.drains == 0
+            && self.plan.lossy == 0
+            && !(self.plan.cuts || self.plan.disks);
         for (mail, times) in self.shared.mails.iter().filter(|_| is_calm) {
             assert_eq!(*times, 1, "mail {mail}");
         }

@@ -23,6 +23,7 @@ use natter::model::job::{Delivery, Done, Job};
 use natter::model::message::PostMessage;
 use natter::model::metrics::LogProgress;
 use natter::model::operation::{Lane, Outcome, Write};
+use natter::model::push::Pushed;
 use natter::model::readiness::Readiness;
 use natter::model::settings::{ClusterSettings, Settings};
 use natter::replica::{Applies, Broker, MemoryLog, Output, Replica};
@@ -33,7 +34,7 @@ use natter::work::password::{Cost, PasswordHasher, PasswordOptions};
 
 use super::record::Record;
 use crate::sim::disk::Disk;
-use crate::sim::network::Link;
+use crate::sim::network::{Link, Links};
 use crate::sim::random::Rng;
 use crate::sim::runtime::Dir;
 use crate::sim::transcript::Transcript;
@@ -46,6 +47,10 @@ const CATCH_UP_MAX: Duration = Duration::from_secs(20);
 /// Between two reports of how far it is.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
+/// How long a process that stops waits for its clients, and then for its entries.
+const DRAIN_MAX: Duration = Duration::from_secs(10);
+const END_MAX: Duration = Duration::from_secs(2);
+
 /// How many of a thousand iterations of the writer are followed by its own work.
 const MAINTAINED: usize = 60;
 
@@ -56,6 +61,14 @@ pub enum Planted {
     Twice,
     /// It does not perform a post of another node.
     Skipped,
+    /// It does not hear what the others say.
+    Deaf,
+    /// It stops at once when it is told to stop.
+    Abrupt,
+    /// Its commits are not synced.
+    Unsynced,
+    /// Devices do not notice an event of an event stream.
+    Missed,
 }
 
 /// What all nodes share: the log and the course of the run.
@@ -73,6 +86,8 @@ pub struct Shared {
     pub calm: bool,
     /// How often each mail was sent.
     pub mails: BTreeMap<String, u64>,
+    /// For which session each notification was.
+    pub pushes: Vec<SessionId>,
 }
 
 impl Shared {
@@ -87,6 +102,7 @@ impl Shared {
             began: Instant::now(),
             calm: false,
             mails: BTreeMap::new(),
+            pushes: Vec::new(),
         }
     }
 }
@@ -124,6 +140,10 @@ struct Process {
     published: u64,
     /// Sessions whose end the server knows, and the head of the log when it came to know it.
     over: BTreeMap<SessionId, u64>,
+    /// It has been told to stop: when it does at the latest.
+    drain_until: Option<Instant>,
+    /// Its clients are gone: when it does not wait any longer for its entries.
+    end_at: Option<Instant>,
 }
 
 pub struct Node {
@@ -138,20 +158,23 @@ pub struct Node {
     /// It performs each entry with this fault.
     pub planted: Option<Planted>,
     dir: Dir,
-    /// What is durable of it, in a run with power cuts.
+    /// What is durable of it, in a run with power cuts or faults of disks.
     disk: Option<Disk>,
+    /// Its process began with what is not proven to be on disk.
+    began_unproven: bool,
+    /// How far it was when it answered last: this is on its disk.
+    answered: u64,
+    /// The last entry of the transaction whose sync failed last.
+    refused: u64,
+    /// Faults of the disks before this one.
+    disk_failures: u64,
     key: SealKey,
     skew_ms: i64,
     now: Now,
-    pub links: BTreeMap<ConnId, Link>,
-    slots: Vec<bool>,
+    pub links: Links,
     hasher: PasswordHasher,
     files: Files,
     uploads: Dir,
-}
-
-fn options(dir: &Dir) -> StoreOptions {
-    StoreOptions { in_cluster: true, ..StoreOptions::new(dir.database()) }
 }
 
 fn hasher() -> PasswordHasher {
@@ -172,11 +195,14 @@ impl Node {
             planted: None,
             dir,
             disk: None,
+            began_unproven: false,
+            answered: 0,
+            refused: 0,
+            disk_failures: 0,
             key,
             skew_ms,
             now: Now { instant: shared.began, unix_ms: START_MS },
-            links: BTreeMap::new(),
-            slots: Vec::new(),
+            links: Links::default(),
             hasher: hasher(),
             files: Files::new(uploads.path()),
             uploads,
@@ -201,7 +227,7 @@ impl Node {
 
     /// Clients that connect are accepted: also by the kernel of a process that is paused.
     pub fn accepts(&self) -> bool {
-        self.process.as_ref().and_then(|process| process.memory.as_ref()).is_some()
+        self.process.as_ref().is_some_and(|process| process.memory.is_some() && process.drain_until.is_none())
     }
 
     pub fn database(&self) -> PathBuf {
@@ -258,10 +284,20 @@ impl Node {
     pub fn start(&mut self, shared: &mut Shared) {
         assert!(self.is_down(), "one process at a time");
         self.follow_time(shared);
-        let options = options(&self.dir);
+        let synchronous_full = self.planted != Some(Planted::Unsynced);
+        let options =
+            StoreOptions { in_cluster: true, synchronous_full, ..StoreOptions::new(self.dir.database()) };
         let opened = Store::open(&options, &mut Seeded(shared.rng.next()), self.now.unix_ms);
         let (store, _) = opened.unwrap_or_else(|fault| panic!("the database does not open: {fault}"));
         let place = store.place().expect("a place");
+        let position = place.as_ref().map_or(0, |place| place.position);
+        assert!(
+            position >= self.answered,
+            "node {} has lost what it answered at {}",
+            self.name,
+            self.answered
+        );
+        self.began_unproven = !store.readiness().is_ready();
         let entropy = Box::new(Seeded(shared.rng.next()));
         let mut replica = Replica::new(self.name.clone(), self.key.clone(), place, entropy, self.now.unix_ms);
         let mut log = shared.broker.rejoin(self.number);
@@ -281,44 +317,101 @@ impl Node {
             tell_at: self.now.instant,
             published: 0,
             over: BTreeMap::new(),
+            drain_until: None,
+            end_at: None,
         });
     }
 
-    /// From now on its disk loses at a power cut what was not synced.
-    pub fn may_lose_power(&mut self) {
+    /// From now on its disk may fail, and loses at a power cut what was not synced.
+    pub fn forgets(&mut self) {
         self.disk = Some(Disk::new(self.dir.path()));
     }
 
     /// `kill -9`: what was committed stays. Or a power cut, after which what was synced stays. Returns whether it was
     /// one.
-    pub fn crash(&mut self, shared: &mut Shared) -> bool {
+    pub fn crash(&mut self, shared: &mut Shared, loses_power: bool, disk_fails: bool) -> bool {
         let Some(disk) = self.disk.take() else {
             self.dir = self.copy();
             self.end(shared);
             return false;
         };
-        let (copy, is_cut) = (Dir::new(), shared.rng.chance(600));
-        self.disk = Some(if is_cut {
-            let odds = [0, 0, 500, 900][shared.rng.below(4)];
-            disk.power_cut(copy.path(), || shared.rng.chance(odds))
-        } else {
-            disk.killed(copy.path())
-        });
+        // A killed process leaves a transaction that was refused. What no node has performed cannot be compared.
+        let is_unknown = disk.refused().is_some() && self.refused > shared.record.position();
+        let (copy, is_cut) = (Dir::new(), loses_power && shared.rng.chance(600) || is_unknown);
+        let next = disk.crashed(&mut shared.rng, is_cut, copy.path());
+        if disk_fails {
+            next.may_fail_at_start(&mut shared.rng);
+        }
+        self.disk_failures += disk.failures();
+        self.disk = Some(next);
         self.dir = copy;
         self.end(shared);
         is_cut
     }
 
+    /// The next write or sync of one of its files fails.
+    pub fn fail(&mut self, rng: &mut Rng) {
+        self.disk.iter().for_each(|disk| disk.fail_next(rng));
+    }
+
+    /// Its disk works again.
+    pub fn repair(&mut self) {
+        self.disk.iter().for_each(Disk::disarm);
+    }
+
+    /// Faults of its disks so far.
+    pub fn disk_failures(&self) -> u64 {
+        self.disk_failures + self.disk.as_ref().map_or(0, Disk::failures)
+    }
+
+    /// The process is told to stop: it lets its clients go first.
+    pub fn drain(&mut self, shared: &mut Shared) {
+        if !self.serves() {
+            return;
+        }
+        if self.planted == Some(Planted::Abrupt) {
+            return self.end(shared);
+        }
+        let Some(process) = &mut self.process else { return };
+        process.drain_until = Some(self.now.instant + DRAIN_MAX);
+        self.links.values_mut().for_each(|link| link.draining = true);
+        self.input(shared, Input::Drain);
+    }
+
+    /// A process that was told to stop ends when its clients are gone, and its entries are applied.
+    pub fn end_if_drained(&mut self, shared: &mut Shared) {
+        let now = self.now.instant;
+        let Some(process) = self.process.as_mut().filter(|_| !self.is_paused) else { return };
+        let Some(until) = process.drain_until else { return };
+        let is_drained = process.memory.as_ref().is_none_or(|memory| memory.server.is_drained());
+        if (is_drained || until <= now) && process.end_at.is_none() {
+            // Nobody is answered any more.
+            process.submit(now);
+            process.memory = None;
+            process.end_at = Some(now + END_MAX);
+            self.links.close_all(&mut shared.rng);
+        }
+        let Some(process) = self.process.as_mut() else { return };
+        if process.end_at.is_some_and(|at| process.replica.is_idle() || at <= now) {
+            let Some(process) = self.process.take() else { return };
+            let closed = process.store.close();
+            assert!(closed.is_ok() || self.has_failed(), "the database is not closed: {closed:?}");
+            self.end(shared);
+        }
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.process.as_ref().is_some_and(|process| process.drain_until.is_some())
+    }
+
+    /// Its disk has failed in this life, or before it.
+    fn has_failed(&self) -> bool {
+        self.began_unproven || self.disk.as_ref().is_some_and(|disk| disk.failures() > 0)
+    }
+
     /// A copy of its files as they are now, as of a process that is killed.
     pub fn copy(&self) -> Dir {
-        let copy = Dir::new();
-        for name in ["natter.db", "natter.db-wal", "search.db", "search.db-wal"] {
-            let from = self.dir.path().join(name);
-            if from.exists() {
-                std::fs::copy(from, copy.path().join(name)).expect("a copy");
-            }
-        }
-        copy
+        self.dir.copied()
     }
 
     /// Another process will start on these files.
@@ -329,10 +422,7 @@ impl Node {
     fn end(&mut self, shared: &mut Shared) {
         self.process = None;
         self.is_paused = false;
-        for link in self.links.values_mut() {
-            link.close_server(&mut shared.rng);
-        }
-        self.slots.iter_mut().for_each(|is_taken| *is_taken = false);
+        self.links.close_all(&mut shared.rng);
         self.files = Files::new(self.uploads.path());
     }
 
@@ -366,12 +456,17 @@ impl Node {
             record: &mut shared.record,
             node: &self.name,
             planted: &mut self.planted,
+            disk: self.disk.as_ref(),
+            refused: &mut self.refused,
+            began_unproven: self.began_unproven,
         };
         process.replica.turn(self.now.instant, &mut process.log, &mut watched);
         let mut fatal = None;
         for output in process.replica.take_outputs() {
             match output {
                 Output::Committed(tickets, outcomes) => {
+                    // Also a refusal comes after what was answered before it.
+                    self.answered = process.replica.place().map_or(0, |place| place.position);
                     for (ticket, outcome) in tickets.into_iter().zip(outcomes) {
                         let at = process.lanes.iter().position(|(its, _)| *its == ticket);
                         let (_, lane) = process.lanes.remove(at.expect("what was asked for"));
@@ -389,13 +484,18 @@ impl Node {
             self.stopped = Some(message);
             return;
         }
-        if shared.rng.chance(MAINTAINED) {
-            assert_eq!(process.store.maintain(self.now.instant), Ok(()), "the store's own work");
-            let step = process.index.step(self.now.instant).expect("the search index");
-            process.store.sweep_search(step.done).expect("the deletion of search changes");
+        if shared.rng.chance(MAINTAINED) || !process.store.readiness().is_ready() {
+            self.maintain();
         }
+        let is_suspect = self.disk.as_ref().is_some_and(Disk::is_suspect);
+        let Some(process) = &mut self.process else { return };
+        let is_ready = process.store.readiness().is_ready();
+        assert!(!is_suspect || !is_ready, "node {} is ready although its disk has dead blocks", self.name);
         if process.memory.is_none() {
             process.told.clear();
+            if process.drain_until.is_some() {
+                return;
+            }
             if process.replica.has_caught_up() || self.now.instant >= process.serve_at {
                 self.serve(shared);
             }
@@ -411,6 +511,20 @@ impl Node {
             process.tell_at = self.now.instant + TELL_EVERY;
             process.told.push_back(Told::Progressed(process.replica.progress(self.now)));
         }
+    }
+
+    /// The writer's own work, and that of the search index.
+    fn maintain(&mut self) {
+        let Some(process) = &mut self.process else { return };
+        let done = process.store.maintain(self.now.instant);
+        let mut swept = Ok(false);
+        if !process.store.readiness().unproven {
+            let step = process.index.step(self.now.instant).expect("the search index");
+            swept = process.store.sweep_search(step.done);
+        }
+        let is_sound = !self.has_failed();
+        assert!(done.is_ok() || !is_sound, "the store's own work: {done:?}");
+        assert!(swept.is_ok() || !is_sound, "the deletion of search changes: {swept:?}");
     }
 
     /// How far it is, as it tells the others.
@@ -488,7 +602,6 @@ impl Node {
             rng: &mut shared.rng,
             transcript: &mut shared.transcript,
             links: &mut self.links,
-            slots: &mut self.slots,
             orders,
         };
         memory.perform(&mut wires);
@@ -514,6 +627,10 @@ impl Node {
         }
         let Some((ticket, job)) = memory.jobs.pop_front() else { return };
         let done = match job {
+            Job::Push(notification) => {
+                shared.pushes.push(Id::from_u128(u128::from_be_bytes(notification.recipient.auth)));
+                Done::Pushed(Pushed::Accepted)
+            }
             Job::SendMail(letter) => {
                 *shared.mails.entry(format!("{:?}", letter.id)).or_default() += 1;
                 Done::Mail(Delivery::Sent)
@@ -531,7 +648,7 @@ impl Node {
     }
 
     pub fn hear(&mut self, shared: &mut Shared, node: NodeName, bytes: Vec<u8>) {
-        if self.serves() {
+        if self.serves() && self.planted != Some(Planted::Deaf) {
             self.input(shared, Input::Whispered { node, bytes });
         }
     }
@@ -539,16 +656,12 @@ impl Node {
     // ---- links --------------------------------------------------------------------------------------
 
     pub fn connect(&mut self, shared: &mut Shared, address: u8) -> ConnId {
-        let slot = self.slots.iter().position(|is_taken| !is_taken).unwrap_or(self.slots.len());
-        self.slots.resize(self.slots.len().max(slot + 1), false);
-        self.slots[slot] = true;
-        shared.generation += 1;
-        let conn = ConnId(u64::from(shared.generation) << 32 | slot as u64);
         let mut link = Link::new(&mut shared.rng, "");
         if shared.calm {
             link.hurry();
         }
-        self.links.insert(conn, link);
+        shared.generation += 1;
+        let conn = self.links.open(shared.generation, link);
         let peer = [9, 0, 0, address].into();
         self.input(shared, Input::Accepted { conn, peer, listener_kind: ListenerKind::Public });
         conn
@@ -558,30 +671,15 @@ impl Node {
     pub fn readable(&self) -> Vec<ConnId> {
         let memory = self.process.as_ref().and_then(|process| process.memory.as_ref());
         let Some(memory) = memory.filter(|_| !self.is_paused) else { return Vec::new() };
-        let wants = |conn: ConnId, link: &Link| {
-            let has_any = !link.up.is_empty() || link.up_ended && !link.end_delivered;
-            link.server_open && (has_any && memory.server.wants_read(conn) || link.broken)
-        };
-        self.links.iter().filter(|(conn, link)| wants(**conn, link)).map(|(conn, _)| *conn).collect()
+        self.links.readable(&memory.server)
     }
 
     /// The server reads once from a link.
     pub fn read(&mut self, shared: &mut Shared, conn: ConnId) {
         let memory = self.process.as_ref().and_then(|process| process.memory.as_ref());
-        let wants_read = memory.is_some_and(|memory| memory.server.wants_read(conn));
-        let Some(link) = self.links.get_mut(&conn) else { return };
-        if wants_read && !link.up.is_empty() {
-            let bytes = link.take_up(&mut shared.rng);
-            link.observer.sent(&bytes);
-            return self.input(shared, Input::Received { conn, bytes: &bytes });
-        }
-        if link.broken {
-            link.server_open = false;
-            self.slots[conn.slot()] = false;
-            self.input(shared, Input::Failed { conn });
-        } else if wants_read && link.up_ended && !link.end_delivered {
-            link.end_delivered = true;
-            self.input(shared, Input::Ended { conn });
+        let Some(memory) = memory else { return };
+        if let Some(arrived) = self.links.read(&mut shared.rng, &memory.server, conn) {
+            self.input(shared, arrived.input(conn));
         }
     }
 
@@ -590,16 +688,13 @@ impl Node {
         if !self.serves() {
             return;
         }
-        let is_blocked = |link: &Link| link.blocked && link.server_open && !link.broken;
-        let blocked: Vec<ConnId> =
-            self.links.iter().filter(|(_, link)| is_blocked(link)).map(|(conn, _)| *conn).collect();
+        let blocked = self.links.writable();
         let Some(Process { memory: Some(memory), orders, .. }) = &mut self.process else { return };
         let mut wires = Wires {
             node: &self.name,
             rng: &mut shared.rng,
             transcript: &mut shared.transcript,
             links: &mut self.links,
-            slots: &mut self.slots,
             orders,
         };
         blocked.into_iter().for_each(|conn| memory.flush(&mut wires, conn));
@@ -607,7 +702,7 @@ impl Node {
 
     /// Removes links that neither side has open.
     pub fn sweep(&mut self) {
-        self.links.retain(|_, link| !link.is_gone());
+        self.links.sweep();
     }
 }
 
@@ -639,28 +734,23 @@ struct Wires<'a> {
     node: &'a NodeName,
     rng: &'a mut Rng,
     transcript: &'a mut Transcript,
-    links: &'a mut BTreeMap<ConnId, Link>,
-    slots: &'a mut Vec<bool>,
+    links: &'a mut Links,
     orders: &'a mut Vec<Order>,
 }
 
 impl Environment for Wires<'_> {
     fn flush(&mut self, conn: ConnId, queue: &mut SendQueue) -> u64 {
-        let Some(link) = self.links.get_mut(&conn).filter(|link| link.server_open) else { return 0 };
-        let bytes = link.flush(self.rng, queue);
+        let bytes = self.links.flush(self.rng, conn, queue);
         self.transcript.bytes("sent", conn.0, &bytes);
         bytes.len() as u64
     }
 
     fn shut_after_flush(&mut self, conn: ConnId) {
-        self.links.entry(conn).and_modify(|link| link.shut_asked = true);
+        self.links.shut_after_flush(conn);
     }
 
     fn close(&mut self, conn: ConnId) {
-        if let Some(link) = self.links.get_mut(&conn).filter(|link| link.server_open) {
-            link.close_server(self.rng);
-        }
-        self.slots[conn.slot()] = false;
+        self.links.close(self.rng, conn);
     }
 
     fn admits(&mut self, effect: &Effect) -> bool {
@@ -680,6 +770,9 @@ struct Watched<'a> {
     record: &'a mut Record,
     node: &'a NodeName,
     planted: &'a mut Option<Planted>,
+    disk: Option<&'a Disk>,
+    refused: &'a mut u64,
+    began_unproven: bool,
 }
 
 impl Applies for Watched<'_> {
@@ -698,8 +791,14 @@ impl Applies for Watched<'_> {
         {
             *self.planted = None;
         }
+        let was_suspect = self.disk.is_some_and(Disk::is_suspect);
         let mut applied = self.store.apply(delivered);
-        assert_eq!(applied.fault, None, "a sound disk");
+        if applied.fault == Some(Fault::Sync) {
+            *self.refused = before.last().map_or(0, |last| last.position);
+        }
+        let (fault, failures) = (applied.fault, self.disk.map_or(0, Disk::failures));
+        assert!(fault.is_none() || failures > 0 || self.began_unproven, "an entry is not applied: {fault:?}");
+        assert!(fault.is_some() || !was_suspect, "node {} goes on on dead blocks", self.node);
         for (each, applied) in before.iter().zip(&mut applied.entries) {
             if let (AppliedEntry::Performed(outcomes), EntryBody::Writes(writes)) =
                 (&mut *applied, &each.entry.body)
@@ -722,6 +821,7 @@ fn plant(planted: Planted, node: &NodeName, delivered: &mut Delivered) -> bool {
         return false;
     };
     match planted {
+        Planted::Deaf | Planted::Abrupt | Planted::Unsynced | Planted::Missed => return false,
         Planted::Skipped => drop(writes.remove(at)),
         Planted::Twice => {
             let Write::PostMessage(post) = &writes[at] else { return false };

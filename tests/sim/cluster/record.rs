@@ -38,6 +38,8 @@ pub struct Record {
     pub log: BTreeMap<u64, Logged>,
     posts: BTreeMap<(ProfileId, ClientId), Posted>,
     last_n: BTreeMap<ConversationId, u64>,
+    /// The pairs with a direct conversation, each in both orders.
+    directs: BTreeSet<(ProfileId, ProfileId)>,
     /// At which seq each session ended.
     pub ended: BTreeMap<SessionId, u64>,
     /// The seq of the newest event.
@@ -60,8 +62,7 @@ impl Record {
             );
             return;
         }
-        let next = self.entries.keys().next_back().map_or(1, |last| last + 1);
-        assert_eq!(delivered.position, next, "node {node} has left out an entry");
+        assert_eq!(delivered.position, self.position() + 1, "node {node} has left out an entry");
         self.entries.insert(delivered.position, text);
         match applied {
             AppliedEntry::Performed(outcomes) => {
@@ -92,6 +93,11 @@ impl Record {
             Fact::SessionEnded(ended) => drop(self.ended.insert(ended.session, event.seq)),
             _ => {}
         }
+        if event.audience.direct
+            && let [one, other] = event.audience.profiles[..]
+        {
+            self.directs.extend([(one, other), (other, one)]);
+        }
         let audience = event.audience.profiles.iter().copied().collect();
         let logged = Logged { name: event.fact.name(), audience, lane: None, mark, client_id };
         self.log.insert(event.seq, logged);
@@ -103,6 +109,16 @@ impl Record {
             let logged = self.log.get_mut(&event.seq).expect("an outcome follows its commit");
             logged.lane = Some(lane);
         }
+    }
+
+    /// The last entry that a node has performed.
+    pub fn position(&self) -> u64 {
+        self.entries.keys().next_back().copied().unwrap_or(0)
+    }
+
+    /// Whether one may know of the other whether they are online.
+    pub fn are_peers(&self, one: ProfileId, other: ProfileId) -> bool {
+        self.directs.contains(&(one, other))
     }
 
     pub fn posted(&self, sender: ProfileId, client_id: ClientId) -> Option<Posted> {

@@ -5,7 +5,8 @@
 use natter::model::id::ProfileId;
 use natter::server::contract::ConnId;
 
-use super::client::{self, Ask, Device, Known, Post, Then, What};
+use super::client::{self, Ask, Device, Form, Known, Post, Then, What};
+use super::http_streams::Page;
 use super::node::Node;
 use super::{PIPELINED_MAX, Run};
 use crate::sim::codec;
@@ -85,16 +86,48 @@ impl Run {
         self.ask(d, what, "POST", &format!("/api/v1/user/{path}"), Some(&body));
     }
 
+    /// Opens a stream in any form on any node, or asks for the next page.
     pub fn open_stream(&mut self, d: usize) {
+        let forms = [Form::Socket, Form::Socket, Form::Events, Form::Pages];
+        let form = forms[self.shared.rng.below(forms.len())];
+        if self.devices[d].wants_page() && self.devices[d].token.is_some() {
+            let stream = self.devices[d].stream.as_ref().expect("a stream");
+            let conn = stream.conn;
+            if !stream.is_closing && self.shared.rng.chance(600) {
+                let page = self.some_page();
+                return self.ask_for_page(d, page);
+            }
+            // The next page comes from another node.
+            self.cut(d, conn);
+        }
+        self.open(d, form, None);
+    }
+
+    pub fn ask_for_page(&mut self, d: usize, page: Page) {
+        let stream = self.devices[d].stream.as_ref().expect("a stream");
+        let (node, conn) = (stream.node, stream.conn);
+        self.trace(|| format!("device {d} asks node {node} for {page:?}"));
+        let bytes = self.devices[d].next_page(self.nodes[node].published(), page);
+        self.link(node, conn).up.extend(bytes);
+    }
+
+    /// Opens a stream if it has none.
+    pub fn open(&mut self, d: usize, form: Form, node: Option<usize>) {
         if self.devices[d].token.is_none() || self.devices[d].stream.is_some() {
             return;
         }
-        let Some(node) = self.some_node() else { return };
-        let conn = self.connect(d, node);
-        let bytes = self.devices[d].open(node, conn);
+        let Some(node) = node.or_else(|| self.some_node()) else { return };
+        let (conn, page) = (self.connect(d, node), self.some_page());
+        let known = self.nodes[node].published();
+        let bytes = self.devices[d].open((node, conn), form, known, page);
         let cursor = self.devices[d].cursor;
-        self.trace(|| format!("device {d} opens a stream on node {node} at {cursor:?}"));
+        self.trace(|| format!("device {d} opens {form:?} on node {node} at {cursor:?}"));
         self.link(node, conn).up.extend(bytes);
+    }
+
+    fn some_page(&mut self) -> Page {
+        let limit = [1, 3, 200][self.shared.rng.below(3)];
+        Page { limit, wait: [0, 0, 1, 30][self.shared.rng.below(4)], at: self.shared.time }
     }
 
     pub fn act(&mut self, d: usize) {
@@ -119,11 +152,16 @@ impl Run {
     }
 
     pub fn compose(&mut self, d: usize) {
-        self.bodies += 1;
         let me = self.devices[d].me();
         let others: Vec<ProfileId> =
             self.devices.iter().map(Device::me).filter(|other| *other != me).collect();
         let to = self.shared.rng.pick(&others).copied().filter(|_| self.shared.rng.chance(300));
+        self.compose_to(d, to);
+    }
+
+    /// The next post of a device, to a person or to the group.
+    pub fn compose_to(&mut self, d: usize, to: Option<ProfileId>) {
+        self.bodies += 1;
         let (client_id, body) = (self.client_id(), format!("text {}", self.bodies));
         self.devices[d].posts.push(Post { client_id, body, id: None, to, seq: None });
     }
@@ -145,7 +183,7 @@ impl Run {
                     return;
                 }
             } else {
-                let stream = device.stream.as_ref().filter(|stream| stream.is_live).map(|stream| stream.conn);
+                let stream = device.live_socket().map(|stream| stream.conn);
                 let carrier = match stream.filter(|_| self.shared.rng.chance(600)) {
                     Some(conn) => Some(conn),
                     None => self.http(d).map(|(_, conn)| conn),
@@ -169,7 +207,7 @@ impl Run {
         }
     }
 
-    fn op(&mut self, d: usize, what: What, op: &str, members: &str) {
+    pub fn op(&mut self, d: usize, what: What, op: &str, members: &str) {
         let ask = Ask { what, at: self.shared.time };
         let text = self.devices[d].op(ask, op, members);
         let stream = self.devices[d].stream.as_ref().expect("a stream");
@@ -203,7 +241,7 @@ impl Run {
     }
 
     fn type_something(&mut self, d: usize) {
-        if self.devices[d].stream.as_ref().is_some_and(|stream| stream.is_live) {
+        if self.devices[d].live_socket().is_some() {
             let group = self.devices[d].group.expect("a group");
             let members = format!(r#""conversation":"{group}","active":true"#);
             self.op(d, What::Change, "typing", &members);
@@ -246,6 +284,7 @@ impl Run {
     /// A client receives something.
     pub fn receive(&mut self, node: usize, conn: ConnId) {
         let Some(link) = self.nodes[node].links.get_mut(&conn) else { return };
+        let is_draining = link.draining;
         let bytes = link.take_down(&mut self.shared.rng);
         let Some(d) = self.owners.get(&conn).copied() else { return };
         let stream = self.devices[d].stream.as_ref().filter(|stream| stream.conn == conn);
@@ -254,6 +293,8 @@ impl Run {
             record: &self.shared.record,
             time: self.shared.time,
             over_at,
+            is_draining,
+            disk_fails: self.plan.disks && !self.calm,
             calm: self.calm,
             answer_max: self.answer_max,
         };
