@@ -35,7 +35,7 @@ use crate::runtime::data_dir::DataDir;
 use crate::runtime::signals::Signals;
 use crate::runtime::{
     Assigned, DatabaseSpace, Listen, Listeners, Notify, OnReload, Passed, PoolKind, Runtime, RuntimeOptions,
-    Workers,
+    Workers, Writes,
 };
 use crate::server::Server;
 use crate::store::{Index, Reader, Store, StoreOptions};
@@ -143,7 +143,7 @@ fn start(config: &Config, log: &Logging, passed: Result<Passed, String>) -> Resu
     let mut workers = runtime.workers();
     #[cfg_attr(not(feature = "cluster"), expect(unused_mut, reason = "a node of a cluster makes copies"))]
     let mut publisher = Publisher::new(config.uploads.clone());
-    let storage = match &config.cluster {
+    let writes = match &config.cluster {
         #[cfg(feature = "cluster")]
         Some(cluster) => {
             let files = FilesListener::bind(cluster)?;
@@ -158,10 +158,11 @@ fn start(config: &Config, log: &Logging, passed: Result<Passed, String>) -> Resu
             let copies = files.open(config, cluster, key, &runtime, &publisher, &mut entropy)?;
             publisher = publisher.with_copies(copies);
             publishers(&mut workers, PoolKind::Fetch, publisher.clone())?;
-            runtime.storage_in_cluster(store, node, readers, searcher, index)?
+            Writes::InCluster(Box::new(node))
         }
-        _ => runtime.storage(store, readers, searcher, index)?,
+        _ => Writes::alone(),
     };
+    let storage = runtime.storage(store, writes, readers, searcher, index)?;
     let password = password_options(config, &secrets);
     // Made once here, so that a cost that the crate refuses stops the start and not the first sign-in.
     PasswordHasher::new(password.clone()).map_err(|_| "ARGON2: these costs can't be used")?;

@@ -73,7 +73,7 @@ use listener::Listener;
 pub use notify::Notify;
 pub use readers::{Interrupt, Reads};
 pub use signals::Asked;
-pub use storage::{Database, Storage, Writer};
+pub use storage::{Database, Storage, Writer, Writes};
 pub use workers::{PoolKind, Worker, Workers};
 
 /// Open files in addition to the sockets: database, listeners, uploads in progress, files being sent. If the system allows
@@ -313,15 +313,16 @@ impl Runtime {
         self.redirect
     }
 
-    /// Starts the threads of the database. If a later step of the start fails, dropping the queue ends them.
+    /// Starts the threads of the database. `writes` says what becomes of a write. If a later step of the start fails, dropping the queue ends them.
     pub fn storage<R: Reads>(
         &self,
         writer: impl Database,
+        writes: Writes,
         readers: Vec<R>,
         searcher: R,
         index: impl Indexes,
     ) -> Result<Storage, ServeFault> {
-        Storage::start(writer, readers, searcher, index, &self.inbox, &self.background)
+        Storage::start(writer, writes, readers, searcher, index, &self.inbox, &self.background)
             .map_err(|error| ServeFault::System { what: "no thread for storage", error })
     }
 
@@ -343,20 +344,6 @@ impl Runtime {
     #[cfg(feature = "cluster")]
     pub fn speak(&mut self, peers: peers::Peers) {
         self.peers = Some(peers);
-    }
-
-    /// As [`Runtime::storage`], for a node of a cluster.
-    #[cfg(feature = "cluster")]
-    pub fn storage_in_cluster<R: Reads>(
-        &self,
-        writer: impl Database,
-        node: replica::ClusterNode,
-        readers: Vec<R>,
-        searcher: R,
-        index: impl Indexes,
-    ) -> Result<Storage, ServeFault> {
-        Storage::start_in_cluster(writer, node, readers, searcher, index, &self.inbox, &self.background)
-            .map_err(|error| ServeFault::System { what: "no thread for storage", error })
     }
 
     /// A thread that closes files: no other thread waits for a slow close.

@@ -1,13 +1,13 @@
 //! The threads of storage (one writes, a few read, one searches, one indexes), and the loop's side of them.
 //!
-//! Owns the bound of writes in flight; the writer's thread is `storage/writer_thread.rs`, that of a node of a cluster
-//! `storage/cluster_thread.rs`, what both do between batches `storage/maintenance.rs`; lanes and batches are `lanes.rs`. Does not know SQL.
+//! Owns the bound of writes in flight; the writer's thread is `storage/writer_thread.rs`, what it does in a cluster
+//! `storage/cluster_node.rs`, and between batches `storage/maintenance.rs`; lanes and batches are `lanes.rs`. Does not know SQL.
 //! Invariant: writes are committed in the order in which they were submitted. After a fault in a lane, no later write of
 //! that lane is committed: the lane is closed where the fault happened (at the full queue here, or in the writer) until
 //! [`Storage::reset_lane`].
 
 #[cfg(feature = "cluster")]
-mod cluster_thread;
+mod cluster_node;
 mod maintenance;
 mod writer_thread;
 
@@ -16,23 +16,20 @@ use std::sync::Arc;
 use std::time::Instant;
 
 #[cfg(feature = "cluster")]
-pub use self::cluster_thread::ClusterNode;
-#[cfg(feature = "cluster")]
-use self::cluster_thread::ClusterThread;
+pub use self::cluster_node::ClusterNode;
 use self::writer_thread::WriterThread;
-pub use self::writer_thread::{Database, Writer};
+pub use self::writer_thread::{Database, Writer, Writes};
 use super::background::Background;
 use super::inbox::Inbox;
 use super::indexing::{IndexProgress, Indexes, index_until_closed};
 use super::lanes::Lanes;
-use super::queue::{Producer, Queue};
+use super::queue::Producer;
 use super::readers::{Readers, Reads};
 use super::threads::{Thread, spawn};
 #[cfg(feature = "cluster")]
 use crate::base::seal::Chain;
 use crate::model::backup::BackUp;
 use crate::model::operation::{Flow, Lane, Read, Refusal, Write};
-use crate::model::readiness::Readiness;
 use crate::server::contract::Ticket;
 
 /// Writes passed to the writer and not answered: 50 ms of work at full speed. Above it: `Refusal::Busy`, and the lane is
@@ -68,52 +65,21 @@ pub struct Storage {
 impl Storage {
     pub(super) fn start<R: Reads>(
         writer: impl Database,
+        writes: Writes,
         readers: Vec<R>,
         searcher: R,
         index: impl Indexes,
         inbox: &Arc<Inbox>,
         background: &Background,
     ) -> io::Result<Storage> {
-        let (readiness, its_inbox) = (writer.readiness(), Arc::clone(inbox));
-        let write = move |progress, queue: Arc<Queue<Item>>| {
-            WriterThread::new(readiness, progress, its_inbox).run(writer, &queue);
-        };
-        Storage::start_threads(readiness, write, readers, searcher, index, inbox, background)
-    }
-
-    /// As [`Storage::start`], for a node of a cluster.
-    #[cfg(feature = "cluster")]
-    pub(super) fn start_in_cluster<R: Reads>(
-        writer: impl Database,
-        node: ClusterNode,
-        readers: Vec<R>,
-        searcher: R,
-        index: impl Indexes,
-        inbox: &Arc<Inbox>,
-        background: &Background,
-    ) -> io::Result<Storage> {
-        let (readiness, its_inbox) = (writer.readiness(), Arc::clone(inbox));
-        let write = move |progress, queue: Arc<Queue<Item>>| {
-            ClusterThread::new(node, readiness, progress, its_inbox).run(writer, &queue);
-        };
-        Storage::start_threads(readiness, write, readers, searcher, index, inbox, background)
-    }
-
-    fn start_threads<R: Reads>(
-        readiness: Readiness,
-        write: impl FnOnce(Arc<IndexProgress>, Arc<Queue<Item>>) + Send + 'static,
-        readers: Vec<R>,
-        searcher: R,
-        index: impl Indexes,
-        inbox: &Arc<Inbox>,
-        background: &Background,
-    ) -> io::Result<Storage> {
-        let writes = Producer::new(WRITES_IN_FLIGHT_MAX);
+        let readiness = writer.readiness();
         let progress = Arc::new(IndexProgress::default());
         progress.hold(readiness.unproven);
+        let thread = WriterThread::new(writes, readiness, Arc::clone(&progress), Arc::clone(inbox));
+        let writes = Producer::new(WRITES_IN_FLIGHT_MAX);
         let mut threads = Vec::with_capacity(3 + readers.len());
-        let (its_progress, queue) = (Arc::clone(&progress), writes.queue());
-        threads.push(spawn("writer", inbox, move || write(its_progress, queue))?);
+        let queue = writes.queue();
+        threads.push(spawn("writer", inbox, move || thread.run(writer, &queue))?);
         let readers = Readers::start("reader", readers, inbox, background, &mut threads)?;
         let searches = Readers::start("search", vec![searcher], inbox, background, &mut threads)?;
         let (its_progress, its_inbox) = (Arc::clone(&progress), Arc::clone(inbox));

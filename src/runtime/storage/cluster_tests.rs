@@ -68,8 +68,9 @@ impl Fixture {
         let background = Background::new(Arc::clone(&inbox));
         let node = node(&broker, "here", None);
         let readers = vec![fake()];
-        let storage = Storage::start_in_cluster(fake(), node, readers, fake(), Idle, &inbox, &background)
-            .expect("threads");
+        let writes = Writes::InCluster(Box::new(node));
+        let storage =
+            Storage::start(fake(), writes, readers, fake(), Idle, &inbox, &background).expect("threads");
         let (answers, happened, unready, fatal) = (Vec::new(), 0, None, None);
         Fixture { _poll: poll, inbox, storage, broker, plan, answers, happened, unready, fatal }
     }

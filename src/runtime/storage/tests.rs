@@ -38,9 +38,16 @@ impl Fixture {
         let fake = |gate| Store { plan: Arc::clone(&plan), gate, ..Store::default() };
         let writer = fake(gated.then_some(receiver));
         let background = Background::new(Arc::clone(&inbox));
-        let storage =
-            Storage::start(writer, vec![fake(None), fake(None)], fake(None), Idle, &inbox, &background)
-                .expect("threads");
+        let storage = Storage::start(
+            writer,
+            Writes::alone(),
+            vec![fake(None), fake(None)],
+            fake(None),
+            Idle,
+            &inbox,
+            &background,
+        )
+        .expect("threads");
         let (readiness, fatal, errors) = (Vec::new(), None, Vec::new());
         Fixture { _poll: poll, inbox, storage, plan, gate: gated.then_some(sender), readiness, fatal, errors }
     }

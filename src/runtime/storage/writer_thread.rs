@@ -1,13 +1,15 @@
-//! The thread that writes: batches, lanes with a fault, backups. What it does between batches is `maintenance`.
+//! The thread that writes: batches or entries of a log, lanes with a fault, backups. What it does between batches is `maintenance`.
 //!
-//! Takes what the loop submitted and posts the outcomes to its inbox. Invariant: a batch is answered after its commit, and
-//! after a fault the rest of its lane is refused.
+//! Takes what the loop submitted and posts the outcomes to its inbox. Leaves what becomes of a write in a cluster to `cluster_node`.
+//! Invariant: a batch is answered after its commit, and after a fault the rest of its lane is refused.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Item;
+#[cfg(feature = "cluster")]
+use super::cluster_node::ClusterNode;
 use super::maintenance::{Maintenance, error_kind, fatal};
 use crate::base::id::Id;
 use crate::model::backup::{BackUp, DatabaseCopy};
@@ -58,9 +60,66 @@ pub trait Database: Writer + Send + 'static {
     fn close(self) -> Result<(), Fault>;
 }
 
+/// What becomes of the writes.
+pub enum Writes {
+    /// Each batch is committed.
+    Alone(Batches),
+    /// They become entries of the log of a cluster.
+    #[cfg(feature = "cluster")]
+    InCluster(Box<ClusterNode>),
+}
+
+impl Writes {
+    /// Those of a natter alone.
+    pub fn alone() -> Writes {
+        Writes::Alone(Batches::default())
+    }
+
+    /// Whether there is more to do at once.
+    fn is_at_work(&self) -> bool {
+        match self {
+            Writes::Alone(batches) => batches.has_deferred(),
+            #[cfg(feature = "cluster")]
+            Writes::InCluster(node) => node.is_at_work(),
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        match self {
+            Writes::Alone(_) => None,
+            #[cfg(feature = "cluster")]
+            Writes::InCluster(node) => node.next_deadline(),
+        }
+    }
+
+    /// Why no write is performed although the database could.
+    fn unready(&self) -> Option<&'static str> {
+        match self {
+            Writes::Alone(_) => None,
+            #[cfg(feature = "cluster")]
+            Writes::InCluster(node) => node.unready(),
+        }
+    }
+
+    /// Whether a closed and empty queue ends the thread. If it does not, the rest has its turn.
+    fn is_over(&mut self) -> bool {
+        match self {
+            Writes::Alone(batches) => !batches.has_deferred(),
+            #[cfg(feature = "cluster")]
+            Writes::InCluster(node) => {
+                let is_over = node.is_over(Instant::now());
+                if !is_over {
+                    node.wait_at_end();
+                }
+                is_over
+            }
+        }
+    }
+}
+
 /// The state of the writer's thread.
 pub(super) struct WriterThread {
-    batches: Batches,
+    writes: Writes,
     maintenance: Maintenance,
     /// The requested backup.
     backup: Option<(Ticket, BackUp)>,
@@ -74,16 +133,21 @@ pub(super) struct WriterThread {
 /// The result of one iteration of the writer's thread.
 enum Iteration {
     Done,
-    /// The queue is closed and empty.
+    /// The queue is closed, and nothing is left.
     Over,
     /// The process must stop.
-    Fatal(&'static str),
+    Fatal(String),
 }
 
 impl WriterThread {
-    pub(super) fn new(readiness: Readiness, progress: Arc<IndexProgress>, inbox: Arc<Inbox>) -> WriterThread {
+    pub(super) fn new(
+        writes: Writes,
+        readiness: Readiness,
+        progress: Arc<IndexProgress>,
+        inbox: Arc<Inbox>,
+    ) -> WriterThread {
         WriterThread {
-            batches: Batches::default(),
+            writes,
             maintenance: Maintenance::new(readiness, progress, Arc::clone(&inbox)),
             backup: None,
             backing_up: false,
@@ -93,7 +157,11 @@ impl WriterThread {
     }
 
     /// Runs until the queue is closed and empty, then closes the database.
-    pub(super) fn run(mut self, mut database: impl Database, queue: &Queue<Item>) {
+    pub(super) fn run(mut self, mut database: impl Database, queue: &Arc<Queue<Item>>) {
+        #[cfg(feature = "cluster")]
+        if let Writes::InCluster(node) = &self.writes {
+            node.begin(queue);
+        }
         let mut items = VecDeque::new();
         loop {
             let mut iteration = self.iterate(&mut database, queue, &mut items);
@@ -103,7 +171,7 @@ impl WriterThread {
             match iteration {
                 Iteration::Done => {}
                 Iteration::Over => break,
-                Iteration::Fatal(reason) => return self.inbox.post(Completion::Fatal(reason.to_owned())),
+                Iteration::Fatal(reason) => return self.inbox.post(Completion::Fatal(reason)),
             }
         }
         if let Err(fault) = database.close() {
@@ -112,7 +180,7 @@ impl WriterThread {
         }
     }
 
-    /// Commits a batch if there is one, then maintains the database.
+    /// Commits what waits, then maintains the database.
     fn iterate(
         &mut self,
         writer: &mut dyn Writer,
@@ -120,30 +188,41 @@ impl WriterThread {
         items: &mut VecDeque<Item>,
     ) -> Iteration {
         // The database is maintained also while no write comes.
-        let at_once = self.backing_up || self.batches.has_deferred() || writer.is_at_work();
-        let until = if at_once { Instant::now() } else { self.maintenance.due_at() };
-        let reason = match queue.take(items, WRITE_BATCH_MAX, Some(until)) {
-            Taken::Closed if !self.batches.has_deferred() => return Iteration::Over,
-            Taken::Closed | Taken::Nothing => None,
-            Taken::Items => {
-                items.drain(..).for_each(|item| self.admit(item));
-                self.commit(writer)
-            }
+        let at_once = self.backing_up || self.writes.is_at_work() || writer.is_at_work();
+        let until = if at_once {
+            Instant::now()
+        } else {
+            self.writes.next_deadline().into_iter().fold(self.maintenance.due_at(), Instant::min)
         };
-        let reason = reason.or_else(|| {
-            let refused = self.batches.take_deferred();
-            refused.into_iter().for_each(|ticket| self.refuse(ticket, Refusal::Unavailable));
-            self.commit(writer)
-        });
+        match queue.take(items, WRITE_BATCH_MAX, Some(until)) {
+            Taken::Closed if self.writes.is_over() => return Iteration::Over,
+            Taken::Closed | Taken::Nothing => {}
+            Taken::Items => items.drain(..).for_each(|item| self.admit(item)),
+        }
+        let reason = self.perform(writer);
         // After the answers are sent, so that no answer waits for this work.
-        let reason = reason.or_else(|| self.maintenance.maintain(writer, None));
-        match reason.or_else(|| self.maintenance.sweep(writer)) {
+        let because = self.writes.unready();
+        let reason = reason.or_else(|| self.maintenance.maintain(writer, because).map(str::to_owned));
+        match reason.or_else(|| self.maintenance.sweep(writer).map(str::to_owned)) {
             Some(reason) => Iteration::Fatal(reason),
             None => {
                 std::thread::sleep(writer.pause());
                 Iteration::Done
             }
         }
+    }
+
+    /// Performs the writes that were admitted. Returns the reason if the process must stop.
+    fn perform(&mut self, writer: &mut dyn Writer) -> Option<String> {
+        #[cfg(feature = "cluster")]
+        if let Writes::InCluster(node) = &mut self.writes {
+            return node.turn(writer, &mut self.maintenance, &self.inbox);
+        }
+        let reason = self.commit(writer).or_else(|| {
+            self.admit_deferred();
+            self.commit(writer)
+        });
+        reason.map(str::to_owned)
     }
 
     /// Makes a complete backup, with iterations between its steps. A drain cancels it: a copy can be made again.
@@ -162,37 +241,61 @@ impl WriterThread {
             matches!(end, Iteration::Done) && !self.draining
         });
         self.backing_up = false;
-        let outcome = Outcome::quiet(copied.map(Answer::BackUp));
-        self.inbox.post(Completion::Committed(vec![ticket], vec![outcome]));
+        self.answer(ticket, copied.map(Answer::BackUp));
         end
     }
 
-    /// Adds one item to the current batch, or handles it at once.
+    /// Adds one item to what is performed next, or handles it at once.
     fn admit(&mut self, item: Item) {
-        match item {
-            Item::LaneReset(lane) => self.batches.reset(lane),
-            Item::Drain => self.draining = true,
-            #[cfg(feature = "cluster")]
-            Item::Log | Item::Compare(..) => {}
-            Item::BackUp(ticket, _) if self.backing_up || self.backup.is_some() => {
-                self.refuse(ticket, Refusal::Busy);
-            }
-            Item::BackUp(ticket, wanted) => self.backup = Some((ticket, wanted)),
-            Item::Write(ticket, lane, write) => {
-                if let Some(ticket) = self.batches.push(ticket, lane, write) {
-                    self.refuse(ticket, Refusal::Unavailable);
+        match (item, &mut self.writes) {
+            (Item::Write(ticket, lane, write), Writes::Alone(batches)) => {
+                if let Some(ticket) = batches.push(ticket, lane, write) {
+                    self.answer(ticket, Err(Refusal::Unavailable));
                 }
             }
+            (Item::LaneReset(lane), Writes::Alone(batches)) => batches.reset(lane),
+            #[cfg(feature = "cluster")]
+            (Item::Write(ticket, lane, write), Writes::InCluster(node)) => node.submit(ticket, lane, write),
+            #[cfg(feature = "cluster")]
+            (Item::LaneReset(lane), Writes::InCluster(node)) => node.reset_lane(lane),
+            #[cfg(feature = "cluster")]
+            (Item::Log, Writes::InCluster(node)) => node.woken(),
+            #[cfg(feature = "cluster")]
+            (Item::Compare(position, chain), Writes::InCluster(node)) => node.compare(position, chain),
+            #[cfg(feature = "cluster")]
+            (Item::Log | Item::Compare(..), Writes::Alone(_)) => {}
+            (Item::Drain, _) => self.draining = true,
+            (Item::BackUp(ticket, _), _) if self.backing_up || self.backup.is_some() => {
+                self.answer(ticket, Err(Refusal::Busy));
+            }
+            (Item::BackUp(ticket, wanted), _) => self.backup = Some((ticket, wanted)),
         }
     }
 
-    fn refuse(&self, ticket: Ticket, refusal: Refusal) {
-        self.inbox.post(Completion::Committed(vec![ticket], vec![Outcome::quiet(Err(refusal))]));
+    /// Makes the next batch of what was deferred.
+    fn admit_deferred(&mut self) {
+        match &mut self.writes {
+            Writes::Alone(batches) => {
+                let refused = batches.take_deferred();
+                refused.into_iter().for_each(|ticket| self.answer(ticket, Err(Refusal::Unavailable)));
+            }
+            #[cfg(feature = "cluster")]
+            Writes::InCluster(_) => {}
+        }
+    }
+
+    fn answer(&self, ticket: Ticket, result: Result<Answer, Refusal>) {
+        self.inbox.post(Completion::Committed(vec![ticket], vec![Outcome::quiet(result)]));
     }
 
     /// Commits the current batch and posts its answers. Returns the reason if the process must stop.
     fn commit(&mut self, writer: &mut dyn Writer) -> Option<&'static str> {
-        let (tickets, Committed { outcomes, fault }) = self.batches.commit(|batch| writer.commit(batch))?;
+        let committed = match &mut self.writes {
+            Writes::Alone(batches) => batches.commit(|batch| writer.commit(batch)),
+            #[cfg(feature = "cluster")]
+            Writes::InCluster(_) => None,
+        };
+        let (tickets, Committed { outcomes, fault }) = committed?;
         let reason = match fault {
             Some(fault) => {
                 self.inbox.count(error_kind(fault, ErrorKind::Commit));

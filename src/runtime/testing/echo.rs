@@ -23,6 +23,7 @@ use crate::proto::tls::server::Acceptor;
 use crate::runtime::queue::lock;
 use crate::runtime::{
     Asked, DatabaseSpace, Listen, Listeners, Machine, PoolKind, Runtime, RuntimeOptions, ServeFault, Stops,
+    Writes,
 };
 use crate::server::contract::{ConnId, Effect, Input, ListenerKind};
 
@@ -292,7 +293,7 @@ fn run(machine: Echo, drain_max: Duration, acceptor: Option<Acceptor>) -> Runnin
     let (stop, receiver) = pipe::new().expect("a pipe");
     let storage = {
         let readers = vec![Store::default(), Store::default()];
-        runtime.storage(Store::default(), readers, Store::default(), Idle).expect("threads")
+        runtime.storage(Store::default(), Writes::alone(), readers, Store::default(), Idle).expect("threads")
     };
     let mut workers = runtime.workers();
     workers.add(PoolKind::Password, ScriptedWorker::default).expect("threads");
