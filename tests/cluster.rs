@@ -8,6 +8,9 @@ mod support;
 
 #[path = "cluster/appends.rs"]
 mod appends;
+#[cfg(feature = "acme")]
+#[path = "cluster/certificates.rs"]
+mod certificates;
 #[path = "cluster/files.rs"]
 mod files;
 #[path = "cluster/life.rs"]

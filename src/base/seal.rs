@@ -37,6 +37,8 @@ pub enum SealPurpose {
     Entry,
     /// An ephemeral message between nodes.
     Whisper,
+    /// A row of the certificate that one node orders for all.
+    Certificate,
 }
 
 impl SealPurpose {
@@ -44,6 +46,7 @@ impl SealPurpose {
         match self {
             SealPurpose::Entry => b"natter entry",
             SealPurpose::Whisper => b"natter whisper",
+            SealPurpose::Certificate => b"natter certificate",
         }
     }
 }
@@ -218,6 +221,7 @@ mod tests {
     fn no_two_texts_share_a_key_and_a_nonce() {
         let other = [
             (SealPurpose::Whisper, BY),
+            (SealPurpose::Certificate, BY),
             (SealPurpose::Entry, SealedBy { node: "b", ..BY }),
             (SealPurpose::Entry, SealedBy { life: 6, ..BY }),
             (SealPurpose::Entry, SealedBy { n: 10, ..BY }),

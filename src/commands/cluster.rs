@@ -189,7 +189,7 @@ pub(super) fn check_keys(config: &Config) -> Result<(), String> {
 }
 
 /// The key of the cluster, which only `natter cluster init` makes.
-fn present_key(config: &Config) -> Result<SealKey, String> {
+pub(super) fn present_key(config: &Config) -> Result<SealKey, String> {
     let (key, warnings) = secrets::cluster_key(&config.data_dir).map_err(|faults| join(&faults))?;
     warn(&warnings);
     let key = key.ok_or_else(|| {

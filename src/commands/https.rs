@@ -5,7 +5,13 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
+#[cfg(all(feature = "acme", feature = "cluster"))]
+use super::cluster::present_key;
+#[cfg(all(feature = "acme", feature = "cluster"))]
+use super::serve::clock;
 use crate::base::crypto::p256::P256;
+#[cfg(all(feature = "acme", feature = "cluster"))]
+use crate::base::crypto::{Entropy, SystemEntropy};
 use crate::config::{CertificateSource, Config, Host, Url};
 use crate::model::settings::{Https, Validity};
 use crate::proto::tls::server::Acceptor;
@@ -13,7 +19,7 @@ use crate::runtime::data_dir::DataDir;
 use crate::runtime::{PoolKind, Workers};
 use crate::work::Trust;
 #[cfg(feature = "acme")]
-use crate::work::acme::{Renewer, RenewerOptions};
+use crate::work::acme::{Renewer, RenewerOptions, RowSeal};
 use crate::work::certificate::CertificateFiles;
 
 /// The time of a connection to this host itself.
@@ -55,6 +61,7 @@ impl Certificate {
                     answers_http: https.http_port.is_some(),
                     trust: trust.clone(),
                     curve,
+                    seal: row_seal(config)?,
                 };
                 let (renewer, acceptor) =
                     Renewer::open(options).map_err(|problem| format!("TLS_DOMAIN: {problem}"))?;
@@ -88,6 +95,20 @@ impl Certificate {
             Keeper::Acme(renewer) => workers.add(PoolKind::Certificate, move || renewer.clone()),
         }
     }
+}
+
+/// In a cluster the node with the duty orders for all.
+#[cfg(feature = "acme")]
+fn row_seal(config: &Config) -> Result<Option<RowSeal>, String> {
+    #[cfg(feature = "cluster")]
+    if let Some(cluster) = &config.cluster {
+        let entropy: &mut dyn Entropy = &mut SystemEntropy::new();
+        let life = entropy.id::<()>(clock().unix_ms).to_u128();
+        return Ok(Some(RowSeal { key: present_key(config)?, node: cluster.node.clone(), life }));
+    }
+    #[cfg(not(feature = "cluster"))]
+    let _ = config;
+    Ok(None)
 }
 
 pub fn http_port(config: &Config) -> Option<u16> {

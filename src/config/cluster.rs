@@ -65,8 +65,11 @@ pub struct FilesAt {
 
 /// The variables that all nodes must have in common: clients see them, or they decide how long something is kept. Which node answers
 /// a client or holds the duty must make no difference.
-pub const SHARED: [&str; 32] = [
+pub const SHARED: [&str; 35] = [
     "PUBLIC_URL",
+    "TLS_DOMAIN",
+    "ACME_DIRECTORY",
+    "ACME_EMAIL",
     "ALLOWED_ORIGINS",
     "EVENTS_KEPT",
     "HSTS",

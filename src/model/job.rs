@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::certificate::{CertificateRow, SharedCertificate};
 use super::id::{MemberId, UploadId};
 use super::mail::Letter;
 use super::push::{Notification, Pushed};
@@ -93,6 +94,8 @@ pub enum Job {
         always: bool,
         /// The time.
         at: Now,
+        /// What the nodes of a cluster have; `None` for a natter alone. In a box, as it is rare.
+        shared: Option<Box<SharedCertificate>>,
     },
     /// Opens a file to be sent, and reads its length: a cold disk must not stall the loop.
     OpenFile {
@@ -176,6 +179,8 @@ pub struct CertificateReport {
     pub issued: bool,
     /// When there is more to do, if that is sooner than usual.
     pub next_in: Option<Duration>,
+    /// What this node of a cluster has changed, and all nodes shall have. The worker goes on when they are written.
+    pub rows: Vec<CertificateRow>,
 }
 
 /// What a plain request with this token is answered (RFC 8555 §8.3).

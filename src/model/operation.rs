@@ -9,6 +9,7 @@ use crate::base::time::{UnixMs, UnixS};
 use std::sync::Arc;
 
 use super::backup::{BackUp, DatabaseCopy};
+use super::certificate::{CertificateRows, KeepCertificate};
 use super::code::{IssueResetCode, IssueVerifyCode, ResetPassword, VerifyMember};
 use super::conversation::{
     Chats, Conversation, ConversationPage, CreateConversation, CreatedConversation, GetConversation,
@@ -297,6 +298,7 @@ operations! {
         PruneLog -> bool;
         // The nodes of a cluster.
         HoldDuty -> Duty;
+        KeepCertificate -> CertificateRows;
     }
     + BackUp -> DatabaseCopy;
 }
@@ -395,6 +397,8 @@ pub struct Start {
     pub newest_ms: UnixMs,
     /// Whether anyone has a subscription to notifications.
     pub is_subscribed: bool,
+    /// What the nodes of a cluster share of the certificate of https.
+    pub certificate: CertificateRows,
     /// What the database can do at the start.
     pub readiness: super::readiness::Readiness,
 }

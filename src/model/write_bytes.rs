@@ -19,6 +19,7 @@
 //!
 //! Invariant: a number is never changed and never used again, since the logs and the nodes of other builds have it.
 
+use super::certificate::{CertificateRow, KeepCertificate};
 use super::code::{IssueResetCode, IssueVerifyCode, NewCode, ResetPassword, VerifyMember};
 use super::conversation::{
     CreateConversation, History, MarkRead, PutMember, RemoveMember, UpdateConversation,
@@ -101,7 +102,8 @@ variants! {
         47 DeleteUpload(row),
         48 ForgetFiles(row),
         49 PruneLog(row),
-        50 HoldDuty(row)
+        50 HoldDuty(row),
+        51 KeepCertificate(row)
     }
 }
 
@@ -241,6 +243,8 @@ fields! {
     ForgetFiles { 1 files }
     PruneLog { 1 before }
     HoldDuty { 1 node }
+    KeepCertificate { 1 node, 2 rows }
+    CertificateRow { 1 name, 2 sealed }
 }
 
 #[cfg(test)]

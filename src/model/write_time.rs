@@ -80,7 +80,8 @@ impl Write {
             | Write::DeleteUpload(_)
             | Write::ForgetFiles(_)
             | Write::PruneLog(_)
-            | Write::HoldDuty(_) => return None,
+            | Write::HoldDuty(_)
+            | Write::KeepCertificate(_) => return None,
         })
     }
 }

@@ -102,6 +102,8 @@ pub enum Task {
     ForgetSubscription,
     /// Which node does the work of all is being decided.
     HoldDuty,
+    /// What this node has changed of the certificate is being written.
+    KeepCertificate,
 }
 
 /// What the server does again and again; `background::tasks` has a row for each.

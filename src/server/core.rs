@@ -69,7 +69,7 @@ impl Core {
     }
 
     fn empty(settings: Settings, start: Start, entropy: Box<dyn Entropy>, now: Now) -> Core {
-        let background = Background::new(&settings, start.is_subscribed, now.instant);
+        let background = Background::new(&settings, &start, now.instant);
         let streams = Streams::new(settings.cluster.as_ref(), now.instant);
         let requests = Requests::new(settings.cluster.is_some(), now);
         Core {

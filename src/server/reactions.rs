@@ -7,6 +7,7 @@
 use crate::model::event::{Audience, EndedSession, Fact};
 use crate::model::handler::FollowUp;
 use crate::model::operation::{Answer, Refusal};
+use crate::server::background::certificate;
 use crate::server::background::duty;
 use crate::server::background::push::devices;
 use crate::server::conn::Conns;
@@ -41,6 +42,7 @@ pub fn on_answer(core: &mut Core, conns: &mut Conns, result: &Result<Answer, Ref
             }
         }
         Ok(Answer::HoldDuty(held)) => duty::on_held(core, held),
+        Ok(Answer::KeepCertificate(kept)) => certificate::on_kept(core, kept),
         Ok(Answer::MarkOffline(peers)) => presence::on_offline(core, peers),
         // Each of them puts a mail into the outbox, or lets one that waits for a place go on. Who writes digests wakes the outbox itself.
         Ok(

@@ -8,8 +8,8 @@ use super::cache::Cache;
 use super::fault::{Fault, Stop};
 use super::uploads;
 use super::{
-    accounts, blocks, changes, codes, conversations, deletion, digests, duty, event_log, groups, invites,
-    outbox, pins, posting, preferences, presence, profiles, push, sessions,
+    accounts, blocks, certificate, changes, codes, conversations, deletion, digests, duty, event_log, groups,
+    invites, outbox, pins, posting, preferences, presence, profiles, push, sessions,
 };
 use crate::base::time::UnixMs;
 use crate::model::event::Events;
@@ -115,6 +115,7 @@ impl Batch<'_> {
             Write::MarkOffline(mark) => presence::mark_offline(self, *mark),
             Write::PruneLog(prune) => event_log::prune(self, prune),
             Write::HoldDuty(hold) => duty::hold(self, hold),
+            Write::KeepCertificate(keep) => self.in_savepoint(|batch| certificate::keep(batch, keep)),
             Write::SignUp(sign_up) => self.in_savepoint(|batch| accounts::sign_up(batch, *sign_up)),
             Write::OpenSession(open) => self.in_savepoint(|batch| sessions::open(batch, *open)),
             Write::RefreshSession(refresh) => self.in_savepoint(|batch| sessions::refresh(batch, *refresh)),

@@ -158,7 +158,9 @@ pub fn is_in_cluster(conn: &Connection) -> rusqlite::Result<bool> {
 
 /// From now on the database is that of a natter alone.
 pub fn leave_cluster(conn: &Connection) -> rusqlite::Result<()> {
-    conn.execute_batch("DELETE FROM place; DELETE FROM nodes; DELETE FROM duty; DELETE FROM skip")
+    conn.execute_batch(
+        "DELETE FROM place; DELETE FROM nodes; DELETE FROM duty; DELETE FROM skip; DELETE FROM certificate",
+    )
 }
 
 /// Deletes the epoch: the next start begins another history.

@@ -59,6 +59,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { name: "flags of messages", sql: include_str!("migrations/027_flags_of_messages.sql") },
     Migration { name: "cluster", sql: include_str!("migrations/028_cluster.sql") },
     Migration { name: "skipped entries", sql: include_str!("migrations/029_skipped_entries.sql") },
+    Migration { name: "certificate", sql: include_str!("migrations/030_certificate.sql") },
 ];
 
 /// From this version on there is a tag of the password secret.

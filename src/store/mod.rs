@@ -18,6 +18,7 @@ mod block;
 mod blocks;
 mod by_sender;
 mod cache;
+mod certificate;
 mod changes;
 mod checkpoints;
 mod codes;

@@ -22,7 +22,7 @@ use super::metadata::Beginning;
 use super::reserve::Reserve;
 use super::upkeep::Replacing;
 use super::{
-    Committed, StoreOptions, backup, connection, metadata, push, replacement, reserve, reserved,
+    Committed, StoreOptions, backup, certificate, connection, metadata, push, replacement, reserve, reserved,
     search_changes,
 };
 use crate::base::crypto::Entropy;
@@ -219,6 +219,7 @@ impl Store {
             ended: metadata::ended(&self.conn, now_ms.s())?,
             newest_ms: metadata::newest_ms(&self.conn)?,
             is_subscribed: push::is_anyone_subscribed(&self.conn)?,
+            certificate: certificate::read(&self.conn)?,
             readiness: self.readiness(),
         })
     }

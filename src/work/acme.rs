@@ -2,8 +2,18 @@
 //!
 //! One job does what can be done now: requests until something has to be published or waited for. So no wait holds a thread, and
 //! the server publishes before the authority looks. Owns the requests and DATA_DIR/acme; `proto::acme` decides what and when.
+//!
+//! In a cluster the node with the duty does this for all. Instead of files there are rows ([`sharing`]), which each node has: it uses the
+//! certificate and shows the challenges that they say, whoever has written them. What the node with the duty changes is written before
+//! it goes on.
 //! Invariant: the certificate in use is replaced only by one that can be used.
 
+mod cluster;
+#[cfg(not(feature = "cluster"))]
+#[path = "acme/no_sharing.rs"]
+mod sharing;
+#[cfg(feature = "cluster")]
+mod sharing;
 mod storage;
 
 use std::fmt;
@@ -11,7 +21,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use self::storage::{ACCOUNT_KEY, CERTIFICATE, State, Storage};
+pub use self::sharing::RowSeal;
+use self::sharing::Sharing;
+use self::storage::{ACCOUNT_KEY, CERTIFICATE, STATE, State, Storage};
 use super::exchange::exchange;
 use super::wire::Trust;
 use crate::base::crypto::p256::{P256, SigningKey};
@@ -21,7 +33,7 @@ use crate::model::job::{CertificateReport, Done, HttpChallenge, Job};
 use crate::proto::acme::certificate;
 use crate::proto::acme::order::{Action, Failure, Order, Request, Wanted, What};
 use crate::proto::acme::renewal_info::{self, Suggestion};
-use crate::proto::acme::schedule::Schedule;
+use crate::proto::acme::schedule::{Record, Schedule};
 use crate::proto::acme::{Challenge, Method, jws, message};
 use crate::proto::http::client::{Ask, Endpoint, Response, ResponseReader};
 use crate::proto::tls::server::{Acceptor, ChallengeCertificate, Tickets};
@@ -46,6 +58,8 @@ pub struct RenewerOptions {
     pub trust: Trust,
     /// For keys.
     pub curve: P256,
+    /// In a cluster.
+    pub seal: Option<RowSeal>,
 }
 
 /// The worker. A thread that takes over after a panic goes on with what is known.
@@ -55,6 +69,10 @@ pub struct Renewer(Arc<Mutex<Renewal>>);
 struct Renewal {
     options: RenewerOptions,
     storage: Storage,
+    /// In a cluster, instead of files.
+    sharing: Option<Sharing>,
+    /// What is shown is on its way to the other nodes until then.
+    spread_at: Option<Instant>,
     state: State,
     account_key: Arc<SigningKey>,
     tickets: Tickets,
@@ -82,53 +100,21 @@ impl Renewer {
     /// Reads what is stored, and makes the key of the account if there is none. Returns what connections are accepted with until
     /// there is a newer certificate.
     pub fn open(options: RenewerOptions) -> Result<(Renewer, Acceptor), String> {
-        let cannot = |error| format!("{} can't be used: {error}", options.folder.display());
-        let storage = Storage::open(options.folder.clone()).map_err(cannot)?;
-        let account_key = match storage.read(ACCOUNT_KEY).map_err(cannot)? {
-            Some(text) => {
-                let key =
-                    pem::read_private_key(&text).and_then(|key| options.curve.signing_key(key.expose()));
-                key.ok_or_else(|| {
-                    let path = storage.path(ACCOUNT_KEY);
-                    format!(
-                        "{} holds no key: remove it, and the next start registers a new account",
-                        path.display()
-                    )
-                })?
-            }
-            None => {
-                let key = options.curve.new_signing_key();
-                let text = pem::write_private_key(key.pkcs8().expose());
-                storage.write(ACCOUNT_KEY, text.expose()).map_err(cannot)?;
-                key
-            }
-        };
         let tickets = Tickets::new().map_err(|error| error.to_string())?;
-        let acceptor = match storage.read(CERTIFICATE).map_err(cannot)? {
-            Some(pem) => Acceptor::new(pem.as_bytes(), pem.as_bytes(), &tickets).unwrap_or_else(|_| {
-                log::warn!(target: "natter::acme", "{} can't be used, and is ordered anew", storage.path(CERTIFICATE).display());
-                Acceptor::without_certificate(&tickets)
-            }),
-            None => Acceptor::without_certificate(&tickets),
-        };
-        let mut state = storage.state();
-        if state.directory != options.directory {
-            // Another authority knows no account of ours, and has limits of its own.
-            let issued_by = state.issued_by.take();
-            state = State { directory: options.directory.clone(), issued_by, ..State::default() };
-        }
         let mut methods = vec![Method::TlsAlpn01];
         if options.answers_http {
             methods.push(Method::Http01);
         }
-        let renewal = Renewal {
-            schedule: Schedule::new(state.record.clone()),
-            options,
-            storage,
-            state,
-            account_key: Arc::new(account_key),
+        let mut renewal = Renewal {
+            schedule: Schedule::new(Record::default()),
+            storage: Storage::of(options.folder.clone()),
+            sharing: options.seal.clone().map(Sharing::new),
+            spread_at: None,
+            state: State { directory: options.directory.clone(), ..State::default() },
+            account_key: Arc::new(options.curve.new_signing_key()),
+            acceptor: Acceptor::without_certificate(&tickets),
             tickets,
-            acceptor: acceptor.clone(),
+            options,
             order: None,
             challenges: Vec::new(),
             methods,
@@ -136,11 +122,16 @@ impl Renewer {
             hasten_again_at: UnixS(0),
             problem: None,
         };
+        // A node of a cluster has rows, which come with the first job.
+        if renewal.sharing.is_none() {
+            renewal.read_files()?;
+        }
+        let acceptor = renewal.acceptor.clone();
         Ok((Renewer(Arc::new(Mutex::new(renewal))), acceptor))
     }
 
     pub fn run(&mut self, job: Job) -> Done {
-        let Job::RenewCertificate { always, at } = job else { return Done::Failed };
+        let Job::RenewCertificate { always, at, shared } = job else { return Done::Failed };
         let begun = Instant::now();
         let now = move || at.later(begun.elapsed());
         let mut renewal = self.0.lock().unwrap_or_else(|poisoned| {
@@ -155,16 +146,68 @@ impl Renewer {
             renewal.suggestion = None;
         }
         let mut report = CertificateReport::default();
-        if renewal.order.is_some() || renewal.begin(now()) {
+        if renewal.may_order(shared.as_deref(), now(), &mut report)
+            && (renewal.order.is_some() || renewal.begin(now()))
+        {
             renewal.go_on(&now, &mut report);
         }
         report.challenges = renewal.http_challenges();
+        report.rows = renewal.sharing.as_mut().map(Sharing::pending).unwrap_or_default();
         report.problem.clone_from(&renewal.problem);
         Done::Certificate(Box::new(report))
     }
 }
 
 impl Renewal {
+    /// What a natter alone has stored.
+    fn read_files(&mut self) -> Result<(), String> {
+        let folder = self.options.folder.clone();
+        let cannot = |error| format!("{} can't be used: {error}", folder.display());
+        self.storage = Storage::open(folder.clone()).map_err(cannot)?;
+        match self.storage.read(ACCOUNT_KEY).map_err(cannot)? {
+            Some(text) => {
+                let key = self.signing_key(&text).ok_or_else(|| {
+                    let path = self.storage.path(ACCOUNT_KEY);
+                    format!(
+                        "{} holds no key: remove it, and the next start registers a new account",
+                        path.display()
+                    )
+                })?;
+                self.account_key = Arc::new(key);
+            }
+            None => {
+                let text = pem::write_private_key(self.account_key.pkcs8().expose());
+                self.storage.write(ACCOUNT_KEY, text.expose()).map_err(cannot)?;
+            }
+        }
+        if let Some(pem) = self.storage.read(CERTIFICATE).map_err(cannot)? {
+            match Acceptor::new(pem.as_bytes(), pem.as_bytes(), &self.tickets) {
+                Ok(acceptor) => self.acceptor = acceptor,
+                Err(_) => {
+                    let path = self.storage.path(CERTIFICATE);
+                    log::warn!(target: "natter::acme", "{} can't be used, and is ordered anew", path.display());
+                }
+            }
+        }
+        let state = self.storage.state();
+        self.use_state(state);
+        Ok(())
+    }
+
+    fn signing_key(&self, pem: &str) -> Option<SigningKey> {
+        pem::read_private_key(pem).and_then(|key| self.options.curve.signing_key(key.expose()))
+    }
+
+    fn use_state(&mut self, mut state: State) {
+        if state.directory != self.options.directory {
+            // Another authority knows no account of ours, and has limits of its own.
+            let issued_by = state.issued_by.take();
+            state = State { directory: self.options.directory.clone(), issued_by, ..State::default() };
+        }
+        self.schedule = Schedule::new(state.record.clone());
+        self.state = state;
+    }
+
     /// Begins an order if one is due and may begin.
     fn begin(&mut self, now: Now) -> bool {
         self.ask_when(now);
@@ -261,7 +304,9 @@ impl Renewal {
                         Err(reason) => return self.fail(now(), failure(reason), report),
                     }
                     self.challenges = challenges;
-                    report.next_in = Some(Duration::ZERO);
+                    if !self.share_challenges() {
+                        report.next_in = Some(Duration::ZERO);
+                    }
                     return;
                 }
                 Action::Issued(chain) => {
@@ -348,7 +393,7 @@ impl Renewal {
         log::info!(target: "natter::acme", "the new certificate is in use; it ends at {}", rfc3339(not_after.ms()));
         self.problem = None;
         // It is used in any case. After a restart another one is ordered.
-        if let Err(error) = self.storage.write(CERTIFICATE, &format!("{key}{chain}")) {
+        if let Err(error) = self.keep(CERTIFICATE, &format!("{key}{chain}")) {
             let problem = format!("{} can't be written: {error}", self.storage.path(CERTIFICATE).display());
             log::error!(target: "natter::acme", "{problem}");
             self.problem = Some(problem);
@@ -358,7 +403,9 @@ impl Renewal {
 
     fn end_order(&mut self, report: &mut CertificateReport) {
         self.order = None;
-        self.challenges = Vec::new();
+        if !std::mem::take(&mut self.challenges).is_empty() {
+            self.share_challenges();
+        }
         report.acceptor = Some(self.acceptor.clone());
     }
 
@@ -384,7 +431,7 @@ impl Renewal {
 
     fn store_state(&mut self) {
         self.state.record = self.schedule.record.clone();
-        if let Err(error) = self.storage.put_state(&self.state) {
+        if let Err(error) = self.keep(STATE, &self.state.to_text()) {
             log::error!(target: "natter::acme", "{} can't be written: {error}", self.options.folder.display());
         }
     }

@@ -15,13 +15,13 @@ use super::support::net::Http;
 use super::support::process::{Launch, Natter};
 
 /// A machine: a folder, and how natter is run in it.
-struct Machine {
-    launch: Launch,
+pub struct Machine {
+    pub launch: Launch,
     dir: TestDir,
 }
 
 impl Machine {
-    fn new(servers: &Servers, node: &str) -> Machine {
+    pub fn new(servers: &Servers, node: &str) -> Machine {
         let dir = TestDir::new();
         let urls: Vec<String> =
             (0..3).map(|index| format!("nats://127.0.0.1:{}", servers.port(index))).collect();
@@ -47,7 +47,7 @@ impl Machine {
     }
 
     #[track_caller]
-    fn good(&self, arguments: &[&str]) -> String {
+    pub fn good(&self, arguments: &[&str]) -> String {
         let output = self.launch.run(arguments);
         assert!(output.status.success(), "{arguments:?}: {}", text(&output));
         text(&output)
@@ -67,7 +67,7 @@ impl Machine {
         self.dir.path()
     }
 
-    fn copy_to(&self, other: &Machine) -> String {
+    pub fn copy_to(&self, other: &Machine) -> String {
         let file = other.data().join("copy.tar");
         if file.exists() {
             fs::remove_file(&file).expect("removed");

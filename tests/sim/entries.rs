@@ -37,7 +37,7 @@ pub struct Entries {
 fn time_of(write: &mut Write) -> UnixMs {
     match write {
         // The duty is held by the time of the log, which stands still for a natter alone.
-        Write::HoldDuty(_) => UnixMs(0),
+        Write::HoldDuty(_) | Write::KeepCertificate(_) => UnixMs(0),
         write => write.time_mut().map_or(LATE, |at| *at),
     }
 }

@@ -6,6 +6,7 @@ use natter::base::crypto::HmacKey;
 use natter::base::id::Id;
 use natter::base::secret::Secret;
 use natter::base::time::{UnixMs, UnixS};
+use natter::model::certificate::{CertificateRow, KeepCertificate};
 use natter::model::code::{IssueResetCode, IssueVerifyCode, NewCode, ResetPassword, VerifyMember};
 use natter::model::duty::HoldDuty;
 use natter::model::event::PruneLog;
@@ -125,5 +126,10 @@ pub fn writes(at: UnixMs) -> Vec<Write> {
         PruneLog { before: UnixMs(at.0 - HOUR_MS / 60) }.into(),
         hold_duty("a"),
         hold_duty("b"),
+        KeepCertificate {
+            node: NodeName::parse("a").expect("a name"),
+            rows: vec![CertificateRow { name: "state".to_owned(), sealed: "AAAA".to_owned() }],
+        }
+        .into(),
     ]
 }

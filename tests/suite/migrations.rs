@@ -41,6 +41,7 @@ const RELEASED: &[&str] = &[
     include_str!("../../src/store/migrations/027_flags_of_messages.sql"),
     include_str!("../../src/store/migrations/028_cluster.sql"),
     include_str!("../../src/store/migrations/029_skipped_entries.sql"),
+    include_str!("../../src/store/migrations/030_certificate.sql"),
 ];
 
 /// What each version could hold, written by its own statements.
@@ -135,6 +136,7 @@ const CONTENT: &[&str] = &[
     "UPDATE digests SET seen_at = 8 WHERE member = 1;",
     "",
     "INSERT INTO duty (only_row, node, until) VALUES (1, 'a', 1);",
+    "",
     "",
 ];
 

@@ -32,7 +32,7 @@ impl Method {
         }
     }
 
-    fn of(name: &str) -> Option<Method> {
+    pub fn of(name: &str) -> Option<Method> {
         [Method::Http01, Method::TlsAlpn01].into_iter().find(|method| method.name() == name)
     }
 }

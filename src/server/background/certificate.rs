@@ -4,9 +4,14 @@
 //! to the worker when there is something to do. Invariant: a certificate that can't be used replaces none, so the server keeps the
 //! one that it has.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use crate::base::time::UnixS;
+use crate::model::certificate::{CertificateRow, CertificateRows, KeepCertificate, SharedCertificate};
 use crate::model::job::{CertificateReport, Done, HttpChallenge, Job};
 use crate::model::metrics::ErrorKind;
+use crate::model::operation::{Answer, Operation, Refusal};
 use crate::model::settings::{Https, Validity};
 use crate::proto::tls::server::Acceptor;
 use crate::server::background::tasks;
@@ -19,6 +24,8 @@ const WARNED_DAYS: u64 = 14;
 /// The part of its life from which it warns, if that is less: some authorities give certificates of six days.
 const WARNED_PART: u64 = 4;
 const DAY_S: u64 = 86_400;
+/// The wait after rows could not be written: the log is down, or the duty is another node's.
+const WRITE_AGAIN: Duration = Duration::from_secs(2);
 /// Where an authority looks (RFC 8555 §8.3).
 const CHALLENGE_PATH: &str = "/.well-known/acme-challenge/";
 
@@ -36,12 +43,16 @@ pub struct Certificate {
     challenges: Vec<HttpChallenge>,
     /// Orders that failed, and those that gave a certificate.
     orders: [u64; 2],
+    /// What the nodes of a cluster share.
+    rows: CertificateRows,
+    /// Changed ones are being written.
+    is_writing: bool,
 }
 
 impl Certificate {
-    pub fn new(https: Option<&Https>) -> Certificate {
+    pub fn new(https: Option<&Https>, rows: CertificateRows) -> Certificate {
         let validity = https.and_then(|https| https.validity);
-        Certificate { wanted: https.is_some(), validity, ..Certificate::default() }
+        Certificate { wanted: https.is_some(), validity, rows, ..Certificate::default() }
     }
 
     /// Unix seconds; 0 without a certificate.
@@ -100,15 +111,43 @@ pub fn run(core: &mut Core) -> bool {
     let always = std::mem::take(&mut core.background.certificate.always);
     let next = Next::Task(Task::Run(Periodic::Certificate));
     let ticket = core.calls.insert(Call { caller: Caller::Server, next });
-    core.effects.push_back(Effect::Work { ticket, job: Job::RenewCertificate { always, at: core.now } });
+    let shared = core.is_in_cluster().then(|| {
+        let rows = Arc::clone(&core.background.certificate.rows);
+        Box::new(SharedCertificate { has_duty: core.has_duty(), rows })
+    });
+    core.effects
+        .push_back(Effect::Work { ticket, job: Job::RenewCertificate { always, at: core.now, shared } });
     true
+}
+
+/// A node has changed rows, as every node knows now.
+pub fn on_kept(core: &mut Core, kept: &CertificateRows) {
+    if kept.is_empty() {
+        return;
+    }
+    let certificate = &mut core.background.certificate;
+    let is_kept = |row: &&CertificateRow| kept.iter().any(|other| other.name == row.name);
+    let others = certificate.rows.iter().filter(|row| !is_kept(row));
+    certificate.rows = others.chain(kept.iter()).cloned().collect();
+    if certificate.wanted {
+        tasks::wake(core, Periodic::Certificate);
+    }
+}
+
+/// What this node has changed is written, or it could not be: then it is tried again.
+pub fn written(core: &mut Core, result: &Result<Answer, Refusal>) {
+    core.background.certificate.is_writing = false;
+    let is_kept = matches!(result, Ok(Answer::KeepCertificate(kept)) if !kept.is_empty());
+    if !is_kept {
+        core.background.tasks.run_by(Periodic::Certificate, core.now.instant + WRITE_AGAIN);
+    }
 }
 
 /// The worker has done what it can do now.
 pub fn renewed(core: &mut Core, done: Done) {
     let mut wait = None;
     if let Done::Certificate(report) = done {
-        let CertificateReport { acceptor, challenges, problem, failed, issued, next_in } = *report;
+        let CertificateReport { acceptor, challenges, problem, failed, issued, next_in, rows } = *report;
         core.background.certificate.challenges = challenges;
         core.background.certificate.problem = problem;
         if failed {
@@ -122,8 +161,18 @@ pub fn renewed(core: &mut Core, done: Done) {
             core.effects.push_back(Effect::UseCertificate(Box::new(acceptor)));
         }
         wait = next_in;
+        write(core, rows);
     }
     tasks::ended(core, Periodic::Certificate, wait);
+}
+
+/// Has all nodes keep these rows. One write at a time: what changes meanwhile comes again with the next report.
+fn write(core: &mut Core, rows: Vec<CertificateRow>) {
+    let Some(cluster) = core.settings.cluster.as_ref().filter(|_| !rows.is_empty()) else { return };
+    if !std::mem::replace(&mut core.background.certificate.is_writing, true) {
+        let keep = KeepCertificate { node: cluster.node.clone(), rows };
+        core.ask_store(Caller::Server, keep.into_command(), Next::Task(Task::KeepCertificate));
+    }
 }
 
 fn validity(acceptor: &Acceptor) -> Option<Validity> {

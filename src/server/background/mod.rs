@@ -14,6 +14,7 @@ pub(crate) mod upkeep;
 
 use std::time::Instant;
 
+use crate::model::operation::Start;
 use crate::model::settings::Settings;
 
 /// What the server does by itself, and what it waits for.
@@ -31,14 +32,14 @@ pub(crate) struct Background {
 }
 
 impl Background {
-    /// `is_subscribed`: whether anyone has a subscription to notifications.
-    pub fn new(settings: &Settings, is_subscribed: bool, now: Instant) -> Background {
+    /// With what storage has at the start.
+    pub fn new(settings: &Settings, start: &Start, now: Instant) -> Background {
         Background {
             tasks: tasks::Tasks::new(now),
             outbox: outbox::Outbox::default(),
-            pusher: push::Pusher::new(is_subscribed),
+            pusher: push::Pusher::new(start.is_subscribed),
             last_seen: last_seen::LastSeen::default(),
-            certificate: certificate::Certificate::new(settings.https.as_ref()),
+            certificate: certificate::Certificate::new(settings.https.as_ref(), start.certificate.clone()),
             digests: digest::Digests::default(),
             sweep: sweep::Sweep::default(),
             duty: duty::Duty::new(settings.cluster.as_ref(), now),

@@ -132,7 +132,8 @@ pub fn wake(core: &mut Core, task: Periodic) {
 
 /// The duty of a cluster is this node's now: there may be work for each task that needs it.
 pub fn wake_shared(core: &mut Core) {
-    for row in TABLE.iter().filter(|row| row.is_shared || row.task == Periodic::Mail) {
+    let is_wanted = |row: &&Row| row.is_shared || matches!(row.task, Periodic::Mail | Periodic::Certificate);
+    for row in TABLE.iter().filter(is_wanted) {
         wake(core, row.task);
     }
 }
@@ -183,6 +184,7 @@ pub fn answered(core: &mut Core, task: Task, result: Result<Answer, Refusal>) {
         // After a fault the push service says again that it is gone.
         Task::ForgetSubscription => {}
         Task::HoldDuty => duty::answered(core, result),
+        Task::KeepCertificate => certificate::written(core, &result),
         Task::SendMail(_) | Task::FindPlace(_) | Task::Push(_) => {}
     }
 }
@@ -208,6 +210,7 @@ pub fn finished(core: &mut Core, task: Task, done: Done) {
         | Task::FindPush(_)
         | Task::MovePushCursor(_)
         | Task::ForgetSubscription
-        | Task::HoldDuty => {}
+        | Task::HoldDuty
+        | Task::KeepCertificate => {}
     }
 }

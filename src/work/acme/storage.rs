@@ -20,7 +20,9 @@ const FILE_BYTES_MAX: u64 = 262_144;
 
 pub const ACCOUNT_KEY: &str = "account.pem";
 pub const CERTIFICATE: &str = "certificate.pem";
-const STATE: &str = "state.json";
+pub const STATE: &str = "state.json";
+/// What an authority is shown. A natter alone keeps it in memory.
+pub const CHALLENGES: &str = "challenges";
 
 /// What is known of the account and of earlier orders.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -42,7 +44,39 @@ pub struct Storage {
     folder: PathBuf,
 }
 
+impl State {
+    /// `None` if the text is not one of [`State::to_text`].
+    pub fn read(text: &str) -> Option<State> {
+        let value = json::parse_text(text).ok()?;
+        let text = |name| value.get(name).and_then(Value::as_str).map(str::to_owned);
+        let time = |value: &Value<'_>| u64::try_from(value.as_i64()?).ok().map(UnixS);
+        Some(State {
+            directory: text("directory").unwrap_or_default(),
+            account: text("account"),
+            contact: text("contact"),
+            issued_by: text("issued_by"),
+            record: Record {
+                orders: value
+                    .get("orders")
+                    .and_then(Value::as_list)
+                    .map(|list| list.iter().filter_map(time).collect())
+                    .unwrap_or_default(),
+                held_until: value.get("held_until").and_then(time).unwrap_or_default(),
+            },
+        })
+    }
+
+    pub fn to_text(&self) -> String {
+        json::to_string(self)
+    }
+}
+
 impl Storage {
+    /// A folder that is only read, and may not exist.
+    pub fn of(folder: PathBuf) -> Storage {
+        Storage { folder }
+    }
+
     pub fn open(folder: PathBuf) -> io::Result<Storage> {
         match DirBuilder::new().mode(0o700).create(&folder) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
@@ -82,36 +116,15 @@ impl Storage {
 
     /// What is stored; nothing if it can't be read, since all of it can be found again.
     pub fn state(&self) -> State {
-        let text = self.read(STATE);
-        let state = match &text {
-            Ok(Some(text)) => json::parse_text(text).ok(),
+        let state = match self.read(STATE) {
+            Ok(Some(text)) => State::read(&text),
             Ok(None) => return State::default(),
             Err(_) => None,
         };
-        let Some(value) = state else {
+        state.unwrap_or_else(|| {
             log::warn!(target: "natter::acme", "{} can't be read, and begins anew", self.path(STATE).display());
-            return State::default();
-        };
-        let text = |name| value.get(name).and_then(Value::as_str).map(str::to_owned);
-        let time = |value: &Value<'_>| u64::try_from(value.as_i64()?).ok().map(UnixS);
-        State {
-            directory: text("directory").unwrap_or_default(),
-            account: text("account"),
-            contact: text("contact"),
-            issued_by: text("issued_by"),
-            record: Record {
-                orders: value
-                    .get("orders")
-                    .and_then(Value::as_list)
-                    .map(|list| list.iter().filter_map(time).collect())
-                    .unwrap_or_default(),
-                held_until: value.get("held_until").and_then(time).unwrap_or_default(),
-            },
-        }
-    }
-
-    pub fn put_state(&self, state: &State) -> io::Result<()> {
-        self.write(STATE, &json::to_string(state))
+            State::default()
+        })
     }
 }
 
@@ -134,7 +147,7 @@ mod tests {
             issued_by: Some("https://a/dir".to_owned()),
             record: Record { orders: vec![UnixS(1), UnixS(2)], held_until: UnixS(3) },
         };
-        storage.put_state(&state).expect("written");
+        storage.write(STATE, &state.to_text()).expect("written");
         // A crash left this.
         fs::write(storage.path("certificate.pem.new"), "half").expect("a file");
         storage.write(CERTIFICATE, "pem").expect("written");

@@ -41,8 +41,12 @@ struct Stage {
 }
 
 fn open(dir: &TestDir, authority: &Authority, domains: &[&str]) -> Renewer {
+    Renewer::open(options(dir, authority, domains)).expect("a folder").0
+}
+
+fn options(dir: &TestDir, authority: &Authority, domains: &[&str]) -> RenewerOptions {
     let pem = std::fs::read(ca_file()).expect("a file");
-    let options = RenewerOptions {
+    RenewerOptions {
         folder: dir.path().join("acme"),
         directory: authority.directory.clone(),
         domains: domains.iter().map(|domain| (*domain).to_owned()).collect(),
@@ -50,8 +54,8 @@ fn open(dir: &TestDir, authority: &Authority, domains: &[&str]) -> Renewer {
         answers_http: true,
         trust: Trust::new(Some(&pem)).expect("an authority"),
         curve: P256::new(&SystemEntropy::new()),
-    };
-    Renewer::open(options).expect("a folder").0
+        seal: None,
+    }
 }
 
 impl Stage {
@@ -63,7 +67,7 @@ impl Stage {
     }
 
     fn run(&mut self, always: bool) -> CertificateReport {
-        match self.renewer.run(Job::RenewCertificate { always, at: self.now }) {
+        match self.renewer.run(Job::RenewCertificate { always, at: self.now, shared: None }) {
             Done::Certificate(report) => *report,
             done => panic!("{done:?}"),
         }
@@ -261,12 +265,14 @@ fn an_authority_that_is_not_trusted_or_not_there_is_a_problem_and_no_more() {
             answers_http: false,
             trust: Trust::new(None).expect("the built-in roots"),
             curve: P256::new(&SystemEntropy::new()),
+            seal: None,
         };
         let (mut renewer, acceptor) = Renewer::open(options).expect("a folder");
         assert!(acceptor.facts().is_none());
         let mut now = Now { instant: Instant::now(), unix_ms: UnixS(START).ms() };
         let problem = loop {
-            let Done::Certificate(report) = renewer.run(Job::RenewCertificate { always: false, at: now })
+            let Done::Certificate(report) =
+                renewer.run(Job::RenewCertificate { always: false, at: now, shared: None })
             else {
                 panic!("a report")
             };
@@ -274,5 +280,181 @@ fn an_authority_that_is_not_trusted_or_not_there_is_a_problem_and_no_more() {
             now = now.later(wait);
         };
         assert!(problem.contains(expect), "{problem}");
+    }
+}
+
+/// Nodes of a cluster, and the rows that all of them have.
+#[cfg(feature = "cluster")]
+mod cluster {
+    use std::collections::BTreeMap;
+
+    use natter::base::seal::SealKey;
+    use natter::model::certificate::{CertificateRow, SharedCertificate};
+    use natter::model::node::NodeName;
+    use natter::work::acme::RowSeal;
+
+    use super::*;
+
+    struct Nodes {
+        dirs: [TestDir; 2],
+        authority: Authority,
+        renewers: Vec<Renewer>,
+        rows: BTreeMap<String, CertificateRow>,
+        /// The node that orders.
+        duty: usize,
+        /// Whether the log takes what is written.
+        is_up: bool,
+        now: Now,
+    }
+
+    impl Nodes {
+        fn new(conduct: Conduct) -> Nodes {
+            let dirs = [TestDir::new(), TestDir::new()];
+            let authority = Authority::start(conduct);
+            let now = Now { instant: Instant::now(), unix_ms: UnixS(START).ms() };
+            let mut nodes = Nodes {
+                dirs,
+                authority,
+                renewers: Vec::new(),
+                rows: BTreeMap::new(),
+                duty: 0,
+                is_up: true,
+                now,
+            };
+            nodes.renewers = (0..2).map(|node| nodes.open(node, 1)).collect();
+            nodes
+        }
+
+        fn open(&self, node: usize, life: u128) -> Renewer {
+            let name = NodeName::parse(["a", "b"][node]).expect("a name");
+            let seal = Some(RowSeal { key: SealKey::new(&[7; 32]), node: name, life });
+            let options = RenewerOptions { seal, ..options(&self.dirs[node], &self.authority, &[NAME]) };
+            let (renewer, acceptor) = Renewer::open(options).expect("a worker");
+            assert!(acceptor.facts().is_none(), "it comes with the rows");
+            renewer
+        }
+
+        /// One job of a node. What it has changed is written, as far as the log takes it.
+        fn run(&mut self, node: usize) -> CertificateReport {
+            let rows: Vec<CertificateRow> = self.rows.values().cloned().collect();
+            let shared = Some(Box::new(SharedCertificate { has_duty: node == self.duty, rows: rows.into() }));
+            let job = Job::RenewCertificate { always: false, at: self.now, shared };
+            let Done::Certificate(report) = self.renewers[node].run(job) else { panic!("a report") };
+            if self.is_up && node == self.duty {
+                for row in &report.rows {
+                    self.rows.insert(row.name.clone(), row.clone());
+                }
+            }
+            *report
+        }
+
+        /// The node with the duty goes on until there is nothing to do soon, and the time passes. `None` if `until` was true before.
+        fn go_on(&mut self, mut until: impl FnMut(&mut Nodes) -> bool) -> Option<CertificateReport> {
+            for _ in 0..2_000 {
+                if until(self) {
+                    return None;
+                }
+                let report = self.run(self.duty);
+                match report.next_in {
+                    Some(wait) => self.now = self.now.later(wait + Duration::from_millis(20)),
+                    None if report.rows.is_empty() => return Some(report),
+                    None => {}
+                }
+                if report.issued {
+                    return Some(report);
+                }
+            }
+            panic!("there is always more to do");
+        }
+    }
+
+    fn end(report: &CertificateReport) -> Option<UnixS> {
+        report.acceptor.as_ref()?.facts().map(|facts| facts.not_after)
+    }
+
+    #[test]
+    fn one_node_orders_and_all_show_and_use_it() {
+        let mut nodes = Nodes::new(Conduct { look: Look::Later, offers: vec!["http-01"], ..conduct() });
+        // Who has not the duty asks nobody for anything.
+        let idle = nodes.run(1);
+        assert!(idle.next_in.is_none() && idle.rows.is_empty() && idle.challenges.is_empty());
+        assert_eq!(nodes.authority.asked("GET /directory"), 0);
+        // All show the challenge before the authority is told to look.
+        assert!(nodes.go_on(|nodes| nodes.rows.contains_key("challenges")).is_none());
+        let (shown, other) = (nodes.run(0).challenges, nodes.run(1));
+        assert_eq!((shown.len(), &other.challenges), (1, &shown));
+        assert!(nodes.authority.chosen().is_empty(), "the others need time to show it");
+        let secret = &shown[0].content;
+        assert!(nodes.rows.values().all(|row| !row.sealed.contains(secret)));
+        assert!(nodes.go_on(|nodes| nodes.authority.chosen() == ["http-01"]).is_none());
+        nodes.authority.conduct(|it| it.look = Look::Trust);
+        let issued = nodes.go_on(|_| false).expect("a report");
+        assert_eq!(end_of(&issued), 90);
+        nodes.run(0);
+        let used = nodes.run(1);
+        assert_eq!((end(&used), used.challenges.len(), used.problem), (end(&issued), 0, None));
+        // A node that starts has it at once.
+        nodes.renewers[1] = nodes.open(1, 2);
+        assert_eq!(end(&nodes.run(1)), end(&issued));
+        assert!(nodes.run(1).acceptor.is_none(), "nothing is new");
+
+        // The next one is ordered by the other node, with the same account.
+        nodes.duty = 1;
+        nodes.now = nodes.now.later(Duration::from_secs(61 * DAY));
+        nodes.authority.conduct(|it| it.validity = (START + 60 * DAY, START + 150 * DAY));
+        let next = nodes.go_on(|_| false).expect("a report");
+        assert_eq!(end_of(&next), 150);
+        nodes.run(1);
+        assert_eq!(end(&nodes.run(0)), end(&next));
+        assert_eq!(
+            (nodes.authority.asked("POST /new-order"), nodes.authority.asked("POST /new-account")),
+            (2, 1)
+        );
+        assert!(nodes.dirs.iter().all(|dir| !dir.path().join("acme").exists()), "no file");
+        nodes.authority.judge();
+    }
+
+    #[test]
+    fn an_order_ends_with_the_duty_and_waits_for_the_log() {
+        let mut nodes = Nodes::new(Conduct { look: Look::Later, offers: vec!["http-01"], ..conduct() });
+        // While nothing can be written, nobody is asked for an order.
+        nodes.is_up = false;
+        for _ in 0..3 {
+            let report = nodes.run(0);
+            assert!(!report.rows.is_empty() && report.next_in.is_none());
+        }
+        assert_eq!(nodes.authority.asked("GET /directory"), 0);
+        nodes.is_up = true;
+        assert!(nodes.go_on(|nodes| nodes.authority.chosen() == ["http-01"]).is_none());
+        let shown = nodes.run(0).challenges;
+        // The other one orders anew, and shows only its own.
+        nodes.duty = 1;
+        assert!(nodes.run(0).rows.is_empty(), "it has given up");
+        nodes.authority.conduct(|it| it.look = Look::Trust);
+        let issued = nodes.go_on(|_| false).expect("a report");
+        nodes.run(1);
+        let used = nodes.run(0);
+        assert_eq!((end(&used), used.challenges.len()), (end(&issued), 0));
+        assert_eq!(shown.len(), 1);
+        assert_eq!(nodes.authority.asked("POST /new-account"), 1);
+    }
+
+    #[test]
+    fn the_certificate_of_a_natter_alone_goes_on_in_a_cluster() {
+        let mut nodes = Nodes::new(conduct());
+        let mut alone = open(&nodes.dirs[0], &nodes.authority, &[NAME]);
+        let issued = loop {
+            let job = Job::RenewCertificate { always: false, at: nodes.now, shared: None };
+            let Done::Certificate(report) = alone.run(job) else { panic!("a report") };
+            match report.next_in {
+                Some(wait) => nodes.now = nodes.now.later(wait + Duration::from_millis(20)),
+                None => break report,
+            }
+        };
+        let first = nodes.run(0);
+        assert_eq!(end(&first), end(&issued));
+        nodes.go_on(|_| false);
+        assert_eq!(end(&nodes.run(1)), end(&issued));
+        assert_eq!(nodes.authority.asked("POST /new-order"), 1);
     }
 }
