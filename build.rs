@@ -30,7 +30,10 @@ const README: &str = "README.md";
 const DOCS_CSS: &str = "src/site/docs.css";
 /// The name in the table, and the file.
 const DOCUMENTS: [(&str, &str); 2] = [("OPENAPI", "openapi.json"), ("ASYNCAPI", "asyncapi.json")];
-const PACK_RELOCATIONS: &str = "-Wl,-z,pack-relative-relocs";
+/// Options of the linker for a smaller binary. Packed relative relocations (DT_RELR: binutils 2.38 or LLD 15, and glibc 2.36) take two bits of
+/// the file for most pointers instead of 24 bytes. LLD keeps one of the functions that have the same code, such as those of a generic type
+/// for two types of the same form; no code here compares the addresses of functions.
+const SMALLER: [&str; 2] = ["-Wl,-z,pack-relative-relocs", "-Wl,--icf=all"];
 const TOUR: &str = "## A two-minute tour";
 
 fn main() {
@@ -79,32 +82,32 @@ fn main() {
         writeln!(table, "\nstatic {name}: File = {};", row(&out, file, &bytes)).expect("a String takes text");
     }
     fs::write(out.join("client.rs"), table).expect("OUT_DIR can be written");
-    if packs_relocations(&out) {
-        println!("cargo::rustc-link-arg-bins={PACK_RELOCATIONS}");
+    for option in SMALLER.into_iter().filter(|option| links_with(&out, option)) {
+        println!("cargo::rustc-link-arg-bins={option}");
     }
 }
 
-/// Whether the linker and the C library of this machine know packed relative relocations (DT_RELR: binutils 2.38 or LLD 15, and
-/// glibc 2.36), which take two bits of the file for most pointers instead of 24 bytes. A program is linked and run to find out; where
-/// that fails, the binary is linked without them. musl is left out: its static programs relocate themselves, in old versions without them.
-fn packs_relocations(out: &Path) -> bool {
+/// Whether the linker and the C library of this machine know an option of [`SMALLER`]. A program is linked and run to find out; where
+/// that fails, the binary is linked without the option. musl is left out: its static programs relocate themselves, in old versions without
+/// packed relocations.
+fn links_with(out: &Path, option: &str) -> bool {
     let is = |name: &str, value: &str| env::var(name).is_ok_and(|it| it == value);
     let is_native = env::var_os("HOST") == env::var_os("TARGET");
     let is_glibc = is("CARGO_CFG_TARGET_OS", "linux") && is("CARGO_CFG_TARGET_ENV", "gnu");
     if !(is_native && is_glibc && is("PROFILE", "release")) {
         return false;
     }
-    let (source, program) = (out.join("packed.rs"), out.join("packed"));
+    let (source, program) = (out.join("linked.rs"), out.join("linked"));
     fs::write(&source, "fn main() {}\n").expect("OUT_DIR can be written");
     let mut link = Command::new(env::var_os("RUSTC").expect("cargo names RUSTC"));
     // An older linker only warns of a `-z` that it does not know.
-    for argument in [PACK_RELOCATIONS, "-Wl,--fatal-warnings"] {
+    for argument in [option, "-Wl,--fatal-warnings"] {
         link.arg("-C").arg(format!("link-arg={argument}"));
     }
     if let Ok(linker) = env::var("RUSTC_LINKER") {
         link.arg("-C").arg(format!("linker={linker}"));
     }
-    link.arg("--crate-name=packed").arg("-o").arg(&program).arg(&source);
+    link.arg("--crate-name=linked").arg("-o").arg(&program).arg(&source);
     let succeeds = |command: &mut Command| command.output().is_ok_and(|output| output.status.success());
     succeeds(&mut link) && succeeds(&mut Command::new(&program))
 }
