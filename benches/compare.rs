@@ -72,6 +72,8 @@ fn main() -> ExitCode {
         for pair in 0..PAIRS {
             let order = if pair % 2 == 0 { [0, 1] } else { [1, 0] };
             for index in order {
+                // The search index of one must not work during the round of the other.
+                sides.iter().for_each(|side| side.natter.wait_until_idle(PATIENCE));
                 rounds[index].push(sides[index].round(senders, window));
             }
         }
@@ -99,7 +101,6 @@ impl Side {
     }
 
     fn round(&mut self, senders: usize, window: usize) -> Round {
-        self.natter.wait_until_idle(PATIENCE);
         let before = self.natter.cpu_time();
         let mut times = self.people.exchange(senders, window, ROUND);
         let cpu = self.natter.cpu_time().saturating_sub(before);
