@@ -93,7 +93,7 @@ impl Handshakes {
 }
 
 fn work_until_closed(queue: &Queue<Part>, inbox: &Inbox) {
-    kernel::lower_priority();
+    kernel::lower_priority(kernel::NICE_AWAITED);
     let mut items = VecDeque::with_capacity(1);
     while queue.take(&mut items, 1, None) != Taken::Closed {
         for (conn, mut session) in items.drain(..) {

@@ -1,13 +1,15 @@
 //! The thread of the search index, and its exchange with the writer.
 //!
 //! Owns when the index works and how much processor time it may use. Does not know what an index is.
-//! Invariant: posts have priority: while writes come, each step is followed by a pause of [`REST`] times its length.
+//! Invariant: posts have priority: the thread has a lower priority, and while writes come each step is followed by a pause of [`REST`]
+//! times its length.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::inbox::Inbox;
+use super::kernel;
 use super::queue::lock;
 use crate::limits::PROBE_EVERY;
 use crate::model::metrics::ErrorKind;
@@ -72,14 +74,15 @@ impl IndexProgress {
         self.changed.notify_all();
     }
 
-    /// Begins a step that sees everything written until now. Returns `false` if no step should follow.
-    fn begin(&self) -> bool {
+    /// Begins a step that sees everything written until now. Returns whether a batch was committed since the last step began;
+    /// `None` if no step should follow.
+    fn begin(&self) -> Option<bool> {
         let mut state = lock(&self.state);
         while state.held && !state.closed {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        state.written = false;
-        !state.closed
+        let was_written = std::mem::take(&mut state.written);
+        (!state.closed).then_some(was_written)
     }
 
     fn is_written(&self) -> bool {
@@ -104,7 +107,8 @@ impl IndexProgress {
 /// Runs until `progress` is closed. A fault is reported and the step tried again: without it the server only lacks search
 /// results.
 pub fn index_until_closed(mut index: impl Indexes, progress: &Arc<IndexProgress>, inbox: &Inbox) {
-    while progress.begin() {
+    kernel::lower_priority(kernel::NICE_UNAWAITED);
+    while let Some(was_written) = progress.begin() {
         let began = Instant::now();
         let step = index.step(began);
         let ended = Instant::now();
@@ -120,7 +124,8 @@ pub fn index_until_closed(mut index: impl Indexes, progress: &Arc<IndexProgress>
         if progress.done.swap(step.done, Ordering::AcqRel) != step.done {
             log::debug!("storage: the search index holds no erased text up to {}", step.done);
         }
-        let rest = if progress.is_written() { REST } else { REST_QUIET };
+        // A step is shorter than the time between two large batches.
+        let rest = if was_written || progress.is_written() { REST } else { REST_QUIET };
         let rest = (ended - began) * rest;
         progress.sleep(Some(ended + if step.more { rest } else { rest.max(PAUSE) }), false);
         if !step.more {

@@ -95,13 +95,18 @@ pub fn socket_option(socket: &impl AsFd, option: libc::c_int) -> io::Result<libc
     if done == 0 { Ok(value) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Lowers the priority of this thread: its work is long and not urgent. Only to nice 3: at 10, a sign-in on the core of a
-/// busy loop took five seconds. If the system refuses, the thread continues unchanged.
-pub fn lower_priority() {
+/// The nice value of threads whose work is long while a member waits for it. At 10, a sign-in on the core of a busy loop took five
+/// seconds.
+pub const NICE_AWAITED: libc::c_int = 3;
+/// The nice value of threads whose work nobody waits for. Not higher: such a thread may hold a lock for a moment that the loop waits for.
+pub const NICE_UNAWAITED: libc::c_int = 10;
+
+/// Lowers the priority of this thread. If the system refuses, the thread continues unchanged.
+pub fn lower_priority(nice: libc::c_int) {
     // SAFETY: a call without pointers. On Linux 0 is the calling thread; elsewhere it would be the process.
     #[cfg(target_os = "linux")]
     unsafe {
-        libc::setpriority(libc::PRIO_PROCESS, 0, 3);
+        libc::setpriority(libc::PRIO_PROCESS, 0, nice);
     }
 }
 

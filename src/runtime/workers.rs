@@ -227,9 +227,11 @@ fn work_until_closed<W: Worker>(
     background: &Background,
     idle_after: Duration,
 ) {
-    // A notification waits for seconds before it is sent.
-    if matches!(kind, PoolKind::Password | PoolKind::Push) {
-        kernel::lower_priority();
+    match kind {
+        PoolKind::Password => kernel::lower_priority(kernel::NICE_AWAITED),
+        // A notification waits for seconds before it is sent.
+        PoolKind::Push => kernel::lower_priority(kernel::NICE_UNAWAITED),
+        _ => {}
     }
     let mut worker = make();
     let mut items = VecDeque::with_capacity(1);
