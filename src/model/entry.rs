@@ -52,6 +52,13 @@ pub enum EntryBody {
     },
     /// The last entry that counts: its node goes on without a log, so no other one may go on with it.
     End,
+    /// An operator has had this node skip an entry that it could not apply. A node that has applied it does not go on.
+    Skipped {
+        /// Where the entry that was skipped is: before this one.
+        position: u64,
+        /// The chain after it, as it is for a node that does not skip it.
+        chain: [u8; 32],
+    },
 }
 
 /// Why bytes are no entry for this build.
@@ -103,6 +110,7 @@ mod kind {
     pub const WRITES: u8 = 3;
     pub const CONTINUED: u8 = 4;
     pub const END: u8 = 5;
+    pub const SKIPPED: u8 = 7;
 }
 
 impl Field for EntryBody {
@@ -122,6 +130,11 @@ impl Field for EntryBody {
                 fields::put_field(out, 1, epoch);
             }
             EntryBody::End => out.push(kind::END),
+            EntryBody::Skipped { position, chain } => {
+                out.push(kind::SKIPPED);
+                fields::put_field(out, 1, position);
+                fields::put_field(out, 2, chain);
+            }
         }
     }
 
@@ -138,6 +151,13 @@ impl Field for EntryBody {
                 EntryBody::Continued { epoch: Field::take(epoch, reader) }
             }
             kind::END => EntryBody::End,
+            kind::SKIPPED => {
+                let [position, chain, ..] = reader.split(rest);
+                EntryBody::Skipped {
+                    position: Field::take(position, reader),
+                    chain: Field::take(chain, reader),
+                }
+            }
             kind => {
                 if kind != kind::HELLO {
                     reader.fail();

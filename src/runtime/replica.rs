@@ -405,7 +405,17 @@ impl Replica {
 
     fn apply(&mut self, now: Instant, store: &mut dyn Applies) -> Result<(), Broken> {
         let Some(place) = self.place.as_mut().filter(|_| self.retry_at.is_none()) else { return Ok(()) };
-        let entries_max = if self.apply_tries > 0 { 1 } else { APPLY_ENTRIES_MAX };
+        let mut entries_max = if self.apply_tries > 0 { 1 } else { APPLY_ENTRIES_MAX };
+        // What comes before it is applied first.
+        let objection = |(each, _): &Arrived| self.reading.objection(&each.entry);
+        if let Some((at, objection)) =
+            self.arrived.iter().enumerate().find_map(|(at, each)| Some((at, objection(each)?)))
+        {
+            if at == 0 {
+                return Err(objection);
+            }
+            entries_max = entries_max.min(at);
+        }
         fill_transaction(&mut self.arrived, &mut self.applying, &mut self.applying_sealed, entries_max);
         let Some(last) = self.applying.last() else { return Ok(()) };
         let (position, chain) = (last.position, last.chain);

@@ -160,7 +160,9 @@ impl Applies for Store {
         }
         let entries = delivered.drain(..).map(|each| match each.entry.body {
             EntryBody::Genesis { .. } | EntryBody::Hello => AppliedEntry::Begun,
-            EntryBody::Continued { .. } | EntryBody::End => AppliedEntry::Ignored(Ignored::Misplaced),
+            EntryBody::Continued { .. } | EntryBody::End | EntryBody::Skipped { .. } => {
+                AppliedEntry::Ignored(Ignored::Misplaced)
+            }
             EntryBody::Writes(writes) => {
                 let mut batch = writes.into_iter().map(|write| (Lane(0), write)).collect();
                 AppliedEntry::Performed(self.commit(&mut batch).outcomes)

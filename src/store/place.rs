@@ -88,7 +88,8 @@ pub enum Ignored {
     Repeated,
     /// An earlier entry of its author is missing.
     Early,
-    /// It sets an epoch, but is not the first entry of the log; or it is the first one and sets none; or it ends the log.
+    /// It sets an epoch, but is not the first entry of the log; or it is the first one and sets none; or it ends the log; or it says that
+    /// a node has skipped an entry, as this one has.
     Misplaced,
 }
 
@@ -195,8 +196,11 @@ impl WriteHandle<'_> {
             metadata::set_epoch(conn, epoch)?;
             return Ok(AppliedEntry::Begun);
         }
-        // A database that begins with such an entry has its rows already, and one that has ended reads no further.
-        if delivered.position == 1 || matches!(body, EntryBody::Continued { .. } | EntryBody::End) {
+        // A database that begins with such an entry has its rows already, one that has ended reads no further, and one that may not go on
+        // is not given an entry that says so.
+        let has_no_rows =
+            matches!(body, EntryBody::Continued { .. } | EntryBody::End | EntryBody::Skipped { .. });
+        if delivered.position == 1 || has_no_rows {
             return Ok(AppliedEntry::Ignored(Ignored::Misplaced));
         }
         let last = of_node(conn, node)?;

@@ -2,15 +2,15 @@
 //!
 //! Every node performs the same writes on the same rows, so all stop at the same entry. Owns the proof that this node cannot apply it, what
 //! the operator is told of it, and the refusal where another node has applied it. Leaves the skipping to `runtime::replica`.
-//! Invariant: only the next entry of this node is skipped, whole, and only after `--confirm`. The chain of a node that has skipped is
-//! another one than that of a node that has not, so two such nodes never go on beside each other.
+//! Invariant: only the next entry of this node is skipped, whole, and only after `--confirm`. Nodes that have skipped it and nodes that
+//! have applied it never go on beside each other: an entry of the log says that it was skipped, and their chains differ from there on.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::visit::{Purpose, Visit};
 use super::{hold, present_key, rows_of_node};
-use crate::base::crypto::SystemEntropy;
+use crate::base::crypto::{Entropy, SystemEntropy};
 use crate::base::seal::SealKey;
 use crate::base::time::rfc3339;
 use crate::commands::keys;
@@ -61,15 +61,21 @@ pub(super) fn skip(
     }
     if !is_confirmed {
         return Err(format!(
-            "nothing was changed. A newer natter may be able to apply it: look for one first. `natter cluster skip {position} --confirm` \
-             skips it, on this node; then do the same on each other node that has stopped at it"
+            "nothing was changed. A newer natter may be able to apply it: look for one first. A node that does not run, and whose database is \
+             further as `natter cluster status` shows it there, has applied it: then begin the others with a copy of that one. \
+             `natter cluster skip {position} --confirm` skips it, on this node; then do the same on each other node that has stopped at it"
         ));
     }
+    // First the log: a node that has applied the entry may never go on beside this one.
+    let entropy: &mut dyn Entropy = &mut SystemEntropy::new();
+    let body = EntryBody::Skipped { position, chain: chain.to_bytes() };
+    let said = Entry { node: cluster.node.clone(), life: entropy.id(clock().unix_ms), n: 1, body };
+    visit.append(state.head, &said.seal(&key).into())?;
     store::skip(&store_options(config), Skip { position, chain }).map_err(|fault| fault.to_string())?;
     println!(
-        "the next start goes past it. Do the same on each other node that has stopped at it: a node that has"
+        "the next start goes past it. Do the same on each other node that has stopped at it; a node that has"
     );
-    println!("applied it, and one that has skipped it, do not go on beside each other");
+    println!("applied it does not go on");
     Ok(())
 }
 

@@ -176,11 +176,23 @@ impl Visit {
                 LogEvent::Delivered { .. } => {}
             }
         }
-        Err(format!(
-            "the log has not taken an entry in {} s: {}. Try again; nothing was changed here",
-            REACH_MAX.as_secs(),
-            self.log.survey().reason
-        ))
+        Err(not_appended(&self.log.survey()))
+    }
+
+    /// Appends an entry behind all that the log has; it may come twice.
+    pub(super) fn append(&mut self, head: u64, sealed: &Arc<[u8]>) -> Result<(), String> {
+        let until = Instant::now() + REACH_MAX;
+        self.log.read_after(head);
+        self.log.append(sealed);
+        while let Some(event) = self.next(until) {
+            match event {
+                LogEvent::Up(_) | LogEvent::Lost | LogEvent::Refused(_) => self.log.append(sealed),
+                LogEvent::Broken(message) => return Err(message),
+                LogEvent::Delivered { sealed: found, .. } if found == *sealed => return Ok(()),
+                LogEvent::Down(_) | LogEvent::Clock(_) | LogEvent::Delivered { .. } => {}
+            }
+        }
+        Err(not_appended(&self.log.survey()))
     }
 
     /// Makes the log with its first entry. Returns the place behind it. The entry is sent again until the log has it, so its bytes are
@@ -230,6 +242,14 @@ impl Visit {
         let reason = if survey.reason.is_empty() { reason } else { &survey.reason };
         Err(format!("the log could not be made in {} s: {reason}", MAKE_MAX.as_secs()))
     }
+}
+
+fn not_appended(survey: &LogSurvey) -> String {
+    format!(
+        "the log has not taken an entry in {} s: {}. Try again; nothing was changed here",
+        REACH_MAX.as_secs(),
+        survey.reason
+    )
 }
 
 /// Whether an entry of an earlier command says that this node's rows go on under the same epoch.

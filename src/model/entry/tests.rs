@@ -30,6 +30,7 @@ impl Sample for EntryBody {
             1 => EntryBody::Hello,
             2 => EntryBody::Continued { epoch: String::sample(entropy) },
             3 => EntryBody::End,
+            4 => EntryBody::Skipped { position: u64::sample(entropy), chain: Sample::sample(entropy) },
             _ => EntryBody::Writes(Vec::sample(entropy)),
         }
     }

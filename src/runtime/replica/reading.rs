@@ -59,6 +59,22 @@ impl Reading {
         self.skip = skip;
     }
 
+    /// Why a node that has applied all before this entry may not go on with it.
+    pub fn objection(&self, entry: &Entry) -> Option<Broken> {
+        let EntryBody::Skipped { position, chain } = entry.body else { return None };
+        let skipped = Skip { position, chain: Chain::from_bytes(chain) };
+        // Of an earlier one it is not known any more.
+        if self.skip.is_some_and(|own| own == skipped || own.position > position) {
+            return None;
+        }
+        Some(format!(
+            "node {} has skipped entry {position} of the log (`natter cluster skip`), which this node has applied: the two have different \
+             messages. Begin this node with a copy of one that has skipped it, by `natter backup FILE` there and `natter cluster join FILE` \
+             here, in an empty DATA_DIR; or keep what this one has, by `natter cluster rebuild` here",
+            entry.node
+        ))
+    }
+
     /// Reads the bytes of an entry again that was read before. `Err` if they are no longer what they were.
     pub fn again(&self, before: &Delivered, sealed: &[u8]) -> Result<Entry, Broken> {
         let entry = Entry::open(&self.key, sealed)
@@ -232,6 +248,24 @@ mod tests {
         };
         assert_eq!(read(None), (false, plain));
         assert_eq!(read(Some(Skip { position: 2, chain: plain })), (true, plain.skipped()));
+        // Whether a node with this skip goes on after it was told that the entry was skipped.
+        let told = |skip: Option<Skip>| {
+            let mut reading = Reading::new(key.clone(), None);
+            reading.skip(skip);
+            let body = EntryBody::Skipped { position: 2, chain: plain.to_bytes() };
+            assert_eq!(reading.objection(&entry(1, EntryBody::Hello)), None);
+            reading.objection(&entry(1, body)).is_none()
+        };
+        for (skip, expect) in [
+            (None, false),
+            (Some((1, plain)), false),
+            (Some((2, Chain::START)), false),
+            (Some((2, plain)), true),
+            (Some((3, Chain::START)), true),
+        ] {
+            let skip = skip.map(|(position, chain)| Skip { position, chain });
+            assert_eq!(told(skip), expect, "{skip:?}");
+        }
         let others = [(1, plain), (3, plain), (2, plain.skipped()), (2, Chain::START)];
         for (position, chain) in others {
             assert_eq!(read(Some(Skip { position, chain })), (false, plain), "{position}");

@@ -459,7 +459,8 @@ fn a_database_comes_into_a_log_and_out_of_it() {
 fn entries_that_begin_or_end_a_log_change_no_row() {
     let mut log = TestLog::new("first");
     let mut a = log.author("a", 10);
-    for body in [EntryBody::Continued { epoch: "second".to_owned() }, EntryBody::End] {
+    let skipped = EntryBody::Skipped { position: 1, chain: [0; 32] };
+    for body in [EntryBody::Continued { epoch: "second".to_owned() }, EntryBody::End, skipped] {
         log.append(&a.next(body));
     }
     let mut kit = new_node("begin_or_end");

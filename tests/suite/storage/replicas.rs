@@ -405,6 +405,38 @@ fn a_long_batch_is_several_entries() {
     assert!(cluster.nodes[0].open.is_empty());
 }
 
+/// It was not told when it applied the entry; what came after it until then is applied too.
+#[test]
+fn a_node_that_has_applied_a_skipped_entry_does_not_go_on() {
+    let mut cluster = Cluster::ready("skipped", &["a"]);
+    let mut commands = Kit::new("skipped-commands");
+    let (sign_ups, ..) = people(&mut commands);
+    let skipped = cluster.broker.head() + 1;
+    for sign_up in sign_ups {
+        cluster.submit(0, 1, sign_up);
+    }
+    let body = EntryBody::Skipped { position: skipped, chain: [3; 32] };
+    let said = Entry { node: node("b"), life: Life::from_u128(9), n: 1, body };
+    cluster.settle();
+    let before = cluster.broker.head();
+    cluster.broker.put(said.seal(&SealKey::new(&KEY)));
+    cluster.broker.deliver_all();
+    cluster.settle();
+    let fatal = cluster.nodes[0].fatal.clone().expect("it stops");
+    assert!(fatal.contains(&format!("node b has skipped entry {skipped} of the log")), "{fatal}");
+    assert_eq!(
+        cluster.nodes[0].kit.store().place().expect("a place").map(|place| place.position),
+        Some(before)
+    );
+    // So does its next start.
+    cluster.restart(0, 7);
+    cluster.nodes[0].fatal = None;
+    cluster.broker.up(0);
+    cluster.broker.deliver_all();
+    cluster.settle();
+    assert_eq!(cluster.nodes[0].fatal.clone(), Some(fatal));
+}
+
 #[test]
 fn an_asker_waits_ten_seconds_and_what_was_sent_happens_later() {
     let mut cluster = Cluster::ready("asker", &["a", "b"]);
