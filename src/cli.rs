@@ -39,6 +39,7 @@ pub enum Invocation {
     },
     Member(MemberCommand),
     Invite(InviteCommand),
+    Bot(BotCommand),
     /// Make a new PASSWORD_SECRET after the old one was lost.
     ResetSecret,
     Cluster(ClusterCommand),
@@ -60,6 +61,9 @@ pub enum MemberCommand {
         /// Create the server in a DATA_DIR that has none.
         create: bool,
     },
+    AddBot {
+        name: String,
+    },
     /// `verb` is one of [`MEMBER_VERBS`]; `who` is an e-mail address, an id or a nick name, not yet checked.
     Change {
         verb: &'static str,
@@ -77,6 +81,30 @@ pub enum InviteCommand {
     List,
     /// An id, not yet checked.
     Revoke {
+        id: String,
+    },
+}
+
+/// `bot` is the nick name of a bot or the id of its profile, not yet checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BotCommand {
+    List,
+    Tokens {
+        bot: String,
+    },
+    /// Prints a new bearer token.
+    Token {
+        bot: String,
+        name: String,
+    },
+    /// Prints the address of a new incoming hook.
+    Hook {
+        bot: String,
+        conversation: String,
+        name: String,
+    },
+    Revoke {
+        bot: String,
         id: String,
     },
 }
@@ -177,6 +205,7 @@ where
     // An option that the command does not know is an error; it is not ignored.
     match options {
         Options { create: true, .. } => refuse("--create belongs to member add".to_owned()),
+        Options { bot: Some(_), .. } => refuse("--bot belongs to member add".to_owned()),
         Options { end_sessions: true, .. } => refuse("--end-sessions belongs to restore".to_owned()),
         Options { uses: Some(_), .. } => refuse("--uses belongs to invite".to_owned()),
         Options { expires_s: Some(_), .. } => refuse("--expires belongs to invite".to_owned()),
@@ -197,6 +226,7 @@ struct Options {
     help: bool,
     version: bool,
     create: bool,
+    bot: Option<String>,
     end_sessions: bool,
     uses: Option<u64>,
     expires_s: Option<u64>,
@@ -209,7 +239,7 @@ struct Options {
 }
 
 /// The options that a value follows.
-const WITH_VALUE: [&str; 4] = ["data", "uses", "expires", "seen"];
+const WITH_VALUE: [&str; 5] = ["data", "bot", "uses", "expires", "seen"];
 
 impl Options {
     /// Keeps the value of one of [`WITH_VALUE`]; `None` if the command line ends before it.
@@ -224,6 +254,7 @@ impl Options {
                     return Err("--data is given twice".to_owned());
                 }
             }
+            "bot" => self.bot = Some(text.ok_or("--bot needs a NAME")?.to_owned()),
             "uses" => self.uses = Some(text.and_then(number).ok_or("--uses needs a number")?),
             "expires" => {
                 let seconds = text.and_then(seconds).ok_or("--expires needs a time, such as 12h or 30d")?;
@@ -299,12 +330,13 @@ fn invocation(words: &[OsString], options: &mut Options) -> Result<Invocation, S
     }
     let own = |text: &str| text.to_owned();
     let member = |command| Ok(Invocation::Member(command));
+    let bot = |command| Ok(Invocation::Bot(command));
     let cluster = |command| Ok(Invocation::Cluster(command));
     match texts.as_slice() {
         [] | ["serve"] => Ok(Invocation::Serve),
         ["check"] => Ok(Invocation::Check),
         ["secret", "reset"] => Ok(Invocation::ResetSecret),
-        ["backup" | "restore" | "member" | "invite" | "cluster", .., ""] => {
+        ["backup" | "restore" | "member" | "invite" | "bot" | "cluster", .., ""] => {
             Err("the last argument is empty".to_owned())
         }
         ["backup", _] => Ok(Invocation::Backup { file: PathBuf::from(&words[1]) }),
@@ -314,11 +346,14 @@ fn invocation(words: &[OsString], options: &mut Options) -> Result<Invocation, S
         }),
         [command @ ("backup" | "restore")] => Err(format!("{command} needs a FILE")),
         ["member", "list"] => member(MemberCommand::List),
+        ["member", "add"] if options.bot.is_some() => {
+            member(MemberCommand::AddBot { name: options.bot.take().unwrap_or_default() })
+        }
         ["member", "add", email] => {
             member(MemberCommand::Add { email: own(email), create: std::mem::take(&mut options.create) })
         }
         ["member"] => Err("member needs list, add, disable, enable, promote, demote or delete".to_owned()),
-        ["member", "add"] => Err("member add needs an EMAIL".to_owned()),
+        ["member", "add"] => Err("member add needs an EMAIL, or --bot NAME".to_owned()),
         ["member", command, rest @ ..] if !["list", "add"].contains(command) => {
             let verb = MEMBER_VERBS.iter().find(|verb| *verb == command);
             match (verb, rest) {
@@ -335,6 +370,18 @@ fn invocation(words: &[OsString], options: &mut Options) -> Result<Invocation, S
         ["invite", "list"] => Ok(Invocation::Invite(InviteCommand::List)),
         ["invite", "revoke", id] => Ok(Invocation::Invite(InviteCommand::Revoke { id: own(id) })),
         ["invite", "revoke"] => Err("invite revoke needs an ID".to_owned()),
+        ["bot", "list"] => bot(BotCommand::List),
+        ["bot", "tokens", name] => bot(BotCommand::Tokens { bot: own(name) }),
+        ["bot", "token", name, token] => bot(BotCommand::Token { bot: own(name), name: own(token) }),
+        ["bot", "hook", name, conversation, hook] => {
+            bot(BotCommand::Hook { bot: own(name), conversation: own(conversation), name: own(hook) })
+        }
+        ["bot", "revoke", name, id] => bot(BotCommand::Revoke { bot: own(name), id: own(id) }),
+        ["bot"] => Err("bot needs list, tokens, token, hook or revoke".to_owned()),
+        ["bot", command @ ("list" | "tokens" | "token" | "hook" | "revoke"), ..] => {
+            Err(format!("bot {command} has other arguments: see `natter bot --help`"))
+        }
+        ["bot", command, ..] => Err(format!("unknown command {command:?} of bot")),
         ["cluster", "init"] => cluster(ClusterCommand::Init),
         ["cluster", "join", _] => cluster(ClusterCommand::Join { file: PathBuf::from(&words[2]) }),
         ["cluster", "join"] => Err("cluster join needs a FILE".to_owned()),

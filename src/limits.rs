@@ -49,7 +49,9 @@ pub struct Limits {
     pub rate_account: Rate,
     /// Writes, by member.
     pub rate_writes: Rate,
-    /// `RATE_LIMIT=off` lifts the four rates and the streams of one member, never the limits on codes and failed sign-ins.
+    /// Writes of a bot, those of its incoming hooks included.
+    pub rate_bots: Rate,
+    /// `RATE_LIMIT=off` lifts the five rates and the streams of one member, never the limits on codes and failed sign-ins.
     pub rate_limit: bool,
 }
 
@@ -94,6 +96,7 @@ impl Default for Limits {
             rate_address: rate(50, 100),
             rate_account: rate(50, 100),
             rate_writes: rate(20, 60),
+            rate_bots: rate(5, 60),
             rate_limit: true,
         }
     }
@@ -126,6 +129,8 @@ pub const SMTP_REPLY_MAX: usize = 16_384;
 pub const PAGE_MAX: u32 = 200;
 /// Bytes after which a page of a list ends, whatever its `limit`.
 pub const PAGE_BYTES_MAX: usize = 262_144;
+/// Bytes of the body of a call of an incoming hook: GitHub's largest usual ones have a tenth. Above: 413 `too_large`.
+pub const HOOK_BODY_MAX: usize = 262_144;
 /// Bytes of a preview. Above: 413 `too_large`.
 pub const PREVIEW_MAX: u64 = 40_000;
 /// Characters of a display name. Above: 422 `invalid_display_name`.

@@ -7,6 +7,8 @@ mod support;
 mod acme;
 #[path = "process/backup.rs"]
 mod backup;
+#[path = "process/bots.rs"]
+mod bots;
 #[path = "process/clients.rs"]
 mod clients;
 #[path = "process/commands.rs"]

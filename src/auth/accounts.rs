@@ -117,6 +117,7 @@ pub(super) mod testing {
                 verified: false,
                 active: true,
                 admin: false,
+                bot: false,
                 digest: false,
                 created_at: UNIX_MS,
             },
@@ -129,6 +130,7 @@ pub(super) mod testing {
                 is_private: false,
                 created_at: UNIX_MS,
                 presence: Some(true),
+                bot: false,
             },
         }
     }

@@ -4,6 +4,7 @@
 
 pub(crate) mod accounts;
 pub(crate) mod admin;
+pub(crate) mod bots;
 pub(crate) mod codes;
 mod common_passwords;
 pub(crate) mod deletion;

@@ -27,6 +27,18 @@ pub fn decode(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
+/// The value of the first field of this name in an `application/x-www-form-urlencoded` text, where `+` is a space.
+pub fn form_value(form: &str, name: &str) -> Option<String> {
+    let mut pairs = form.split('&').filter_map(|pair| pair.split_once('='));
+    let (_, value) = pairs.find(|(key, _)| *key == name)?;
+    form_decode(value)
+}
+
+/// As [`decode`], of a text in which `+` is a space.
+pub fn form_decode(text: &str) -> Option<String> {
+    if text.contains('+') { decode(&text.replace('+', " ")) } else { decode(text) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -38,6 +50,9 @@ mod tests {
             assert_eq!(decode(bad), None, "{bad}");
         }
         assert_eq!(encode("a b/é-._~%"), "a%20b%2F%C3%A9-._~%25");
+        let form = |form: &str| form_value(form, "b");
+        assert_eq!(form("a=1&b=x+y%2B&b=2").as_deref(), Some("x y+"));
+        assert!(form("").is_none() && form("ab=1&b").is_none() && form("b=%ff").is_none());
         for text in ["", "صورة.jpg", "a%2fb", "\0\u{7f}"] {
             assert_eq!(decode(&encode(text)).as_deref(), Some(text));
         }

@@ -23,7 +23,7 @@ pub struct Command {
     details: &'static str,
 }
 
-static COMMANDS: [Command; 8] = [
+static COMMANDS: [Command; 9] = [
     Command {
         name: "serve",
         arguments: "",
@@ -62,12 +62,14 @@ static COMMANDS: [Command; 8] = [
     },
     Command {
         name: "member",
-        arguments: "list | add EMAIL [--create] | disable|enable|promote|demote|delete WHO",
+        arguments: "list | add EMAIL [--create] | add --bot NAME |\n\
+                    \u{20}                    disable|enable|promote|demote|delete WHO",
         summary: "List, add, disable, enable, promote, demote or delete members",
         details: "WHO is an e-mail address, an id or a nick name.\n\n\
                   list     prints id, e-mail and flags, one member per line\n\
                   add      reads the password from the first line of stdin; if there is no server yet,\n\
                   \u{20}        --create makes its DATA_DIR first\n\
+                  \u{20}        --bot makes a bot, and prints its id, its nick name and, this once, a token\n\
                   disable  ends all sessions of the member and refuses new ones\n\
                   enable   allows the member to sign in again\n\
                   promote  makes the member an admin of the server, who can invite people to it\n\
@@ -85,6 +87,21 @@ static COMMANDS: [Command; 8] = [
                   --expires TIME  how long it can be used, such as 12h or 30d, else 7d\n\n\
                   Only the server's part of the link is stored: it is not printed again. Works while the server\n\
                   runs, and without one. With SIGN_UP=closed it is refused.",
+    },
+    Command {
+        name: "bot",
+        arguments: "list | tokens BOT | token BOT NAME | hook BOT CONVERSATION NAME |\n\
+                    \u{20}                 revoke BOT ID",
+        summary: "List bots; make, list and revoke their tokens and hooks",
+        details: "BOT is the nick name of a bot or its id; `natter member add --bot NAME` makes one.\n\n\
+                  list    prints id, nick name, whether it is active, and name, one bot per line\n\
+                  tokens  prints id, last use, conversation of a hook, and name, one token per line\n\
+                  token   prints a new token, by which a program acts as the bot\n\
+                  hook    prints an address: what is posted there is a message in the conversation, which the\n\
+                  \u{20}       bot must be in\n\
+                  revoke  ends a token or a hook\n\n\
+                  A token is stored as a hash: it is shown once. NAME is for you. Works while the server runs, and\n\
+                  without one.",
     },
     Command {
         name: "secret",
@@ -143,6 +160,7 @@ fn help_natter() -> String {
         let usage = match command.name {
             "member" => "member ...",
             "invite" => "invite ...",
+            "bot" => "bot ...",
             "secret" => "secret reset",
             "cluster" => "cluster ...",
             name => name,

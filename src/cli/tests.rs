@@ -114,7 +114,7 @@ fn wrong_arguments_are_refused() {
         "member needs list, add, disable, enable, promote, demote or delete",
         "natter member",
     );
-    check_refused(&["member", "add"], "member add needs an EMAIL", "natter member");
+    check_refused(&["member", "add"], "member add needs an EMAIL, or --bot NAME", "natter member");
     check_refused(
         &["member", "delete"],
         "member delete needs an EMAIL, an ID or a nick name",
@@ -126,6 +126,19 @@ fn wrong_arguments_are_refused() {
     check_refused(&["member", "list", "x"], "unexpected argument \"x\"", "natter member");
     check_refused(&["member", "add", "x", "y"], "unexpected argument \"y\"", "natter member");
     check_refused(&["member", "list", "--create"], "--create belongs to member add", "natter member");
+    let bot = || "disk".to_owned();
+    check("member add --bot disk", Invocation::Member(MemberCommand::AddBot { name: bot() }));
+    check("bot list", Invocation::Bot(BotCommand::List));
+    check("bot tokens disk", Invocation::Bot(BotCommand::Tokens { bot: bot() }));
+    check("bot token disk ci", Invocation::Bot(BotCommand::Token { bot: bot(), name: "ci".into() }));
+    let hook = BotCommand::Hook { bot: bot(), conversation: "01J".into(), name: "ci".into() };
+    check("bot hook disk 01J ci", Invocation::Bot(hook));
+    check("bot revoke disk 01K", Invocation::Bot(BotCommand::Revoke { bot: bot(), id: "01K".into() }));
+    check_refused(&["bot"], "bot needs list, tokens, token, hook or revoke", "natter bot");
+    let other = "bot token has other arguments: see `natter bot --help`";
+    check_refused(&["bot", "token", "disk"], other, "natter bot");
+    check_refused(&["bot", "x"], "unknown command \"x\" of bot", "natter bot");
+    check_refused(&["bot", "list", "--bot", "x"], "--bot belongs to member add", "natter bot");
     check("invite", Invocation::Invite(InviteCommand::Create { uses: None, expires_s: None }));
     check(
         "invite --uses 5 --expires=30d",

@@ -6,7 +6,7 @@ use std::io::{BufRead, Read};
 use std::process::ExitCode;
 
 use super::control::{Control, Needs, Reply};
-use super::{DataFolder, with_config};
+use super::{DataFolder, bot, with_config};
 use crate::base::json::{self, Value};
 use crate::cli::MemberCommand;
 
@@ -39,6 +39,7 @@ fn act(control: &mut Control, command: &MemberCommand, password: &str) -> Result
             let body = body(&[("email", email), ("password", password)]);
             show(control.ask("POST", "/admin/members", &body)?)
         }
+        MemberCommand::AddBot { name } => bot::add(control, name),
         MemberCommand::Change { verb, who } => {
             show(control.ask("POST", &format!("/admin/members/{verb}"), &body(&[("who", who)]))?)
         }
@@ -56,13 +57,13 @@ pub fn pages(
     control: &mut Control,
     list: &str,
     what: &str,
-    show: impl Fn(&Value<'_>) -> Result<(), String>,
+    mut show: impl FnMut(&Value<'_>) -> Result<(), String>,
 ) -> Result<(), String> {
     let mut path = format!("{list}?limit=100");
     loop {
         let answer = control.ask("GET", &path, "")?;
         let value = good(&answer, what)?;
-        value.get("data").and_then(Value::as_list).unwrap_or_default().iter().try_for_each(&show)?;
+        value.get("data").and_then(Value::as_list).unwrap_or_default().iter().try_for_each(&mut show)?;
         match value.get("next").and_then(Value::as_str) {
             Some(next) => path = format!("{list}?limit=100&next={next}"),
             None => return Ok(()),
@@ -82,7 +83,8 @@ fn print(member: &Value<'_>) -> Result<(), String> {
     let verified = if is("verified") { "verified" } else { "unverified" };
     let active = if is("active") { "active" } else { "disabled" };
     let admin = if is("admin") { ",admin" } else { "" };
-    writeln!(std::io::stdout(), "{} {} {active},{verified}{admin}", text("id"), text("email"))
+    let bot = if is("bot") { ",bot" } else { "" };
+    writeln!(std::io::stdout(), "{} {} {active},{verified}{admin}{bot}", text("id"), text("email"))
         .map_err(|error| format!("can't write to stdout: {error}"))
 }
 

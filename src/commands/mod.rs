@@ -4,6 +4,7 @@
 
 mod archive;
 mod backup;
+mod bot;
 mod check;
 #[cfg(feature = "cluster")]
 mod cluster;
@@ -35,6 +36,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Invocation::Check => check::run(&folder),
         Invocation::Member(command) => member::run(&folder, &command),
         Invocation::Invite(command) => invite::run(&folder, &command),
+        Invocation::Bot(command) => bot::run(&folder, &command),
         Invocation::Backup { file } => backup::run(&folder, &file),
         Invocation::Restore { file, end_sessions } => restore::run(&folder, &file, end_sessions),
         Invocation::ResetSecret => secret::run(&folder),

@@ -65,7 +65,7 @@ pub struct FilesAt {
 
 /// The variables that all nodes must have in common: clients see them, or they decide how long something is kept. Which node answers
 /// a client or holds the duty must make no difference.
-pub const SHARED: [&str; 35] = [
+pub const SHARED: [&str; 36] = [
     "PUBLIC_URL",
     "TLS_DOMAIN",
     "ACME_DIRECTORY",
@@ -98,6 +98,7 @@ pub const SHARED: [&str; 35] = [
     "RATE_ADDRESS",
     "RATE_ACCOUNT",
     "RATE_WRITES",
+    "RATE_BOTS",
     "CLUSTER_UNSAFE",
     "LOG_KEPT",
     "LOG_MAX",

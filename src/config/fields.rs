@@ -143,6 +143,7 @@ pub static SECTIONS: [(&str, &[Variable]); 8] = [
         row("RATE_ADDRESS", "50/100", Rate, "Other requests without an access token, and failed ones, by address."),
         row("RATE_ACCOUNT", "50/100", Rate, "Requests of a member."),
         row("RATE_WRITES", "20/60", Rate, "Writes of a member."),
+        row("RATE_BOTS", "5/60", Rate, "Writes of a bot, those of its incoming hooks included."),
     ]),
     ("Cluster", &[
         row("CLUSTER_NODE", "", Text("1 to 32 of a-z, 0-9 and -"), "Name of this node: it shares a log with other nodes, each with a name of its own. Alone when unset."),

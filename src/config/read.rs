@@ -127,6 +127,7 @@ fn limits(r: &mut Reader<'_>) -> Limits {
         rate_address: r.value("RATE_ADDRESS", values::rate),
         rate_account: r.value("RATE_ACCOUNT", values::rate),
         rate_writes: r.value("RATE_WRITES", values::rate),
+        rate_bots: r.value("RATE_BOTS", values::rate),
         rate_limit: r.value("RATE_LIMIT", values::switch),
     };
     let Limits { access_ttl, refresh_ttl, ws_message_max, send_queue_max, message_max, .. } = limits;

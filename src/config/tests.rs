@@ -106,7 +106,7 @@ fn each_limit_from_its_variable() {
         .map(|(name, min)| (name.to_owned(), min.to_string()))
         .chain(
             (1..)
-                .zip(["CREDENTIALS", "ADDRESS", "ACCOUNT", "WRITES"])
+                .zip(["CREDENTIALS", "ADDRESS", "ACCOUNT", "WRITES", "BOTS"])
                 .map(|(n, name)| (format!("RATE_{name}"), format!("{n}/{}", n + 10))),
         )
         .chain([("RATE_LIMIT".to_owned(), "off".to_owned())])
@@ -134,6 +134,7 @@ fn each_limit_from_its_variable() {
         rate_address: rate(2),
         rate_account: rate(3),
         rate_writes: rate(4),
+        rate_bots: rate(5),
         rate_limit: false,
     };
     assert_eq!(good(&env).limits, expect);

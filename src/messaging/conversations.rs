@@ -83,6 +83,7 @@ mod tests {
                 is_private: false,
                 created_at: UNIX_MS,
                 presence: None,
+                bot: false,
             }),
             last_message: None,
             unread: 3,

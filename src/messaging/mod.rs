@@ -7,6 +7,8 @@ pub(crate) mod conversations;
 pub(crate) mod events;
 pub(crate) mod files;
 pub(crate) mod groups;
+pub(crate) mod hook_lines;
+pub(crate) mod hooks;
 pub(crate) mod messages;
 pub(crate) mod preferences;
 pub(crate) mod search;

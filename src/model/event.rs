@@ -438,6 +438,7 @@ mod tests {
             is_private: false,
             created_at: UnixMs(0),
             presence: Some(true),
+            bot: false,
         };
         check(
             Fact::ProfileUpdated(Box::new(own)),

@@ -66,6 +66,8 @@ pub struct Request<'a> {
     pub headers: Option<&'a Headers>,
     /// What an upload or a form brought.
     pub file: Option<&'a ReceivedFile>,
+    /// The bytes of a body that the handler reads itself; empty for all others.
+    pub body: &'a [u8],
 }
 
 impl<'a> Request<'a> {

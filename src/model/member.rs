@@ -4,7 +4,7 @@
 
 use crate::base::secret::Secret;
 use crate::base::time::UnixMs;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::code::NewCode;
 use super::id::{MemberId, ProfileId};
@@ -17,7 +17,8 @@ use super::session::NewSession;
 pub struct Member {
     /// The id.
     pub id: MemberId,
-    /// The e-mail address, in lower case.
+    /// The e-mail address, in lower case; empty for a bot, and then null in JSON.
+    #[serde(serialize_with = "text_or_null")]
     pub email: String,
     /// Whether the e-mail address is verified.
     pub verified: bool,
@@ -26,11 +27,18 @@ pub struct Member {
     /// Whether it is an admin of the server.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub admin: bool,
+    /// Whether it is a bot.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub bot: bool,
     /// Whether it wants a mail a day about what is unread. Operators do not see it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub digest: bool,
     /// When it signed up.
     pub created_at: UnixMs,
+}
+
+fn text_or_null<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    if text.is_empty() { serializer.serialize_none() } else { serializer.serialize_str(text) }
 }
 
 /// What a sign-in compares. It never leaves the server.
@@ -211,7 +219,7 @@ pub struct AddMember {
     pub account: NewAccount,
 }
 
-/// Makes a member an admin of the server, or takes that back.
+/// Makes a member an admin of the server, or takes that back. `NotAllowed` for a bot.
 #[derive(Clone, Copy, Debug)]
 pub struct SetAdmin {
     /// The member.

@@ -7,6 +7,7 @@
 
 pub(crate) mod attempts;
 pub mod backup;
+pub mod bot;
 pub mod certificate;
 pub mod code;
 pub mod conversation;

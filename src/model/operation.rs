@@ -9,6 +9,10 @@ use crate::base::time::{UnixMs, UnixS};
 use std::sync::Arc;
 
 use super::backup::{BackUp, DatabaseCopy};
+use super::bot::{
+    AddBot, Bot, BotPage, BotToken, CreateBotToken, ListBotTokens, ListBots, LiveToken, MadeToken,
+    RevokeBotToken,
+};
 use super::certificate::{CertificateRows, KeepCertificate};
 use super::code::{IssueResetCode, IssueVerifyCode, ResetPassword, VerifyMember};
 use super::conversation::{
@@ -221,6 +225,9 @@ operations! {
         // Invites.
         FindInvite => FoundInvite;
         ListInvites => InvitePage;
+        // Bots.
+        ListBots => BotPage;
+        ListBotTokens -> Vec<BotToken>;
         // Presence.
         FindListeners -> Vec<ProfileId>;
         FindPeers => Peers;
@@ -281,6 +288,10 @@ operations! {
         CreateInvite => Invite;
         RevokeInvite -> ();
         UseInvite => Option<Conversation>;
+        // Bots.
+        AddBot => Bot;
+        CreateBotToken => MadeToken;
+        RevokeBotToken >> ();
         // Presence.
         MarkOffline => Peers;
         // Notifications.
@@ -399,6 +410,8 @@ pub struct Start {
     pub is_subscribed: bool,
     /// What the nodes of a cluster share of the certificate of https.
     pub certificate: CertificateRows,
+    /// The tokens of bots that can be used.
+    pub bot_tokens: Vec<LiveToken>,
     /// What the database can do at the start.
     pub readiness: super::readiness::Readiness,
 }

@@ -28,6 +28,9 @@ pub struct Profile {
     /// Only in one's own profile.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub presence: Option<bool>,
+    /// Whether its member is a bot.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub bot: bool,
 }
 
 impl Profile {

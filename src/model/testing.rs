@@ -106,7 +106,7 @@ impl Stage {
         let value =
             json::parse(if body.is_empty() { b"{}" } else { body.as_bytes() }).expect("a test's JSON");
         let params = Params::new(path, &query, value.as_object());
-        let request = Request { params, client: &client, method: None, headers: None, file: None };
+        let request = Request { params, client: &client, method: None, headers: None, file: None, body: &[] };
         self.act(|ctx| match handler {
             Handler::Public(run) => run(ctx, &request),
             Handler::Member(run) => run(ctx, actor, &request),

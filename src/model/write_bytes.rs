@@ -19,6 +19,7 @@
 //!
 //! Invariant: a number is never changed and never used again, since the logs and the nodes of other builds have it.
 
+use super::bot::{AddBot, CreateBotToken, RevokeBotToken};
 use super::certificate::{CertificateRow, KeepCertificate};
 use super::code::{IssueResetCode, IssueVerifyCode, NewCode, ResetPassword, VerifyMember};
 use super::conversation::{
@@ -103,7 +104,10 @@ variants! {
         48 ForgetFiles(row),
         49 PruneLog(row),
         50 HoldDuty(row),
-        51 KeepCertificate(row)
+        51 KeepCertificate(row),
+        52 AddBot(row),
+        53 CreateBotToken(row),
+        54 RevokeBotToken(row)
     }
 }
 
@@ -212,13 +216,16 @@ variants! {
     Role { 1 Admin, 2 Member }
 }
 
-// Invites, presence, notifications.
+// Invites, bots, presence, notifications.
 
 fields! {
     CreateInvite { 1 at, 2 by, 3 id, 4 hash, 5 conversation, 6 uses_max, 7 expires_at }
     RevokeInvite { 1 by, 2 invite }
     PresentedInvite { 1 hash, 2 must_admit, 3 members_max }
     UseInvite { 1 at, 2 profile, 3 invite }
+    AddBot { 1 by, 2 account }
+    CreateBotToken { 1 at, 2 by, 3 bot, 4 id, 5 hash, 6 name, 7 conversation }
+    RevokeBotToken { 1 at, 2 by, 3 bot, 4 token }
     MarkOffline { 1 profile, 2 at }
     Subscribe { 1 at, 2 member, 3 session, 4 endpoint, 5 recipient, 6 level }
     Recipient { 1 public, 2 auth }

@@ -63,6 +63,9 @@ impl Write {
             Write::RemoveMember(row) => &mut row.at,
             Write::CreateInvite(row) => &mut row.at,
             Write::UseInvite(row) => &mut row.at,
+            Write::AddBot(row) => &mut row.account.at,
+            Write::CreateBotToken(row) => &mut row.at,
+            Write::RevokeBotToken(row) => &mut row.at,
             Write::Subscribe(row) => &mut row.at,
             Write::PublishUpload(row) => &mut row.at,
             Write::RecordLastSeen(_)

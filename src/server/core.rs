@@ -62,8 +62,9 @@ pub struct Core {
 
 impl Core {
     pub fn new(settings: Settings, start: Start, entropy: Box<dyn Entropy>, now: Now) -> Core {
-        let ended = start.ended.clone();
+        let (ended, tokens) = (start.ended.clone(), start.bot_tokens.clone());
         let mut core = Core::empty(settings, start, entropy, now);
+        tokens.into_iter().for_each(|token| core.requests.bots.add(token));
         ended.into_iter().for_each(|(session, until)| core.session_ended(session, until));
         core
     }

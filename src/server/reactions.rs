@@ -43,6 +43,7 @@ pub fn on_answer(core: &mut Core, conns: &mut Conns, result: &Result<Answer, Ref
         }
         Ok(Answer::HoldDuty(held)) => duty::on_held(core, held),
         Ok(Answer::KeepCertificate(kept)) => certificate::on_kept(core, kept),
+        Ok(Answer::CreateBotToken(made)) => core.requests.bots.add(made.live),
         Ok(Answer::MarkOffline(peers)) => presence::on_offline(core, peers),
         // Each of them puts a mail into the outbox, or lets one that waits for a place go on. Who writes digests wakes the outbox itself.
         Ok(
@@ -64,6 +65,7 @@ pub fn on_answer(core: &mut Core, conns: &mut Conns, result: &Result<Answer, Ref
 fn end_session(core: &mut Core, conns: &mut Conns, ended: &EndedSession, audience: &Audience) {
     let EndedSession { session, until } = *ended;
     core.session_ended(session, until);
+    core.requests.bots.session_ended(session);
     for profile in audience.profiles.iter() {
         devices::session_ended(core, *profile, session);
         for id in core.streams.hub.of(*profile).to_vec() {

@@ -28,10 +28,11 @@ export type Token = {
 
 export type Member = {
   id: Id;
-  email: string;
+  email: string | null;
   verified: boolean;
   active: boolean;
   admin?: true;
+  bot?: true;
   digest?: true;
   created_at: Time;
 };
@@ -45,6 +46,7 @@ export type Profile = {
   is_private: boolean;
   created_at: Time;
   presence?: boolean;
+  bot?: true;
 };
 
 export type Account = {
@@ -220,6 +222,19 @@ export type Event = {
   event: string;
   seq: number;
   data: Record<string, unknown>;
+};
+
+export type Bot = {
+  profile: Profile;
+  active: boolean;
+};
+
+export type BotToken = {
+  id: Id;
+  name: string;
+  conversation: Id | null;
+  created_at: Time;
+  last_used_at: Time | null;
 };
 
 export type ExportedMember = {
@@ -650,6 +665,58 @@ export interface Routes {
       data: Conversation | null;
     };
   };
+  'POST /bots': {
+    params: {
+      display_name: string;
+    };
+    answer: {
+      data: Bot;
+    };
+  };
+  'GET /bots': {
+    params: {
+      limit?: number;
+      next?: string;
+    };
+    answer: {
+      data: Array<Bot>;
+      next: string | null;
+    };
+  };
+  'POST /bots/{profile}/tokens': {
+    params: {
+      profile: Id;
+      name: string;
+      conversation?: Id;
+    };
+    answer: {
+      data: {
+        id: Id;
+        name: string;
+        conversation: Id | null;
+        created_at: Time;
+        last_used_at: Time | null;
+        token: string;
+        url?: string;
+      };
+    };
+  };
+  'GET /bots/{profile}/tokens': {
+    params: {
+      profile: Id;
+    };
+    answer: {
+      data: Array<BotToken>;
+      next: string | null;
+    };
+  };
+  'DELETE /bots/{profile}/tokens/{session}': {
+    params: {
+      profile: Id;
+      session: Id;
+    };
+    answer: { data: null };
+  };
   'POST /messages': {
     params: {
       conversation?: Id;
@@ -968,6 +1035,11 @@ export interface RouteOf {
   'invite.revoke': 'DELETE /invites/{invite}';
   'invite.check': 'POST /invites/check';
   'invite.use': 'POST /invites/use';
+  'bot.create': 'POST /bots';
+  'bot.list': 'GET /bots';
+  'bot.token.create': 'POST /bots/{profile}/tokens';
+  'bot.token.list': 'GET /bots/{profile}/tokens';
+  'bot.token.revoke': 'DELETE /bots/{profile}/tokens/{session}';
   'message.post': 'POST /messages';
   'message.get': 'GET /messages/{message}';
   'message.edit': 'PUT /messages/{message}';

@@ -71,22 +71,25 @@ pub fn find_account(conn: &Connection, find: FindAccount) -> Result<Account, Sto
 pub fn account(conn: &Connection, member: MemberId) -> rusqlite::Result<Option<Account>> {
     conn.prepare_cached(
         "SELECT p.id, m.id, p.display_name, p.nick_name, p.is_private, p.presence, p.created_at, \
-         i.id, i.name, m.email, m.verified, m.active, m.created_at, m.admin, \
+         i.id, i.name, m.bot, m.email, m.verified, m.active, m.created_at, m.admin, \
          EXISTS (SELECT 1 FROM digests d WHERE d.member = m.key AND d.is_on) \
          FROM members m JOIN profiles p ON p.member = m.key LEFT JOIN uploads i ON i.key = p.image \
          WHERE m.id = ?1",
     )?
     .query_row([member.to_bytes()], |row| {
+        let profile = profiles::from_row(row)?;
+        let bot = profile.bot;
         Ok(Account {
-            profile: profiles::from_row(row)?,
+            profile,
             member: Member {
                 id: id(row, 1)?,
-                email: text(row, 9)?,
-                verified: row.get(10)?,
-                active: row.get(11)?,
-                created_at: UnixMs(number(row, 12)?),
-                admin: row.get(13)?,
-                digest: row.get(14)?,
+                email: email(row, 10, bot)?,
+                verified: row.get(11)?,
+                active: row.get(12)?,
+                created_at: UnixMs(number(row, 13)?),
+                admin: row.get(14)?,
+                bot,
+                digest: row.get(15)?,
             },
         })
     })
@@ -115,7 +118,7 @@ pub fn sign_up(batch: &mut Batch<'_>, sign_up: SignUp) -> Result<Written, Stop> 
 }
 
 /// Inserts the rows of a member and of its profile. Returns the member's key.
-fn insert(conn: &Connection, new: &NewAccount, verified: bool) -> Result<i64, Stop> {
+pub fn insert(conn: &Connection, new: &NewAccount, verified: bool) -> Result<i64, Stop> {
     if conn.prepare_cached("SELECT 1 FROM members WHERE email = ?1")?.exists([&new.email])? {
         return Err(Refusal::EmailTaken.into());
     }
@@ -170,6 +173,11 @@ pub fn set_active(batch: &mut Batch<'_>, set: SetActive) -> Result<Written, Stop
 
 pub fn set_admin(batch: &mut Batch<'_>, set: SetAdmin) -> Result<Written, Stop> {
     let key = key(batch.conn, set.member)?.ok_or(Refusal::NotFound)?;
+    if set.admin
+        && batch.conn.prepare_cached("SELECT 1 FROM members WHERE key = ?1 AND bot")?.exists([key])?
+    {
+        return Err(Refusal::NotAllowed.into());
+    }
     batch.conn.prepare_cached("UPDATE members SET admin = ?2 WHERE key = ?1")?.execute((key, set.admin))?;
     if !set.admin {
         invites::end_of_server(batch.conn, key)?;
@@ -178,14 +186,21 @@ pub fn set_admin(batch: &mut Batch<'_>, set: SetAdmin) -> Result<Written, Stop> 
     Written::quietly(Answer::SetAdmin(Box::new(account.member)))
 }
 
+/// What a bot has in its place is no address.
+fn email(row: &Row<'_>, index: usize, bot: bool) -> rusqlite::Result<String> {
+    if bot { Ok(String::new()) } else { text(row, index) }
+}
+
 fn member_from_row(row: &Row<'_>) -> rusqlite::Result<Member> {
+    let bot = row.get(6)?;
     Ok(Member {
         id: id(row, 0)?,
-        email: text(row, 1)?,
+        email: email(row, 1, bot)?,
         verified: row.get(2)?,
         active: row.get(3)?,
         created_at: UnixMs(number(row, 4)?),
         admin: row.get(5)?,
+        bot,
         digest: false,
     })
 }
@@ -193,11 +208,11 @@ fn member_from_row(row: &Row<'_>) -> rusqlite::Result<Member> {
 pub fn list(conn: &Connection, list: &ListAccounts) -> Result<AccountPage, Stop> {
     let mut members = conn
         .prepare_cached(
-            "SELECT id, email, verified, active, created_at, admin, key FROM members WHERE key > ?1 \
+            "SELECT id, email, verified, active, created_at, admin, bot, key FROM members WHERE key > ?1 \
              ORDER BY key LIMIT ?2",
         )?
         .query_map((int(list.after.unwrap_or(0)), list.limit + 1), |row| {
-            Ok((member_from_row(row)?, number(row, 6)?))
+            Ok((member_from_row(row)?, number(row, 7)?))
         })?
         .collect::<rusqlite::Result<Vec<_>>>()?;
     // One row more than fits shows whether there is a next page.
@@ -211,7 +226,7 @@ pub fn find_member(conn: &Connection, find: &FindMember) -> Result<Member, Stop>
     macro_rules! select {
         ($condition:literal) => {
             conn.prepare_cached(concat!(
-                "SELECT id, email, verified, active, created_at, admin FROM members WHERE ",
+                "SELECT id, email, verified, active, created_at, admin, bot FROM members WHERE ",
                 $condition
             ))?
         };

@@ -8,8 +8,8 @@ use super::cache::Cache;
 use super::fault::{Fault, Stop};
 use super::uploads;
 use super::{
-    accounts, blocks, certificate, changes, codes, conversations, deletion, digests, duty, event_log, groups,
-    invites, outbox, pins, posting, preferences, presence, profiles, push, sessions,
+    accounts, blocks, bots, certificate, changes, codes, conversations, deletion, digests, duty, event_log,
+    groups, invites, outbox, pins, posting, preferences, presence, profiles, push, sessions,
 };
 use crate::base::time::UnixMs;
 use crate::model::event::Events;
@@ -112,6 +112,9 @@ impl Batch<'_> {
             Write::CreateInvite(create) => self.in_savepoint(|batch| invites::create(batch, &create)),
             Write::RevokeInvite(revoke) => invites::revoke(self, &revoke),
             Write::UseInvite(used) => self.in_savepoint(|batch| invites::redeem(batch, *used)),
+            Write::AddBot(add) => self.in_savepoint(|batch| bots::add(batch, &add)),
+            Write::CreateBotToken(create) => self.in_savepoint(|batch| bots::create_token(batch, &create)),
+            Write::RevokeBotToken(revoke) => self.in_savepoint(|batch| bots::revoke_token(batch, *revoke)),
             Write::MarkOffline(mark) => presence::mark_offline(self, *mark),
             Write::PruneLog(prune) => event_log::prune(self, prune),
             Write::HoldDuty(hold) => duty::hold(self, hold),

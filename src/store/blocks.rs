@@ -33,7 +33,7 @@ pub fn list(conn: &Connection, list: &ListBlocks) -> Result<BlockPage, Stop> {
     // A block may be on a profile that is private to the blocker: the list must not reveal who it is.
     let mut statement = conn.prepare_cached(
         "SELECT p.id, m.id, p.display_name, p.nick_name, p.is_private, p.presence, p.created_at, \
-         i.id, i.name, p.key, b.key FROM blocks b JOIN profiles p ON p.key = b.blocked \
+         i.id, i.name, m.bot, p.key, b.key FROM blocks b JOIN profiles p ON p.key = b.blocked \
          JOIN members m ON m.key = p.member LEFT JOIN uploads i ON i.key = p.image \
          WHERE b.blocker = ?1 AND b.key < ?2 ORDER BY b.key DESC",
     )?;
@@ -48,7 +48,7 @@ pub fn list(conn: &Connection, list: &ListBlocks) -> Result<BlockPage, Stop> {
             break;
         }
         page.profiles.push(profile);
-        last = Some(number(row, 10)?);
+        last = Some(number(row, 11)?);
     }
     Ok(page)
 }

@@ -11,7 +11,7 @@
 use super::{codes, deletion, digests, event_log, invites, outbox, posting, sessions};
 use crate::base::mention;
 use crate::limits;
-use crate::model::{duty, message, preferences, system_message, write_time};
+use crate::model::{bot, duty, message, preferences, system_message, write_time};
 
 /// Compiles only while each constant has its value of the current level.
 macro_rules! level {
@@ -49,6 +49,8 @@ level! {
     outbox::MAIL_GIVE_UP_MS => 86_400_000;
     digests::EVERY_MS => 86_400_000;
     duty::DUTY_MS => 15_000;
+    bot::BOTS_MAX => 1_000;
+    bot::BOT_TOKENS_MAX => 20;
 }
 
 #[cfg(test)]

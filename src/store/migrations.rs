@@ -60,6 +60,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { name: "cluster", sql: include_str!("migrations/028_cluster.sql") },
     Migration { name: "skipped entries", sql: include_str!("migrations/029_skipped_entries.sql") },
     Migration { name: "certificate", sql: include_str!("migrations/030_certificate.sql") },
+    Migration { name: "bots", sql: include_str!("migrations/031_bots.sql") },
 ];
 
 /// From this version on there is a tag of the password secret.

@@ -16,6 +16,7 @@ mod backup;
 mod batch;
 mod block;
 mod blocks;
+mod bots;
 mod by_sender;
 mod cache;
 mod certificate;

@@ -23,8 +23,8 @@ use crate::model::profile::{
 };
 use crate::model::upload::Image;
 
-/// A profile as its owner sees it, from the first nine columns of a row: `p.id, m.id, p.display_name, p.nick_name,
-/// p.is_private, p.presence, p.created_at, i.id, i.name`, where `uploads i` is its image.
+/// A profile as its owner sees it, from the first ten columns of a row: `p.id, m.id, p.display_name, p.nick_name,
+/// p.is_private, p.presence, p.created_at, i.id, i.name, m.bot`, where `uploads i` is its image.
 pub fn from_row(row: &Row<'_>) -> rusqlite::Result<Profile> {
     Ok(Profile {
         id: id(row, 0)?,
@@ -38,6 +38,7 @@ pub fn from_row(row: &Row<'_>) -> rusqlite::Result<Profile> {
         is_private: row.get(4)?,
         presence: Some(row.get(5)?),
         created_at: UnixMs(number(row, 6)?),
+        bot: row.get(9)?,
     })
 }
 
@@ -60,7 +61,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT p.id, m.id, p.display_name, p.nick_name, p.is_private, p.presence, p.created_at, \
-             i.id, i.name, p.key FROM profiles p JOIN members m ON m.key = p.member \
+             i.id, i.name, m.bot, p.key FROM profiles p JOIN members m ON m.key = p.member \
              LEFT JOIN uploads i ON i.key = p.image ",
             $rest
         )
@@ -75,7 +76,7 @@ pub fn for_others(conn: &Connection, key: i64) -> rusqlite::Result<Option<Profil
 
 /// A profile and its key, before the check of who may see it.
 pub fn with_key(row: &Row<'_>) -> rusqlite::Result<(Profile, i64)> {
-    Ok((from_row(row)?, row.get(9)?))
+    Ok((from_row(row)?, row.get(10)?))
 }
 
 /// A profile as `viewer` may see it: its own with all fields, a private one only in a shared conversation.

@@ -10,7 +10,7 @@ use rusqlite::{Connection, ErrorCode, InterruptHandle};
 use super::fault::{FaultLog, OpenFault, Stop};
 use super::search::IndexReader;
 use super::{
-    StoreOptions, accounts, attachments, blocks, connection, conversations, digests, event_log, groups,
+    StoreOptions, accounts, attachments, blocks, bots, connection, conversations, digests, event_log, groups,
     invites, messages, outbox, presence, profiles, push, search, sessions, uploads,
 };
 use crate::model::operation::{Answer, Read, Refusal};
@@ -131,6 +131,8 @@ fn answer(conn: &Connection, index: &mut IndexReader, read: Read) -> Result<Answ
         Read::ListMembers(list) => Answer::ListMembers(Box::new(groups::list_members(conn, *list)?)),
         Read::FindInvite(find) => Answer::FindInvite(Box::new(invites::find(conn, *find)?)),
         Read::ListInvites(list) => Answer::ListInvites(Box::new(invites::list(conn, &list)?)),
+        Read::ListBots(list) => Answer::ListBots(Box::new(bots::list(conn, *list)?)),
+        Read::ListBotTokens(list) => Answer::ListBotTokens(bots::list_tokens(conn, list)?),
         Read::ReadPosted(read) => Answer::ReadPosted(Box::new(push::read_posted(conn, *read)?)),
         Read::FindPush(find) => Answer::FindPush(Box::new(push::find(conn, *find)?)),
         Read::FetchMail(fetch) => Answer::FetchMail(Box::new(outbox::fetch(conn, *fetch)?)),

@@ -22,8 +22,8 @@ use super::metadata::Beginning;
 use super::reserve::Reserve;
 use super::upkeep::Replacing;
 use super::{
-    Committed, StoreOptions, backup, certificate, connection, metadata, push, replacement, reserve, reserved,
-    search_changes,
+    Committed, StoreOptions, backup, bots, certificate, connection, metadata, push, replacement, reserve,
+    reserved, search_changes,
 };
 use crate::base::crypto::Entropy;
 use crate::base::id::Id;
@@ -220,6 +220,7 @@ impl Store {
             newest_ms: metadata::newest_ms(&self.conn)?,
             is_subscribed: push::is_anyone_subscribed(&self.conn)?,
             certificate: certificate::read(&self.conn)?,
+            bot_tokens: bots::live_tokens(&self.conn)?,
             readiness: self.readiness(),
         })
     }

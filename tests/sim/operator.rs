@@ -6,6 +6,7 @@ use natter::base::crypto::HmacKey;
 use natter::base::id::Id;
 use natter::base::secret::Secret;
 use natter::base::time::{UnixMs, UnixS};
+use natter::model::bot::{AddBot, CreateBotToken, RevokeBotToken};
 use natter::model::certificate::{CertificateRow, KeepCertificate};
 use natter::model::code::{IssueResetCode, IssueVerifyCode, NewCode, ResetPassword, VerifyMember};
 use natter::model::duty::HoldDuty;
@@ -70,6 +71,15 @@ pub fn writes(at: UnixMs) -> Vec<Write> {
         display_name: "Operator".to_owned().into(),
         nick_names: vec!["operator_of_the_run".to_owned()],
     };
+    let bot = NewAccount {
+        at,
+        member: Id::from_u128(FIRST_ID + 70),
+        profile: Id::from_u128(FIRST_ID + 71),
+        email: Secret::new("bot of the run".to_owned()),
+        hash: hash(""),
+        display_name: "Bot".to_owned().into(),
+        nick_names: vec!["bot_of_the_run".to_owned()],
+    };
     let invite = CreateInvite {
         at,
         by: None,
@@ -123,6 +133,24 @@ pub fn writes(at: UnixMs) -> Vec<Write> {
         SetActive { at, member, active: true }.into(),
         invite.into(),
         RevokeInvite { by: None, invite: Id::from_u128(FIRST_ID + 50) }.into(),
+        AddBot { by: None, account: bot }.into(),
+        CreateBotToken {
+            at,
+            by: None,
+            bot: Id::from_u128(FIRST_ID + 71),
+            id: Id::from_u128(FIRST_ID + 72),
+            hash: [8; 32],
+            name: "simulation".to_owned(),
+            conversation: None,
+        }
+        .into(),
+        RevokeBotToken {
+            at,
+            by: None,
+            bot: Id::from_u128(FIRST_ID + 71),
+            token: Id::from_u128(FIRST_ID + 72),
+        }
+        .into(),
         PruneLog { before: UnixMs(at.0 - HOUR_MS / 60) }.into(),
         hold_duty("a"),
         hold_duty("b"),

@@ -1,6 +1,7 @@
 //! The contract, row by row, against the complete server without a socket.
 
 mod admin;
+mod bots;
 mod deletion;
 mod digests;
 mod profiles;

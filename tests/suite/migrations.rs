@@ -42,6 +42,7 @@ const RELEASED: &[&str] = &[
     include_str!("../../src/store/migrations/028_cluster.sql"),
     include_str!("../../src/store/migrations/029_skipped_entries.sql"),
     include_str!("../../src/store/migrations/030_certificate.sql"),
+    include_str!("../../src/store/migrations/031_bots.sql"),
 ];
 
 /// What each version could hold, written by its own statements.
@@ -138,6 +139,18 @@ const CONTENT: &[&str] = &[
     "INSERT INTO duty (only_row, node, until) VALUES (1, 'a', 1);",
     "",
     "",
+    "
+    INSERT INTO members (id, email, hash, verified, active, created_at, bot) VALUES
+        (x'00000000000000000000000000000009', 'bot 9', '', 1, 1, 1000, 1);
+    INSERT INTO profiles (id, member, display_name, nick_name, is_private, presence, created_at) VALUES
+        (x'00000000000000000000000000000019', (SELECT key FROM members WHERE bot), 'Disk', 'disk', 0, 1, 1000);
+    INSERT INTO sessions
+        (id, member, access_uuid, refresh_uuid, user_agent, address, issued, access_expire, refresh_expire,
+         access_until, created_at, last_seen_at)
+        VALUES (x'00000000000000000000000000000071', (SELECT key FROM members WHERE bot), zeroblob(16), zeroblob(16),
+         'first', '', 1, 1, 253402300799, 1, 1000, 1000);
+    INSERT INTO bot_tokens (session, hash, conversation) VALUES (last_insert_rowid(), zeroblob(32), NULL);
+    ",
 ];
 
 /// A file as natter of this version would have left it.

@@ -14,6 +14,8 @@ use crate::limits::TARGET_MAX;
 const SEGMENTS_MAX: usize = 16;
 /// Parameters of a query: no route takes half as many. Above it: the query is malformed.
 const QUERY_PAIRS_MAX: usize = 32;
+/// What follows it in a path is a secret.
+const SECRET_PREFIX: &str = "/hooks/";
 
 /// A target as it was sent. It has at most [`TARGET_MAX`] bytes, so that each offset fits two bytes.
 #[derive(Clone, PartialEq, Eq)]
@@ -167,8 +169,8 @@ impl Target {
         let mut pairs: Vec<(String, String)> = Vec::new();
         for pair in self.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let key = form_decode(key).ok_or(BadQuery)?;
-            let value = form_decode(value).ok_or(BadQuery)?;
+            let key = percent::form_decode(key).ok_or(BadQuery)?;
+            let value = percent::form_decode(value).ok_or(BadQuery)?;
             if pairs.len() == QUERY_PAIRS_MAX || pairs.iter().any(|(known, _)| *known == key) {
                 return Err(BadQuery);
             }
@@ -183,7 +185,9 @@ impl Target {
         let mut pairs: Vec<(String, String)> = Vec::new();
         for pair in self.query().unwrap_or_default().split('&').take(QUERY_PAIRS_MAX) {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let (Some(key), Some(value)) = (form_decode(key), form_decode(value)) else { continue };
+            let (Some(key), Some(value)) = (percent::form_decode(key), percent::form_decode(value)) else {
+                continue;
+            };
             if !pairs.iter().any(|(known, _)| *known == key) {
                 pairs.push((key, value));
             }
@@ -191,11 +195,12 @@ impl Target {
         pairs
     }
 
-    /// The target for a log: the path, and only those keys of the query that look like names. A ticket, an access token and
+    /// The target for a log: the path without a secret in it, and only those keys of the query that look like names. A ticket, an access token and
     /// a signature are values; a token in the position of a key is too long for a name or has other characters.
     pub fn redacted(&self) -> String {
         const KEY_MAX: usize = 24;
-        let mut text = String::from(self.path());
+        let secret = self.path().starts_with(SECRET_PREFIX);
+        let mut text = String::from(if secret { SECRET_PREFIX } else { self.path() });
         let pairs = self.query().map(|query| query.split('&').filter(|pair| !pair.is_empty()));
         for (at, pair) in pairs.into_iter().flatten().take(QUERY_PAIRS_MAX).enumerate() {
             text.push(if at == 0 { '?' } else { '&' });
@@ -281,10 +286,6 @@ fn is_uri(bytes: &[u8], extra: &[u8]) -> bool {
 }
 
 /// Decodes a value of a form: a plus is a space.
-fn form_decode(text: &str) -> Option<String> {
-    if text.contains('+') { percent::decode(&text.replace('+', " ")) } else { percent::decode(text) }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -420,6 +421,7 @@ mod tests {
             "/ws?access=eyJh.x.y&ticket=t&cursor=k3:1&sig=s&flag",
             "/ws?access=*&ticket=*&cursor=*&sig=*&flag=*",
         );
+        check("/hooks/nh_secret?a=b", "/hooks/?a=*");
         check("/ws?eyJhbGciOiJIUzI1NiJ9.e30.abc", "/ws?*=*");
         check("/ws?acc%65ss=secret", "/ws?*=*");
         check("http://h/a?ticket=t", "/a?ticket=*");

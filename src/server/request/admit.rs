@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use crate::auth::token;
 use crate::base::crypto::base64url;
 use crate::base::network::Prefix;
+use crate::limits::{HOOK_BODY_MAX, Rate};
 use crate::model::handler::{Actor, Client, Step};
-use crate::model::id::SessionId;
+use crate::model::id::{MemberId, SessionId};
 use crate::model::operation::{Command, Flow, Write};
 use crate::model::problem::{Code, Problem};
 use crate::model::tickets::Worth;
@@ -169,11 +170,16 @@ fn authorize(
     if route.access == Access::Public || route.access == Access::Signed && is_signed(exchange) {
         return spend_address(core, exchange, route.rate);
     }
-    let Some(actor) = actor_of(core, exchange, route)? else {
+    let actor = match route.access {
+        Access::Hook => hook_of(core, exchange),
+        _ => actor_of(core, exchange, route)?,
+    };
+    let Some(actor) = actor else {
         // A flood of bad tokens ends in 429; a good token from the same address is still accepted.
         spend_address(core, exchange, RateClass::Read)?;
         log::debug!(target: "natter::auth", peer:% = conn.peer, route = route.name; "token refused");
-        return Err(Problem::new(Code::UnauthorizedAccess));
+        let is_hook = route.access == Access::Hook;
+        return Err(Problem::new(if is_hook { Code::NotFound } else { Code::UnauthorizedAccess }));
     };
     exchange.actor = Some(actor);
     core.requests.reads.set(conn.id, Flow::of_account(actor.member));
@@ -224,11 +230,17 @@ pub fn take(core: &mut Core, bucket: Bucket) -> Option<Verdict> {
         Bucket::Credentials(_) => limits.rate_credentials,
         Bucket::Address(_) | Bucket::Overflow => limits.rate_address,
         Bucket::Account(_) => limits.rate_account,
-        Bucket::Writes(_) => limits.rate_writes,
+        Bucket::Writes(member) => rate_of_writes(core, member),
         // These have rates of their own.
         Bucket::Groups(_) | Bucket::Members(_) | Bucket::Refusals(_) => return None,
     };
     Some(core.requests.rates.take(bucket, rate, core.now.instant))
+}
+
+/// A bot and its incoming hooks have a rate of their own.
+fn rate_of_writes(core: &Core, member: MemberId) -> Rate {
+    let limits = &core.settings.limits;
+    if core.requests.bots.has(member) { limits.rate_bots } else { limits.rate_writes }
 }
 
 /// Runs after the handler and before storage: charges what a write costs in addition to one request, and refuses a member that
@@ -259,7 +271,8 @@ pub fn charge(core: &mut Core, actor: Option<Actor>, step: &Step) -> Result<(), 
     }
     let more = write.weight() - 1;
     if more > 0 {
-        core.requests.rates.charge(Bucket::Writes(member), limits.rate_writes, more, now);
+        let rate = rate_of_writes(core, member);
+        core.requests.rates.charge(Bucket::Writes(member), rate, more, now);
     }
     Ok(())
 }
@@ -279,7 +292,7 @@ pub fn take_address(core: &mut Core, address: IpAddr, class: RateClass) -> Optio
 fn actor_of(core: &mut Core, exchange: &Exchange, route: &Route) -> Result<Option<Actor>, Problem> {
     let device = exchange.client.unique_id.as_deref();
     if let Some(token) = bearer(&exchange.head.headers) {
-        return Ok(actor(core, token, device));
+        return Ok(core.requests.bots.actor(token).or_else(|| actor(core, token, device)));
     }
     let query =
         |name: &str| exchange.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
@@ -292,9 +305,25 @@ fn actor_of(core: &mut Core, exchange: &Exchange, route: &Route) -> Result<Optio
             let token = query("access");
             return Ok(token.and_then(|token| actor(core, token, device.or(query("unique_id")))));
         }
-        (Access::Public | Access::Bearer | Access::Events | Access::Control | Access::Signed, _) => None,
+        (
+            Access::Public
+            | Access::Bearer
+            | Access::Events
+            | Access::Control
+            | Access::Signed
+            | Access::Hook,
+            _,
+        ) => None,
     };
     Ok(by_ticket.filter(|actor| !core.ended.has(actor.session)))
+}
+
+/// The bot of an incoming hook, by the token in the path. Where it posts comes next to the token.
+fn hook_of(core: &Core, exchange: &mut Exchange) -> Option<Actor> {
+    let (_, token) = exchange.path.iter().find(|(name, _)| *name == "token")?;
+    let (actor, conversation) = core.requests.bots.hook(token)?;
+    exchange.path.push(("conversation", conversation.to_string()));
+    Some(actor)
 }
 
 /// Uses a ticket for a WebSocket, here and on the other nodes.
@@ -371,6 +400,7 @@ pub fn body_max(core: &Core, route: Option<&Route>) -> usize {
     let limits = &core.settings.limits;
     match route.map_or(BodyKind::None, |route| route.body) {
         BodyKind::None | BodyKind::Json | BodyKind::Form(_) => limits.json_body_max,
+        BodyKind::Hook => HOOK_BODY_MAX,
         // Where the body is not read as a file: of a request that was refused.
         BodyKind::Upload | BodyKind::Preview | BodyKind::Any => {
             usize::try_from(limits.upload_max).unwrap_or(usize::MAX)
@@ -382,9 +412,12 @@ pub fn body_max(core: &Core, route: Option<&Route>) -> usize {
 pub fn body_deadline(route: &Route) -> Duration {
     match route.body {
         // A body that becomes a file has another deadline, by its size.
-        BodyKind::None | BodyKind::Json | BodyKind::Form(_) | BodyKind::Upload | BodyKind::Preview => {
-            JSON_DEADLINE
-        }
+        BodyKind::None
+        | BodyKind::Json
+        | BodyKind::Form(_)
+        | BodyKind::Hook
+        | BodyKind::Upload
+        | BodyKind::Preview => JSON_DEADLINE,
         // Enough for 10 MiB over a slow line.
         BodyKind::Any => Duration::from_secs(60 + 10_485_760 / 8_192),
     }

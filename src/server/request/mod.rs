@@ -4,6 +4,7 @@
 //! neither streams nor uploads: `dispatch` decides what takes a connection over.
 
 pub(crate) mod admit;
+pub(crate) mod bots;
 pub(crate) mod client;
 pub(crate) mod cluster;
 pub(crate) mod conformance;
@@ -35,6 +36,7 @@ pub(crate) struct Requests {
     pub attempts: Attempts,
     pub tickets: Tickets,
     pub verified: verified::Verified,
+    pub bots: bots::Bots,
     pub reads: reads::Reads,
     pub hashing: hashing::Hashing,
     pub delays: delays::Delays,
@@ -49,6 +51,7 @@ impl Requests {
             attempts: if is_shared { Attempts::shared() } else { Attempts::default() },
             tickets: Tickets::new(now),
             verified: verified::Verified::default(),
+            bots: bots::Bots::default(),
             reads: reads::Reads::default(),
             hashing: hashing::Hashing::default(),
             delays: delays::Delays::default(),

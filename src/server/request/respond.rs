@@ -253,7 +253,8 @@ fn log_access(core: &mut Core, conn: &Conn, exchange: &Exchange, status: u16, by
 fn count_failure(core: &mut Core, exchange: &Exchange, problem: &Problem) -> Option<Verdict> {
     let counted = exchange.route.is_some_and(|route| route.access == Access::Public)
         || problem.code == Code::RateLimited;
-    let by_token = exchange.actor.is_none() && problem.status() == 401;
+    let is_hook = exchange.route.is_some_and(|route| route.access == Access::Hook);
+    let by_token = exchange.actor.is_none() && (problem.status() == 401 || is_hook);
     if counted || by_token {
         return None;
     }

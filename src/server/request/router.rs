@@ -9,7 +9,7 @@ use crate::server::contract::ListenerKind;
 use crate::server::request::routes::{self, Access, Route};
 
 /// Parameters that are not ids: any text of one segment.
-const TEXT_PARAMS: &[&str] = &["name", "emoji"];
+const TEXT_PARAMS: &[&str] = &["name", "emoji", "token"];
 
 /// Follows the name of a last parameter that takes all segments that are left, at least one.
 const TAIL: &str = "...";

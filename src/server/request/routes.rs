@@ -4,11 +4,11 @@
 //! Invariant: the table decides before a body byte is read.
 
 use crate::auth::{
-    accounts, admin, codes, deletion, export, invites, password, profiles, push, sessions, sign_in, sign_up,
-    tickets,
+    accounts, admin, bots, codes, deletion, export, invites, password, profiles, push, sessions, sign_in,
+    sign_up, tickets,
 };
 use crate::messaging::{
-    changes, conversations, events, files, groups, messages, preferences, search, streams,
+    changes, conversations, events, files, groups, hooks, messages, preferences, search, streams,
 };
 use crate::model::handler::{Admit, Handler};
 use crate::proto::http::head::Method;
@@ -45,6 +45,8 @@ pub enum Access {
     Control,
     /// The bearer, unless the query carries a signature, which the handler checks.
     Signed,
+    /// The token in the path, which is that of an incoming hook.
+    Hook,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +61,8 @@ pub enum BodyKind {
     Preview,
     /// As `Json`, or a form whose field of this name may be a file.
     Form(&'static str),
+    /// At most HOOK_BODY_MAX bytes of JSON, a form or text, which the handler reads.
+    Hook,
     /// Any bytes, for the conformance echo.
     Any,
 }
@@ -180,12 +184,24 @@ pub static ROUTES: &[Route] = &[
     row("admin.invite.create", Post, "/admin/invites", Control, Json, Write, Handle(Handler::Public(invites::operator_create))),
     row("admin.invite.list", Get, "/admin/invites", Control, NoBody, Read, Handle(Handler::Public(invites::operator_list))),
     row("admin.invite.revoke", Post, "/admin/invites/revoke", Control, Json, Write, Handle(Handler::Public(invites::operator_revoke))),
+    row("admin.bot.create", Post, "/admin/bots", Control, Json, Write, Handle(Handler::Either(bots::add))),
+    row("admin.bot.list", Get, "/admin/bots", Control, NoBody, Read, Handle(Handler::Either(bots::list))),
+    row("admin.bot.token.create", Post, "/admin/bots/{profile}/tokens", Control, Json, Write, Handle(Handler::Either(bots::create_token))),
+    row("admin.bot.token.list", Get, "/admin/bots/{profile}/tokens", Control, NoBody, Read, Handle(Handler::Either(bots::list_tokens))),
+    row("admin.bot.token.revoke", Delete, "/admin/bots/{profile}/tokens/{session}", Control, NoBody, Write, Handle(Handler::Either(bots::revoke_token))),
     // Invites.
     row("invite.create", Post, "/api/v1/invites", Bearer, Json, Write, Handle(Handler::Member(invites::create))),
     row("invite.list", Get, "/api/v1/invites", Bearer, NoBody, Read, Handle(Handler::Member(invites::list))),
     row("invite.revoke", Delete, "/api/v1/invites/{invite}", Bearer, NoBody, Write, Handle(Handler::Member(invites::revoke))),
     row("invite.check", Post, "/api/v1/invites/check", Public, Json, Credential, Handle(Handler::Public(invites::check))),
     row("invite.use", Post, "/api/v1/invites/use", Bearer, Json, Write, Handle(Handler::Member(invites::redeem))),
+    // Bots.
+    row("bot.create", Post, "/api/v1/bots", Bearer, Json, Write, Handle(Handler::Either(bots::add))),
+    row("bot.list", Get, "/api/v1/bots", Bearer, NoBody, Read, Handle(Handler::Either(bots::list))),
+    row("bot.token.create", Post, "/api/v1/bots/{profile}/tokens", Bearer, Json, Write, Handle(Handler::Either(bots::create_token))),
+    row("bot.token.list", Get, "/api/v1/bots/{profile}/tokens", Bearer, NoBody, Read, Handle(Handler::Either(bots::list_tokens))),
+    row("bot.token.revoke", Delete, "/api/v1/bots/{profile}/tokens/{session}", Bearer, NoBody, Write, Handle(Handler::Either(bots::revoke_token))),
+    row("hook.post", Post, "/hooks/{token}", Access::Hook, BodyKind::Hook, Write, Handle(Handler::Member(hooks::post))),
     // Profiles and blocks.
     row("profile.me", Get, "/api/v1/profile", Bearer, NoBody, Read, Handle(Handler::Member(profiles::me))),
     admitted(row("profile.update", Put, "/api/v1/profile", Bearer, Form("profile_image"), Write, Handle(Handler::Member(profiles::update))), uploads::admit),

@@ -18,6 +18,7 @@ use crate::server::conn::{Conn, Phase};
 use crate::server::contract::{Effect, ListenerKind, Ticket};
 use crate::server::core::Core;
 use crate::server::request::admit;
+use crate::server::request::bots;
 use crate::server::request::cluster;
 use crate::server::request::conformance;
 use crate::server::request::exchange::{Exchange, Handover};
@@ -69,12 +70,14 @@ pub fn call_row(
     exchange: &Exchange,
     params: Params<'_>,
     file: Option<&ReceivedFile>,
+    body: &[u8],
 ) -> Result<Step, Problem> {
     let Some(Action::Handle(handler)) = exchange.route.map(|route| route.action) else {
         return Err(Problem::new(Code::GeneralError));
     };
     let (method, headers) = (Some(exchange.head.method), Some(&exchange.head.headers));
-    call(core, handler, exchange.actor, &Request { params, client: &exchange.client, method, headers, file })
+    let request = Request { params, client: &exchange.client, method, headers, file, body };
+    call(core, handler, exchange.actor, &request)
 }
 
 /// Whether a request is still good after its body came; also does the checks of its head that come after those of the body.
@@ -104,7 +107,9 @@ pub fn dispatch(core: &mut Core, conn: &mut Conn, exchange: Box<Exchange>, body:
         Action::Handle(_) => match body_object(route.body, body) {
             Ok(object) => {
                 let params = Params::new(&exchange.path, &exchange.query, object.as_ref());
-                let step = call_row(core, &exchange, params, None)
+                let raw = if route.body == BodyKind::Hook { body } else { &[] };
+                let step = call_row(core, &exchange, params, None, raw)
+                    .and_then(|step| bots::gate(core, route, exchange.actor, &step).map(|()| step))
                     .and_then(|step| admit::charge(core, exchange.actor, &step).map(|()| step))
                     .and_then(|step| begin_export(core, conn, &step).map(|()| step));
                 verified::gate(core, route, exchange.actor, step)

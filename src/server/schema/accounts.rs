@@ -250,6 +250,7 @@ fn profiles() -> Vec<Operation> {
                 may("next", text().length(1, 512), "Opaque continuation."),
             ])
             .pages("Those that one may see.", named("Profile"), vec![])
+            .codes(&[Code::NotAllowed])
             .invalid(&["ids", "query"]),
         row(Get, "/api/v1/directory", tag, "All profiles that are not private, if the operator wants a directory; else 404")
             .says("By nick name. It has neither oneself, nor disabled members, nor profiles with a block between them and oneself.")

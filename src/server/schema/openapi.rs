@@ -189,6 +189,8 @@ fn security(row: &Operation) -> Value<'static> {
         Access::Socket => &["bearer", "access", "ticket"],
         Access::Events => &["bearer", "ticket"],
         Access::Signed => &["bearer", "signature"],
+        // The token in the path.
+        Access::Hook => &[],
     };
     let one = |name: &&str| match *name {
         "" => record::<&str>([]),

@@ -10,6 +10,7 @@ use crate::model::handler::Handler;
 use crate::model::params::PAGE_DEFAULT;
 use crate::model::problem::Code;
 use crate::proto::http::head::Method;
+use crate::server::request::bots;
 use crate::server::request::routes::{Access, Action, BodyKind, ROUTES, RateClass, Route};
 
 /// A part of the API, for those who look for something in it.
@@ -18,6 +19,7 @@ pub const TAGS: &[(&str, &str)] = &[
     ("Notifications", "Web Push: messages that reach a device whose client is closed."),
     ("Profiles", "What others see of a member, how one is found, and whom one blocks."),
     ("Invites", "Links by which people join a group, or sign up."),
+    ("Bots", "Programs that take part, and the hooks by which others post."),
     ("Messages", "Post, read, change, react, search. Each is also an op of the WebSocket."),
     ("Conversations", "Lists, groups and their members, read marks. Each is also an op of the WebSocket."),
     ("Uploads", "Files: sent once, shown in messages and profiles, read by a signed address."),
@@ -196,10 +198,14 @@ impl Operation {
     pub fn problems(&self) -> BTreeSet<(u16, String)> {
         let route = self.route();
         let mut codes = vec![Code::RateLimited];
-        if route.access != Access::Public {
+        if !matches!(route.access, Access::Public | Access::Hook) {
             codes.push(Code::UnauthorizedAccess);
         }
-        if route.access != Access::Public && !route.path.starts_with("/api/v1/user/") {
+        if route.access == Access::Bearer && bots::is_for_people(route) {
+            codes.push(Code::NotAllowed);
+        }
+        if !matches!(route.access, Access::Public | Access::Hook) && !route.path.starts_with("/api/v1/user/")
+        {
             codes.push(Code::NotVerified);
         }
         if route.access == Access::Socket {
@@ -268,11 +274,12 @@ pub const ALWAYS: &[Code] = &[
 
 fn path_field(name: &'static str) -> Field {
     match name {
-        "session" => must(name, id(), "A session of one's own."),
+        "session" => must(name, id(), "A session of one's own, or what names a token of a bot."),
         "profile" => must(name, id(), "A profile."),
         "message" => must(name, id(), "A message of a conversation of one's own."),
         "conversation" => must(name, id(), "A conversation of one's own."),
         "upload" => must(name, id(), "The file."),
+        "token" => must(name, text().length(1, 1_024), "Of an incoming hook; any other text is 404."),
         "invite" => must(name, id(), "An invite that one can list."),
         "sender" => must(name, id(), "My profile."),
         "receiver" => must(name, id(), "The profile of the other member."),
@@ -309,6 +316,7 @@ pub fn all() -> Vec<Operation> {
     let mut all = super::site::operations();
     all.extend(super::accounts::operations());
     all.extend(super::invites::operations());
+    all.extend(super::bots::operations());
     all.extend(super::chats::operations());
     all.extend(super::chats::uploads());
     all.extend(super::chats::streams());

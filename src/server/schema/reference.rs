@@ -16,7 +16,7 @@ pub fn page(examples: &Examples<'_>) -> String {
         "## Reference\n\nEvery operation, type and event, written from the table that the server's documents for machines are \
          written from. An operation lists the problems of its own. Any request may be answered with 429 `rate_limited`, and with \
          503 `unavailable` and `busy`; one that needs a token with 401 `unauthorized_access`, and outside of `/user` with 403 \
-         `not_verified`; a write with 507 `storage_full`; one with a body with 400 `error_parsing_data`, 413 `too_large` and 415 \
+         `not_verified`; one that is for people only with 403 `not_allowed` to a bot; a write with 507 `storage_full`; one with a body with 400 `error_parsing_data`, 413 `too_large` and 415 \
          `not_supported_type`; one that names something in its path with 404 `not_found`; a WebSocket with 403 \
          `origin_not_allowed` and 426 `upgrade_required`; a file with 413 `quota_exceeded`.\n",
     );

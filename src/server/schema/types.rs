@@ -195,6 +195,7 @@ pub fn all() -> Vec<(&'static str, Schema)> {
             must("data", any_object(), "What happened."),
         ]).says("One event of the log.")),
     ];
+    all.extend(super::bots::types());
     all.extend(export_lines());
     all
 }
@@ -229,10 +230,11 @@ fn token() -> Schema {
 fn member() -> Schema {
     object(&[
         must("id", id(), "The account's id, which only its owner and the operator see."),
-        must("email", email(), "In lower case."),
+        must("email", or_null(email()), "In lower case; null for a bot."),
         must("verified", flag(), "Whether a code that was mailed there came back."),
         must("active", flag(), "Whether the operator lets it sign in."),
         may("admin", always(true), "Present only for an admin of the server."),
+        may("bot", always(true), "Present only for a bot."),
         may("digest", always(true), "Present only if it wants a mail a day about what is unread, and only to itself."),
         must("created_at", time(), "When it signed up."),
     ]).says("An account, as its owner sees it.")
@@ -249,6 +251,7 @@ fn profile() -> Schema {
         must("is_private", flag(), "Found only by its QR code, and by profiles that share a conversation with it."),
         must("created_at", time(), "When it signed up."),
         may("presence", flag(), "Whether others see it online; only in one's own."),
+        may("bot", always(true), "Present only for a bot: a program and no person."),
     ]).says("`member` and `presence` only in my own profile; images are signed URLs.")
 }
 

@@ -210,7 +210,8 @@ pub fn text(core: &mut Core, stream: &mut SocketStream, send: &mut SendQueue, co
     let number = stream.ops.begin(re, is_write);
     let Action::Handle(handler) = route.action else { return };
     let params = Params::new(&[], &[], Some(&object));
-    let request = Request { params, client: &stream.client, method: None, headers: None, file: None };
+    let request =
+        Request { params, client: &stream.client, method: None, headers: None, file: None, body: &[] };
     let outcome = steps::call(core, handler, Some(actor), &request)
         .and_then(|step| admit::charge(core, Some(actor), &step).map(|()| step));
     step(core, stream, send, conn, number, outcome);

@@ -295,7 +295,7 @@ fn dispatch(core: &mut Core, conn: &mut Conn) {
     let params = Params::new(&exchange.path, &fields, None);
     let sha256 = conn.upload.as_ref().and_then(|temporary| temporary.sha256);
     let file = received.file.zip(sha256).map(|(file, sha256)| file.hashed(sha256));
-    let step = steps::call_row(core, &exchange, params, file.as_ref());
+    let step = steps::call_row(core, &exchange, params, file.as_ref(), &[]);
     if matches!(step, Ok(Step::Work(Job::PublishUpload { .. }, _))) {
         release(core, conn);
     } else {

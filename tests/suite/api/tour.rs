@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use natter::base::crypto::base64url;
 use natter::base::json::{self, Value};
-use natter::server::contract::ConnId;
+use natter::server::contract::{ConnId, ListenerKind};
 use natter::server::schema::examples::{Examples, Recording};
 use natter::server::schema::{asyncapi, openapi, pretty};
 
@@ -111,6 +111,7 @@ pub fn tour() -> Recording {
     ask("DELETE", &format!("/api/v1/blocks/{}", bob.profile), None);
     ask("DELETE", &message, None);
     ask("POST", &format!("{direct}/clear"), Some(r#"{"hide":true}"#));
+    bots(&mut world, &ann, group.rsplit('/').next().expect("an id"));
     let uploaded = files(&mut world, &ann);
     assert_eq!(world.ask("GET", &uploaded.0, &[], None).status, 200);
     assert_eq!(world.ask_as(&ann, "DELETE", &format!("/api/v1/uploads/{}", uploaded.1), None).status, 204);
@@ -149,6 +150,28 @@ pub fn tour() -> Recording {
     assert_eq!(world.ask_as(&eve, "POST", "/api/v1/user/delete", Some(deletion)).status, 204);
     sockets(&mut world);
     world.recording()
+}
+
+/// A bot, and a hook by which another program posts to a group, made by an admin of the server.
+fn bots(world: &mut World, admin: &Person, group: &str) {
+    let operator = world.connect_through("127.0.0.1", ListenerKind::Control);
+    let who = format!(r#"{{"who":"{}"}}"#, admin.member);
+    assert_eq!(world.ask_on(operator, "POST", "/admin/members/promote", &[], Some(&who)).status, 200);
+    let mut ask = |method: &str, path: &str, body: Option<&str>| {
+        let response = world.ask_as(admin, method, path, body);
+        assert!((200..300).contains(&response.status), "{method} {path} {}", response.text());
+        response
+    };
+    let bot = ask("POST", "/api/v1/bots", Some(r#"{"display_name":"Alerts"}"#)).at("data.profile.id");
+    ask("GET", "/api/v1/bots", None);
+    ask("PUT", &format!("/api/v1/conversations/{group}/members/{bot}"), None);
+    let tokens = format!("/api/v1/bots/{bot}/tokens");
+    let hook = format!(r#"{{"name":"monitoring","conversation":"{group}"}}"#);
+    let made = ask("POST", &tokens, Some(&hook));
+    let call = format!("/hooks/{}", made.at("data.token"));
+    ask("POST", &call, Some(r#"{"body":"The disk of db1 is full."}"#));
+    ask("GET", &tokens, None);
+    ask("DELETE", &format!("{tokens}/{}", made.at("data.id")), None);
 }
 
 /// The signed address of a picture, and its id.

@@ -114,6 +114,7 @@ export const words = {
   'preview.voice': 'رسالة صوتية',
 
   'people.deleted': 'حساب محذوف',
+  'people.bot': '{name} (بوت)',
   'people.you': 'أنت',
   'people.online': 'متصل الآن',
   'people.seen': 'آخر ظهور {when}',

@@ -117,6 +117,7 @@ export const words = {
   'preview.voice': 'Voice message',
 
   'people.deleted': 'Deleted account',
+  'people.bot': '{name} (bot)',
   'people.you': 'You',
   'people.online': 'Online',
   'people.seen': 'Last seen {when}',

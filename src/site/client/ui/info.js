@@ -15,7 +15,7 @@ import { confirm, failed, openDialog, openMenu } from './layers.js';
 import { actionRow, avatar, pictureChooser, spinner } from './parts.js';
 import { openAdd, personRow } from './people.js';
 import { preferenceItems } from './preferences.js';
-import { titleOf } from './words.js';
+import { shownName, titleOf } from './words.js';
 
 /** @typedef {import('./shell.js').Shell} Shell */
 /** @typedef {import('./shell.js').Conversation} Conversation */
@@ -107,7 +107,7 @@ function person(conversation, profile, sheet) {
       'div.info-head',
       null,
       avatar({ id, name, image, size: 'large', online: presence?.online }),
-      h('h3', { dir: 'auto' }, name),
+      h('h3', { dir: 'auto' }, shownName(profile)),
       h('p.quiet', null, h('bdi', null, `@${profile.nick_name}`)),
       seenLine(presence),
     ),

@@ -11,6 +11,7 @@ import { icon, iconButton } from './icons.js';
 import { openInvites } from './invites.js';
 import { failed, openDialog } from './layers.js';
 import { actionRow, avatar, button } from './parts.js';
+import { shownName } from './words.js';
 
 const FOUND_MAX = 20;
 const QUERY_MIN = 2;
@@ -36,7 +37,7 @@ export function personRow(profile, { testid = 'person', onclick, extra, chosen }
     h(
       'span.person-text',
       null,
-      h('span.person-name.line', { dir: 'auto' }, profile.display_name),
+      h('span.person-name.line', { dir: 'auto' }, shownName(profile)),
       profile.nick_name && h('bdi.quiet.line', null, `@${profile.nick_name}`),
     ),
     chosen && icon('check'),

@@ -21,10 +21,16 @@ const NAMES_MAX = 4;
 /** @param {string} name */
 const unturned = (name) => name.replace(/[\u202a-\u202e\u2066-\u2069]/g, '');
 
+// A bot is marked wherever its name is.
+/** @param {Pick<import('../../types.d.ts').Profile, 'display_name' | 'bot'>} profile */
+export const shownName = ({ display_name: name, bot }) =>
+  bot ? t('people.bot', { name: unturned(name) }) : unturned(name);
+
 /** @param {string | null} id */
 export function nameOf(id) {
   if (id === null) return t('people.deleted');
-  return unturned(model.people.person(id)?.display_name ?? '…');
+  const person = model.people.person(id);
+  return person ? shownName(person) : '…';
 }
 
 /** @param {string | null} id */
@@ -33,7 +39,7 @@ export const nameOrYou = (id) => (id !== null && model.isMe(id) ? t('people.you'
 /** @param {Pick<import('../../types.d.ts').Conversation, 'type' | 'title' | 'peer'>} conversation */
 export function titleOf(conversation) {
   if (conversation.type === 'group') return unturned(conversation.title || t('new.group'));
-  return unturned(conversation.peer?.display_name ?? t('people.deleted'));
+  return conversation.peer ? shownName(conversation.peer) : t('people.deleted');
 }
 
 /** @typedef {{name: string, type: string}} Named */
