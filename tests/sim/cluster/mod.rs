@@ -379,9 +379,18 @@ impl Run {
         if self.shared.rng.chance(850) {
             self.nodes.iter_mut().for_each(|node| node.perform(&mut self.shared));
         }
+        self.supervise();
+    }
+
+    /// What ends on its own ends.
+    fn supervise(&mut self) {
+        let has_rival = self.nodes.len() > NODES;
         for node in &mut self.nodes {
             node.end_if_drained(&mut self.shared);
             node.sweep();
+            if !has_rival {
+                node.outlives_its_predecessor();
+            }
         }
     }
 
@@ -586,10 +595,7 @@ impl Run {
                 self.receive(node, conn);
             }
         }
-        for node in &mut self.nodes {
-            node.end_if_drained(&mut self.shared);
-            node.sweep();
-        }
+        self.supervise();
         is_busy
     }
 
@@ -612,6 +618,13 @@ impl Run {
                 self.devices.iter().flat_map(|device| &device.https).any(|http| !http.asks.is_empty());
             if self.nodes.iter().all(is_there) && !waits {
                 return;
+            }
+            for at in 0..self.nodes.len() {
+                // One that stopped since: all others were started before.
+                if self.nodes[at].is_down() {
+                    self.nodes[at].start(&mut self.shared);
+                    self.shared.broker.up(self.nodes[at].number);
+                }
             }
             self.pass(Duration::from_millis(250));
         }

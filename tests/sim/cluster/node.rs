@@ -155,6 +155,8 @@ pub struct Node {
     pub is_paused: bool,
     /// Why it has stopped for ever.
     pub stopped: Option<String>,
+    /// An entry of a process that was killed may still come.
+    is_haunted: bool,
     /// It performs each entry with this fault.
     pub planted: Option<Planted>,
     dir: Dir,
@@ -192,6 +194,7 @@ impl Node {
             process: None,
             is_paused: false,
             stopped: None,
+            is_haunted: false,
             planted: None,
             dir,
             disk: None,
@@ -419,7 +422,17 @@ impl Node {
         self.dir = dir;
     }
 
+    /// Its supervisor starts it again if its predecessor was taken for another process: the Hello of one that was killed came after
+    /// its own, and both began in the same millisecond of the log.
+    pub fn outlives_its_predecessor(&mut self) {
+        let is_taken_for_another = |message: &String| message.contains("a later life has begun");
+        if self.is_haunted && self.stopped.as_ref().is_some_and(is_taken_for_another) {
+            (self.stopped, self.is_haunted) = (None, false);
+        }
+    }
+
     fn end(&mut self, shared: &mut Shared) {
+        self.is_haunted |= shared.broker.sent(self.number) > 0;
         self.process = None;
         self.is_paused = false;
         self.links.close_all(&mut shared.rng);
