@@ -100,8 +100,17 @@ impl Channel {
         frame
     }
 
+    /// Takes the next frame from the front of what came: its text. `Ok(None)` while it is not complete.
+    pub fn take(&mut self, received: &mut Vec<u8>) -> Result<Option<Vec<u8>>, BadFrame> {
+        let length = frame_len(received).map_err(|BadLength| BadFrame::Length)?;
+        let Some(length) = length.filter(|length| received.len() >= *length) else { return Ok(None) };
+        let text = self.open(&received[..length]);
+        received.drain(..length);
+        text.map(Some).ok_or(BadFrame::Text)
+    }
+
     /// The text of the next frame, whose bytes are complete. `None` if it is anything else.
-    pub fn open(&mut self, frame: &[u8]) -> Option<Vec<u8>> {
+    fn open(&mut self, frame: &[u8]) -> Option<Vec<u8>> {
         let nonce = self.incoming.next();
         self.incoming.key.open(nonce, frame, LENGTH_BYTES)
     }
@@ -119,7 +128,7 @@ fn directions(key: &SealKey, asker: &Hello, answerer: &Hello) -> [Direction; 2] 
 }
 
 /// Bytes of the frame that begins with `bytes`: `Ok(None)` before its length is known, `Err` if no frame has that length.
-pub fn frame_len(bytes: &[u8]) -> Result<Option<usize>, BadLength> {
+fn frame_len(bytes: &[u8]) -> Result<Option<usize>, BadLength> {
     let Some(length) = bytes.first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
     let sealed = u32::from_be_bytes(*length) as usize;
     let allowed = TAG_BYTES..=FRAME_TEXT_MAX + TAG_BYTES;
@@ -128,7 +137,16 @@ pub fn frame_len(bytes: &[u8]) -> Result<Option<usize>, BadLength> {
 
 /// No frame has this length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BadLength;
+struct BadLength;
+
+/// Why something is no frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadFrame {
+    /// No frame has this length.
+    Length,
+    /// It is not sealed with this key for this place, or it was changed on the way.
+    Text,
+}
 
 #[cfg(test)]
 mod tests {
@@ -189,6 +207,50 @@ mod tests {
             assert_eq!(pair().1.open(&changed), None, "{bit}");
         }
         (0..frame.len()).for_each(|end| assert_eq!(pair().1.open(&frame[..end]), None, "{end}"));
+    }
+
+    /// The texts of what came in these pieces, and what ended it.
+    fn run<'a>(
+        mut channel: Channel,
+        pieces: impl Iterator<Item = &'a [u8]>,
+    ) -> (Vec<Vec<u8>>, Option<BadFrame>) {
+        let (mut texts, mut received) = (Vec::new(), Vec::new());
+        for piece in pieces {
+            received.extend_from_slice(piece);
+            loop {
+                match channel.take(&mut received) {
+                    Ok(Some(text)) => texts.push(text),
+                    Ok(None) => break,
+                    Err(bad) => return (texts, Some(bad)),
+                }
+            }
+        }
+        (texts, None)
+    }
+
+    #[test]
+    fn frames_are_read_the_same_at_once_in_bytes_and_split_at_every_byte() {
+        let pair = || pair(&key(), Hello::new(ASKER, 1), Hello::new(ANSWERER, 1));
+        let texts = [&b""[..], b"x", b"a longer text"];
+        let mut asker = pair().0;
+        let good: Vec<u8> = texts.iter().flat_map(|text| asker.seal(text)).collect();
+        let first = LENGTH_BYTES + TAG_BYTES;
+        let long = [&good[..first], &[0, 1, 0, 17]].concat();
+        let mut changed = good.clone();
+        changed[first + LENGTH_BYTES] ^= 1;
+        for (bytes, count, end) in [
+            (&good, 3, None),
+            (&good[..good.len() - 1].to_vec(), 2, None),
+            (&long, 1, Some(BadFrame::Length)),
+            (&changed, 1, Some(BadFrame::Text)),
+        ] {
+            let expect = (texts[..count].iter().map(|text| text.to_vec()).collect(), end);
+            assert_eq!(run(pair().1, [&bytes[..]].into_iter()), expect);
+            assert_eq!(run(pair().1, bytes.chunks(1)), expect);
+            for at in 0..=bytes.len() {
+                assert_eq!(run(pair().1, [&bytes[..at], &bytes[at..]].into_iter()), expect, "{at}");
+            }
+        }
     }
 
     #[test]

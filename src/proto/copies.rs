@@ -110,6 +110,8 @@ impl Reply {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// Each text is read as it was written; longer and shorter ones are not.
@@ -154,5 +156,36 @@ mod tests {
         let request = Request::Store { file: Id::from_u128(0x0102), size: 3, sha256: [4; 32] };
         let expect = [&[1][..], &[0; 14], &[1, 2], &[0; 7], &[3], &[4; 32]].concat();
         assert_eq!(request.to_bytes(), expect);
+    }
+
+    proptest! {
+        /// What is read is what was written: no two texts say the same, and no bytes panic.
+        #[test]
+        fn any_bytes_are_none_or_the_text_of_what_they_say(
+            kind in 0u8..6,
+            rest in prop_oneof![
+                prop::collection::vec(any::<u8>(), 0..80),
+                prop::collection::vec(any::<u8>(), 0..2),
+                prop::collection::vec(any::<u8>(), 8..9),
+                prop::collection::vec(any::<u8>(), 16..17),
+                prop::collection::vec(any::<u8>(), 32..33),
+                prop::collection::vec(any::<u8>(), 56..57),
+            ],
+        ) {
+            let text = [&[kind][..], &rest].concat();
+            for (said, is_known) in [
+                (Request::parse(&text).map(Request::to_bytes), kind == FETCH && rest.len() == 16
+                    || kind == STORE && rest.len() == 56),
+                (Reply::parse(&text).map(Reply::to_bytes), match kind {
+                    SEND => rest.is_empty(),
+                    STORED => rest.len() == 32,
+                    BYTES => rest.len() == 8,
+                    REFUSED => matches!(rest[..], [1..=4]),
+                    _ => false,
+                }),
+            ] {
+                prop_assert_eq!(said, is_known.then(|| text.clone()));
+            }
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use super::nodes::Address;
-use crate::base::channel::{Channel, HELLO_BYTES, Hello, frame_len};
+use crate::base::channel::{BadFrame, Channel, HELLO_BYTES, Hello};
 use crate::base::seal::SealKey;
 use crate::work::wire::{Wire, WireFault};
 
@@ -68,19 +68,17 @@ impl Link {
     /// The text of the next frame.
     pub fn receive(&mut self) -> Result<Vec<u8>, WireFault> {
         self.begin_step()?;
-        let length = loop {
-            let length =
-                frame_len(&self.received).map_err(|_| WireFault::failed("it does not speak as a node"))?;
-            match length {
-                Some(length) if self.received.len() >= length => break length,
-                _ => receive_more(&mut self.wire, &mut self.received)?,
+        loop {
+            match self.channel.take(&mut self.received) {
+                Ok(Some(text)) => return Ok(text),
+                Ok(None) => receive_more(&mut self.wire, &mut self.received)?,
+                Err(BadFrame::Length) => return Err(WireFault::failed("it does not speak as a node")),
+                Err(BadFrame::Text) => {
+                    let why = "it has another key of the cluster, or its bytes were changed on the way";
+                    return Err(WireFault::failed(why));
+                }
             }
-        };
-        let text = self.channel.open(&self.received[..length]);
-        self.received.drain(..length);
-        text.ok_or_else(|| {
-            WireFault::failed("it has another key of the cluster, or its bytes were changed on the way")
-        })
+        }
     }
 
     fn begin_step(&mut self) -> Result<(), WireFault> {
