@@ -56,6 +56,14 @@ impl<K: Copy + Ord, T> Turns<K, T> {
         self.0.pop()
     }
 
+    /// As [`Turns::pop`], of the outermost shares that may have a turn now. The others keep theirs.
+    pub fn pop_if(&mut self, may: impl Fn(K) -> bool) -> Option<T> {
+        let at = self.0.turns.iter().position(|share| may(*share))?;
+        let share = self.0.turns.remove(at)?;
+        self.0.turns.push_front(share);
+        self.0.pop()
+    }
+
     /// Removes the first item that matches of the share that a path names; an empty path names all.
     pub fn remove(&mut self, path: &[K], matches: impl Fn(&T) -> bool) -> Option<T> {
         self.0.remove(path, &matches)
@@ -200,6 +208,18 @@ mod tests {
         let seen: Vec<String> = std::iter::from_fn(|| turns.pop()).collect();
         assert_eq!(seen, expect);
         assert!(turns.is_empty() && turns.0.turns.is_empty() && turns.0.inner.is_empty());
+    }
+
+    #[test]
+    fn a_share_that_may_have_no_turn_keeps_it() {
+        let mut turns = Turns::default();
+        [(1, "a"), (1, "b"), (2, "c"), (3, "d")]
+            .into_iter()
+            .for_each(|(share, item)| turns.push(&[share], item));
+        assert_eq!(turns.pop_if(|share| share > 1), Some("c"));
+        assert_eq!(turns.pop_if(|share| share > 3), None);
+        let rest: Vec<&str> = std::iter::from_fn(|| turns.pop()).collect();
+        assert_eq!(rest, ["a", "d", "b"]);
     }
 
     #[test]

@@ -158,6 +158,7 @@ fn start(config: &Config, log: &Logging, passed: Result<Passed, String>) -> Resu
             let copies = files.open(config, cluster, key, &runtime, &publisher, &mut entropy)?;
             publisher = publisher.with_copies(copies);
             publishers(&mut workers, PoolKind::Fetch, publisher.clone())?;
+            publishers(&mut workers, PoolKind::Give, publisher.clone())?;
             Writes::InCluster(Box::new(node))
         }
         _ => Writes::alone(),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::certificate::{CertificateRow, SharedCertificate};
-use super::id::{MemberId, UploadId};
+use super::id::{MemberId, ProfileId, UploadId};
 use super::mail::Letter;
 use super::push::{Notification, Pushed};
 use super::upload::{FileSource, InspectedFile, Inspection};
@@ -62,8 +62,8 @@ pub enum Job {
         file: UploadId,
         /// For the types that only the complete file shows: how it is inspected and cleaned first.
         inspect: Option<Inspection>,
-        /// SHA-256 of the received bytes. In a box, so that no job is wider than a post.
-        sha256: Box<[u8; 32]>,
+        /// Whose it is, and what came. In a box, so that no job is wider than a post.
+        received: Box<Received>,
     },
     /// Removes published files. A file that does not exist counts as removed.
     RemoveFiles {
@@ -138,7 +138,9 @@ pub enum Done {
     /// Of [`Job::PublishUpload`]: the file is durable and has its final path.
     UploadPublished {
         /// What the inspection of the complete file found.
-        inspected: Option<InspectedFile>,
+        inspected: Option<Box<InspectedFile>>,
+        /// In a cluster: how many bytes another node has taken.
+        given: u64,
     },
     /// The complete file is not what its first bytes said; it was removed.
     UploadRefused(Refused),
@@ -147,9 +149,14 @@ pub enum Done {
     /// Of [`Job::FindOldFiles`].
     FilesFound(Vec<UploadId>),
     /// Of [`Job::FetchFile`]: it is published here.
-    FileFetched,
-    /// No other node has taken the file, or has given it: 503 `unavailable`.
-    NotCopied,
+    FileFetched {
+        /// How many bytes came; 0 if another job has fetched it meanwhile.
+        bytes: u64,
+    },
+    /// Of [`Job::PublishUpload`]: no other node has taken the file: 503 `unavailable`.
+    NotGiven,
+    /// Of [`Job::FetchFile`]: no other node has given the file: 503 `unavailable`.
+    NotFetched,
     /// Of [`Job::OpenFile`].
     FileOpened(OpenedFile),
     /// Of [`Job::RenewCertificate`].
@@ -203,6 +210,15 @@ pub struct OpenedFile {
     pub modified_s: u64,
     /// Differs for each file that ever had this name: one may be replaced within a tick of the file system's clock.
     pub tag: String,
+}
+
+/// What is known of a received file.
+#[derive(Clone, Copy, Debug)]
+pub struct Received {
+    /// The account that uploads it.
+    pub owner: ProfileId,
+    /// SHA-256 of the received bytes.
+    pub sha256: [u8; 32],
 }
 
 impl Job {

@@ -1,4 +1,7 @@
-//! What `/metrics` and `/readyz` show of other threads: the kinds of background error, the progress in the log of a cluster.
+//! What `/metrics` and `/readyz` show of other threads: the kinds of background error, the progress in the log of a cluster, and the
+//! files that passed between its nodes.
+
+use super::job::Done;
 
 /// The kinds of background error. Each is logged once where it is handled, counted here, and shown by `/readyz`
 /// while it lasts.
@@ -70,6 +73,43 @@ impl ErrorKind {
             ErrorKind::Accept => "accept",
             ErrorKind::Certificate => "certificate",
             ErrorKind::Panic => "panic",
+        }
+    }
+}
+
+/// Files that passed between this node of a cluster and others, since its start.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CopyCounts {
+    /// Uploads that another node took, and their bytes.
+    pub given: u64,
+    /// See `given`.
+    pub given_bytes: u64,
+    /// Uploads that were refused because no other node took them.
+    pub not_given: u64,
+    /// Files that came from another node, and their bytes.
+    pub fetched: u64,
+    /// See `fetched`.
+    pub fetched_bytes: u64,
+    /// Files that no other node gave.
+    pub not_fetched: u64,
+}
+
+impl CopyCounts {
+    /// A worker has done a job.
+    pub fn count(&mut self, done: &Done) {
+        match done {
+            Done::UploadPublished { given: 0, .. } | Done::FileFetched { bytes: 0 } => {}
+            Done::UploadPublished { given, .. } => {
+                self.given += 1;
+                self.given_bytes += given;
+            }
+            Done::NotGiven => self.not_given += 1,
+            Done::FileFetched { bytes } => {
+                self.fetched += 1;
+                self.fetched_bytes += bytes;
+            }
+            Done::NotFetched => self.not_fetched += 1,
+            _ => {}
         }
     }
 }

@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 
 use super::handler::{Actor, Ctx, Step};
 use super::id::{ConversationId, MessageId, ProfileId, UploadId};
-use super::job::{Done, Job};
+use super::job::{Done, Job, Received};
 use super::operation::Refusal;
 use super::problem::{Code, Problem};
 use super::settings::SignUrls;
@@ -156,13 +156,14 @@ impl ReceivedFile {
         then: impl FnOnce(&mut Ctx<'_>, Upload) -> Result<Step, Problem> + Send + 'static,
     ) -> Step {
         let (file, quota, field) = (self.id, ctx.settings.limits.upload_quota, self.field);
-        let job = Job::PublishUpload { file, inspect: self.inspect, sha256: Box::new(self.sha256) };
+        let received = Box::new(Received { owner: actor.profile, sha256: self.sha256 });
+        let job = Job::PublishUpload { file, inspect: self.inspect, received };
         let mut publish =
             PublishUpload { at: ctx.now.unix_ms, owner: actor.profile, file: self, preview_of, quota };
         Step::work(job, move |_, done| match done {
-            Done::UploadPublished { inspected } => Ok(Step::store_or(
+            Done::UploadPublished { inspected, .. } => Ok(Step::store_or(
                 {
-                    inspected.into_iter().for_each(|inspected| publish.file.learn(inspected));
+                    inspected.into_iter().for_each(|inspected| publish.file.learn(*inspected));
                     publish
                 },
                 move |ctx, result| match result {
@@ -180,7 +181,7 @@ impl ReceivedFile {
             )),
             Done::UploadRefused(refused) => Err(refusal(refused, field)),
             Done::DiskFull => Err(Code::StorageFull.into()),
-            Done::NotCopied => Err(Code::Unavailable.into()),
+            Done::NotGiven => Err(Code::Unavailable.into()),
             _ => Err(Code::GeneralError.into()),
         })
     }

@@ -14,7 +14,9 @@ use super::inbox::{Completion, Inbox};
 use super::kernel;
 use super::queue::{Producer, Queue, Taken};
 use super::threads::{Thread, spawn};
+use crate::base::turns::Turns;
 use crate::limits::{MAILS_UNDER_WAY_MAX, PASSWORD_JOBS_MAX, PASSWORD_THREADS, PUSH_THREADS};
+use crate::model::id::ProfileId;
 use crate::model::job::{Done, Job};
 use crate::model::metrics::ErrorKind;
 use crate::server::contract::Ticket;
@@ -27,6 +29,11 @@ const PLACE_THREADS: usize = 2;
 const PLACE_JOBS_MAX: usize = 64;
 /// Threads that sync and publish uploads: more would not help, because a file system syncs one after the other.
 const UPLOAD_THREADS: usize = 2;
+/// Threads that publish uploads in a cluster: each also waits until another node has taken its file, and that node may be slow.
+const GIVE_THREADS: usize = 4;
+/// Of one account: the others always find a thread that is not held by it.
+const GIVES_OF_ACCOUNT_MAX: usize = 2;
+const _: () = assert!(GIVES_OF_ACCOUNT_MAX < GIVE_THREADS);
 /// Uploads being published. Above it: `Done::Busy`.
 const UPLOAD_JOBS_MAX: usize = 1_024;
 /// Threads that open files: one slow lookup must not delay all others.
@@ -61,6 +68,8 @@ pub enum PoolKind {
     Push,
     /// Syncs, publishes and removes uploads.
     Upload,
+    /// Publishes uploads and gives them to another node of a cluster. Without this pool [`PoolKind::Upload`] publishes them.
+    Give,
     /// Opens files to be sent.
     File,
     /// Fetches files from other nodes of a cluster.
@@ -76,9 +85,8 @@ impl PoolKind {
             Job::SendMail(_) => PoolKind::Mail,
             Job::FindPlace { .. } => PoolKind::Place,
             Job::Push(_) => PoolKind::Push,
-            Job::PublishUpload { .. } | Job::RemoveFiles { .. } | Job::FindOldFiles { .. } => {
-                PoolKind::Upload
-            }
+            Job::PublishUpload { .. } => PoolKind::Give,
+            Job::RemoveFiles { .. } | Job::FindOldFiles { .. } => PoolKind::Upload,
             Job::FetchFile { .. } => PoolKind::Fetch,
             Job::OpenFile { .. } => PoolKind::File,
             Job::RenewCertificate { .. } => PoolKind::Certificate,
@@ -92,6 +100,7 @@ impl PoolKind {
             PoolKind::Place => "place",
             PoolKind::Push => "push",
             PoolKind::Upload => "publish",
+            PoolKind::Give => "give",
             PoolKind::File => "open",
             PoolKind::Fetch => "fetch",
             PoolKind::Certificate => "certificate",
@@ -104,7 +113,7 @@ impl PoolKind {
             PoolKind::Mail => ErrorKind::Mail,
             PoolKind::Place => ErrorKind::Geolocation,
             PoolKind::Push => ErrorKind::Push,
-            PoolKind::Upload | PoolKind::File | PoolKind::Fetch => ErrorKind::Upload,
+            PoolKind::Upload | PoolKind::Give | PoolKind::File | PoolKind::Fetch => ErrorKind::Upload,
             PoolKind::Certificate => ErrorKind::Certificate,
         }
     }
@@ -118,6 +127,7 @@ impl PoolKind {
             // The server gives each thread one at a time.
             PoolKind::Push => (PUSH_THREADS, PUSH_THREADS),
             PoolKind::Upload => (UPLOAD_THREADS, UPLOAD_JOBS_MAX),
+            PoolKind::Give => (GIVE_THREADS, UPLOAD_JOBS_MAX),
             PoolKind::File => (FILE_THREADS, FILE_JOBS_MAX),
             PoolKind::Fetch => (FETCH_THREADS, FETCH_JOBS_MAX),
             PoolKind::Certificate => (CERTIFICATE_THREADS, CERTIFICATE_JOBS_MAX),
@@ -130,6 +140,8 @@ impl PoolKind {
 struct Pool {
     kind: PoolKind,
     jobs: Producer<(Ticket, Job)>,
+    /// Where jobs have turns by account, those that are not with the threads.
+    shares: Option<Shares>,
     /// Starts a thread.
     start: Box<dyn Fn() -> io::Result<Thread> + Send>,
     /// Threads that were started, and how many there may be.
@@ -137,7 +149,65 @@ struct Pool {
     threads_max: usize,
 }
 
+/// Jobs in turns by account: one account holds some of the threads at most, however slow its jobs are.
+#[derive(Default)]
+struct Shares {
+    waiting: Turns<ProfileId, (Ticket, Job)>,
+    /// At most one for each thread.
+    under_way: Vec<(Ticket, ProfileId)>,
+}
+
+impl Shares {
+    /// The next job whose account has room, if a thread has.
+    fn next(&mut self) -> Option<(Ticket, Job)> {
+        let under_way = &self.under_way;
+        if under_way.len() >= GIVE_THREADS {
+            return None;
+        }
+        let has_room =
+            |account| under_way.iter().filter(|(_, its)| *its == account).count() < GIVES_OF_ACCOUNT_MAX;
+        let (ticket, job) = self.waiting.pop_if(has_room)?;
+        self.under_way.push((ticket, account_of(&job)));
+        Some((ticket, job))
+    }
+}
+
+/// The account whose turn a job is.
+fn account_of(job: &Job) -> ProfileId {
+    match job {
+        Job::PublishUpload { received, .. } => received.owner,
+        _ => ProfileId::default(),
+    }
+}
+
 impl Pool {
+    /// Takes a job; `false` if there is no room.
+    fn offer(&mut self, ticket: Ticket, job: Job) -> bool {
+        let Some(shares) = &mut self.shares else { return self.jobs.offer((ticket, job)) };
+        let (_, jobs_max) = self.kind.bounds();
+        if shares.waiting.len() + shares.under_way.len() >= jobs_max {
+            return false;
+        }
+        shares.waiting.push(&[account_of(&job)], (ticket, job));
+        self.pass_on();
+        true
+    }
+
+    /// Gives the threads the jobs whose turn it is.
+    fn pass_on(&mut self) {
+        while let Some(next) = self.shares.as_mut().and_then(Shares::next) {
+            assert!(self.jobs.offer(next), "what waits and what is under way is bounded");
+        }
+    }
+
+    fn finished(&mut self, ticket: Ticket) {
+        self.jobs.returned(1);
+        if let Some(shares) = &mut self.shares {
+            shares.under_way.retain(|(its, _)| *its != ticket);
+            self.pass_on();
+        }
+    }
+
     /// A thread more, if each has a job and there may be one.
     fn grow(&mut self) -> io::Result<Option<Thread>> {
         if self.threads == self.threads_max || self.jobs.in_flight() <= self.threads {
@@ -179,18 +249,22 @@ impl Workers {
             spawn(kind.name(), &inbox, run)
         });
         self.threads.push(start()?);
-        self.pools.push(Pool { kind, jobs, start, threads: 1, threads_max });
+        let shares = (kind == PoolKind::Give).then(Shares::default);
+        self.pools.push(Pool { kind, jobs, shares, start, threads: 1, threads_max });
         Ok(())
     }
 
     /// Submits a job, or returns its result if that is known at once.
     pub fn submit(&mut self, ticket: Ticket, job: Job) -> Result<(), Done> {
-        let kind = PoolKind::of(&job);
+        let mut kind = PoolKind::of(&job);
+        if kind == PoolKind::Give && !self.pools.iter().any(|pool| pool.kind == kind) {
+            kind = PoolKind::Upload;
+        }
         let Some(pool) = self.pools.iter_mut().find(|pool| pool.kind == kind) else {
             self.background.report(kind.error_kind(), format_args!("no workers for {}", job.name()));
             return Err(Done::Failed);
         };
-        if !pool.jobs.offer((ticket, job)) {
+        if !pool.offer(ticket, job) {
             return Err(Done::Busy);
         }
         match pool.grow() {
@@ -207,9 +281,9 @@ impl Workers {
         self.pools.iter_mut().for_each(|pool| pool.jobs.push_staged());
     }
 
-    pub fn finished(&mut self, kind: PoolKind) {
+    pub fn finished(&mut self, kind: PoolKind, ticket: Ticket) {
         let pool = self.pools.iter_mut().find(|pool| pool.kind == kind);
-        pool.into_iter().for_each(|pool| pool.jobs.returned(1));
+        pool.into_iter().for_each(|pool| pool.finished(ticket));
     }
 
     /// Ends the threads. Waiting jobs are dropped, because no one needs their results.
@@ -266,7 +340,9 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
+    use crate::base::id::Id;
     use crate::base::slab::Key;
+    use crate::model::job::Received;
     use crate::runtime::queue::lock;
     use crate::runtime::testing::{self, PATIENCE, ScriptedWorker, job};
 
@@ -333,16 +409,45 @@ mod tests {
             })
         };
         let jobs = Producer::new(PASSWORD_JOBS_MAX);
-        workers.pools.push(Pool { kind: PoolKind::Password, jobs, start, threads: 1, threads_max: 3 });
+        workers.pools.push(Pool {
+            kind: PoolKind::Password,
+            jobs,
+            shares: None,
+            start,
+            threads: 1,
+            threads_max: 3,
+        });
         for n in 0..PASSWORD_JOBS_MAX as u64 {
             assert!(workers.submit(Key::from_u64(n), job("a")).is_ok());
         }
         assert!(matches!(workers.submit(Key::from_u64(0), job("a")), Err(Done::Busy)));
-        workers.finished(PoolKind::Password);
+        workers.finished(PoolKind::Password, Key::from_u64(0));
         assert!(workers.submit(Key::from_u64(0), job("a")).is_ok());
         // Two more than at the start, and none above the maximum.
         assert_eq!(started.load(Ordering::Relaxed), 2);
         assert_eq!(workers.close().len(), 2);
+    }
+
+    #[test]
+    fn an_account_with_slow_uploads_leaves_threads_to_the_others() {
+        let mut shares = Shares::default();
+        let job = |owner: u128| {
+            let received = Received { owner: ProfileId::from_u128(owner), sha256: [0; 32] };
+            Job::PublishUpload { file: Id::from_u128(owner), inspect: None, received: Box::new(received) }
+        };
+        for (n, owner) in (0..).zip([1, 1, 1, 1, 1, 2, 3, 3]) {
+            shares.waiting.push(&[ProfileId::from_u128(owner)], (Key::from_u64(n), job(owner)));
+        }
+        let next = |shares: &mut Shares| shares.next().map(|(ticket, _)| ticket.to_u64());
+        let began: Vec<Option<u64>> = (0..5).map(|_| next(&mut shares)).collect();
+        assert_eq!(began, [Some(0), Some(5), Some(6), Some(1), None], "in turns, one for each thread");
+        // The ones of the first account never end: the other threads go to the others.
+        for (ended, expect) in [(5, Some(7)), (6, None), (7, None)] {
+            shares.under_way.retain(|(ticket, _)| ticket.to_u64() != ended);
+            assert_eq!(next(&mut shares), expect, "after {ended}");
+        }
+        shares.under_way.clear();
+        assert_eq!(next(&mut shares), Some(2));
     }
 
     #[test]
@@ -351,10 +456,17 @@ mod tests {
         let mut workers = Workers::new(&inbox, &Background::new(Arc::clone(&inbox)));
         let start = Box::new(|| std::thread::Builder::new().spawn(|| {}));
         let jobs = Producer::new(PASSWORD_JOBS_MAX);
-        workers.pools.push(Pool { kind: PoolKind::Password, jobs, start, threads: 1, threads_max: 3 });
+        workers.pools.push(Pool {
+            kind: PoolKind::Password,
+            jobs,
+            shares: None,
+            start,
+            threads: 1,
+            threads_max: 3,
+        });
         for _ in 0..3 {
             assert!(workers.submit(Key::from_u64(0), job("a")).is_ok());
-            workers.finished(PoolKind::Password);
+            workers.finished(PoolKind::Password, Key::from_u64(0));
         }
         assert!(workers.close().is_empty());
     }

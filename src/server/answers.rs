@@ -29,6 +29,7 @@ impl Server {
         if self.core.calls.get(ticket).is_some_and(|call| matches!(call.next, Next::Hash(_))) {
             self.core.requests.hashing.done();
         }
+        self.core.metrics.copies.count(&done);
         self.go_on_with(ticket, done);
     }
 

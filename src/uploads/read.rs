@@ -42,7 +42,7 @@ fn open_upload(stored: StoredFile, name: String, conditions: Conditions) -> Step
     Step::work(Job::OpenFile { source: FileSource::Upload(file) }, move |ctx, done| match done {
         Done::NoFile if ctx.settings.cluster.is_some() => {
             Ok(Step::work(Job::FetchFile { file, size, sha256 }, move |_, done| match done {
-                Done::FileFetched => Ok(open_fetched(file, meta, conditions)),
+                Done::FileFetched { .. } => Ok(open_fetched(file, meta, conditions)),
                 Done::Busy => Err(Code::Busy.into()),
                 _ => Err(Code::Unavailable.into()),
             }))

@@ -61,11 +61,11 @@ impl Files {
     fn fetch(&self, file: UploadId) -> Done {
         let name = PathBuf::from(format!("{:02x}", file.low() as u8)).join(file.to_string());
         let Some(from) = self.other_node.as_ref().map(|folder| folder.join(&name)) else {
-            return Done::NotCopied;
+            return Done::NotFetched;
         };
         let to = self.uploads.join(name);
         fs::create_dir_all(to.parent().expect("a folder")).expect("a folder");
-        if fs::copy(from, to).is_ok() { Done::FileFetched } else { Done::NotCopied }
+        fs::copy(from, to).map_or(Done::NotFetched, |bytes| Done::FileFetched { bytes })
     }
 
     /// The hash of the complete file with its last bytes; `Err` says whether the disk is full.

@@ -235,7 +235,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
                     self.parts.machine.handle(now, Input::Answered { ticket, outcome });
                 }
                 Completion::Finished(kind, ticket, done) => {
-                    self.parts.workers.finished(kind);
+                    self.parts.workers.finished(kind, ticket);
                     self.parts.machine.handle(now, Input::Finished { ticket, done });
                 }
                 Completion::Upload { upload, bytes, result } => {

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use crate::base::json;
 use crate::base::send_queue::Segment;
 use crate::model::handler::Reply;
-use crate::model::metrics::{ErrorKind, LogProgress};
+use crate::model::metrics::{CopyCounts, ErrorKind, LogProgress};
 use crate::model::node::NodeName;
 use crate::model::problem::{Code, Problem};
 use crate::model::settings::ClusterSettings;
@@ -32,6 +32,8 @@ pub struct Metrics {
     pub log_dropped: u64,
     /// In a cluster.
     pub progress: LogProgress,
+    /// In a cluster.
+    pub copies: CopyCounts,
     /// TLS handshakes that were completed: in full, and by a ticket.
     handshakes: [u64; 2],
     responses: BTreeMap<(&'static str, u16), u64>,
@@ -155,6 +157,7 @@ impl Metrics {
 
     fn write_cluster(&self, out: &mut String, core: &Core, node: &NodeName) {
         let LogProgress { position, head, appended, applied, .. } = self.progress;
+        let copies = &self.copies;
         let nodes = 1 + core.streams.nodes.as_ref().map_or(0, |nodes| nodes.heard());
         for (name, kind, help, value) in [
             ("nodes", "gauge", "Nodes that are heard, this one included.", nodes as u64),
@@ -167,6 +170,27 @@ impl Metrics {
             ),
             ("entries_appended_total", "counter", "Entries that this node has appended.", appended),
             ("entries_applied_total", "counter", "Entries of all nodes that are applied here.", applied),
+            ("files_given_total", "counter", "Uploads that another node took.", copies.given),
+            (
+                "files_given_bytes_total",
+                "counter",
+                "Bytes of uploads that another node took.",
+                copies.given_bytes,
+            ),
+            (
+                "files_not_given_total",
+                "counter",
+                "Uploads refused because no other node took them.",
+                copies.not_given,
+            ),
+            ("files_fetched_total", "counter", "Files that came from another node.", copies.fetched),
+            (
+                "files_fetched_bytes_total",
+                "counter",
+                "Bytes that came from another node.",
+                copies.fetched_bytes,
+            ),
+            ("files_not_fetched_total", "counter", "Files that no other node gave.", copies.not_fetched),
         ] {
             let _ = writeln!(out, "# HELP natter_cluster_{name} {help}");
             let _ = writeln!(out, "# TYPE natter_cluster_{name} {kind}\nnatter_cluster_{name} {value}");

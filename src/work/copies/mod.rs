@@ -128,19 +128,19 @@ impl Copies {
         }))
     }
 
-    /// Gives a published file to one other node, which has it on disk afterwards.
-    pub fn give(&self, file: UploadId, sha256: [u8; 32]) -> Result<(), NotCopied> {
+    /// Gives a published file to one other node, which has it on disk afterwards. Returns how many bytes it took.
+    pub fn give(&self, file: UploadId, sha256: [u8; 32]) -> Result<u64, NotCopied> {
         let alive = self.0.options.nodes.alive(file.low());
         for (node, address) in alive.iter().take(ASKED_MAX) {
             match self.give_to(address, file, sha256) {
-                Ok(()) => return Ok(()),
+                Ok(bytes) => return Ok(bytes),
                 Err(fault) => {
                     log::warn!(target: "natter::cluster", node:%; "node {node} did not take an upload: {fault}");
                 }
             }
         }
         if !self.0.options.is_needed {
-            return Ok(());
+            return Ok(0);
         }
         log::warn!(
             target: "natter::cluster",
@@ -149,7 +149,7 @@ impl Copies {
         Err(NotCopied)
     }
 
-    fn give_to(&self, address: &Address, file: UploadId, sha256: [u8; 32]) -> Result<(), CopyFault> {
+    fn give_to(&self, address: &Address, file: UploadId, sha256: [u8; 32]) -> Result<u64, CopyFault> {
         let mut bytes = File::open(self.0.publisher.path(file))?;
         let size = bytes.metadata()?.len();
         let mut link = self.connect(address, size)?;
@@ -160,22 +160,22 @@ impl Copies {
             _ => return Err(CopyFault::Unexpected),
         }
         match answer_of(&mut link)? {
-            Reply::Stored { sha256: stored } if stored == sha256 => Ok(()),
+            Reply::Stored { sha256: stored } if stored == sha256 => Ok(size),
             Reply::Stored { .. } => Err(CopyFault::OtherBytes),
             _ => Err(CopyFault::Unexpected),
         }
     }
 
-    /// Fetches a file that this node does not have, once for all who ask at the same time.
-    pub fn fetch(&self, file: UploadId, size: u64, sha256: [u8; 32]) -> Result<(), NotCopied> {
+    /// Fetches a file that this node does not have, once for all who ask at the same time. Returns how many bytes came.
+    pub fn fetch(&self, file: UploadId, size: u64, sha256: [u8; 32]) -> Result<u64, NotCopied> {
         let _turn = self.wait_for_turn(file)?;
         if self.0.publisher.path(file).exists() {
-            return Ok(());
+            return Ok(0);
         }
         let known = self.0.options.nodes.known(file.low());
         for (node, address) in known.iter().take(ASKED_MAX) {
             match self.fetch_from(address, file, size, sha256) {
-                Ok(()) => return Ok(()),
+                Ok(()) => return Ok(size),
                 Err(fault @ CopyFault::Refused(Refused::NoFile)) => {
                     log::debug!(target: "natter::cluster", node:%; "a file was not fetched from node {node}: {fault}");
                 }

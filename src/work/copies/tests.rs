@@ -9,7 +9,7 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 
 use super::*;
-use crate::base::channel::{Channel, HELLO_BYTES, frame_len};
+use crate::base::channel::{Channel, HELLO_BYTES};
 use crate::base::crypto::sha256;
 use crate::base::testing::{Folder, PATIENCE};
 use crate::model::node::NodeName;
@@ -84,7 +84,7 @@ impl TestNode {
     }
 
     fn fetch(&self, bytes: &[u8]) -> Result<(), NotCopied> {
-        self.copies.fetch(FILE, bytes.len() as u64, sha256(bytes))
+        self.copies.fetch(FILE, bytes.len() as u64, sha256(bytes)).map(drop)
     }
 
     /// Waits until so many connections are answered.
@@ -121,8 +121,8 @@ fn a_file_is_given_and_fetched() {
         a.put(&bytes);
         assert_eq!(a.copies.give(FILE, sha256(&bytes)), Err(NotCopied), "there is no other node");
         a.knows("b", b.address);
-        assert_eq!(a.copies.give(FILE, sha256(&bytes)), Ok(()));
-        assert_eq!(a.copies.give(FILE, sha256(&bytes)), Ok(()), "again");
+        assert_eq!(a.copies.give(FILE, sha256(&bytes)), Ok(bytes.len() as u64));
+        assert_eq!(a.copies.give(FILE, sha256(&bytes)), Ok(bytes.len() as u64), "again");
         assert_eq!(b.has().as_ref(), Some(&bytes));
         // The first one that is asked does not answer, and the second one does not have it.
         c.knows("a", nobody());
@@ -186,7 +186,7 @@ fn a_full_disk_takes_nothing() {
     assert_eq!(b.fetch(b"hello"), Err(NotCopied));
     assert_eq!(b.has(), None);
     a.knows("c", c.address);
-    assert_eq!(a.copies.give(FILE, sha256(b"hello")), Ok(()), "another one takes it");
+    assert_eq!(a.copies.give(FILE, sha256(b"hello")), Ok(5), "another one takes it");
     assert_eq!((b.has(), c.has().as_deref()), (None, Some(&b"hello"[..])));
 }
 
@@ -207,7 +207,7 @@ fn in_a_cluster_for_trying_a_file_may_be_on_one_node() {
     a.put(b"hello");
     let shared = CopyOptions { is_needed: false, ..a.copies.0.options.clone() };
     let copies = Copies::new(shared, Publisher::new(a.folder.to_path_buf()));
-    assert_eq!(copies.give(FILE, sha256(b"hello")), Ok(()));
+    assert_eq!(copies.give(FILE, sha256(b"hello")), Ok(0));
 }
 
 /// All that the connecting side sends when it gives a file of five bytes, to a node that only receives.
@@ -225,22 +225,21 @@ fn recorded() -> Vec<u8> {
         let other = Hello::parse(hello).expect("a hello");
         let mut channel = Channel::of_answerer(&key, &own, &other);
         let mut all = hello.to_vec();
-        let mut frames = |socket: &mut TcpStream| {
-            let mut frame = vec![0; 4];
-            socket.read_exact(&mut frame).expect("a length");
-            let length = frame_len(&frame).expect("a frame").expect("its length");
-            frame.resize(length, 0);
-            socket.read_exact(&mut frame[4..]).expect("a frame");
-            all.extend_from_slice(&frame);
-            frame
+        let mut received = Vec::new();
+        let mut next = |socket: &mut TcpStream, channel: &mut Channel| loop {
+            if let Some(text) = channel.take(&mut received).expect("a frame") {
+                return text;
+            }
+            let mut part = [0; 64];
+            let count = socket.read(&mut part).expect("a part of a frame");
+            assert!(count > 0, "the connection ended");
+            received.extend_from_slice(&part[..count]);
+            all.extend_from_slice(&part[..count]);
         };
-        let request = frames(&mut socket);
-        assert!(matches!(
-            Request::parse(&channel.open(&request).expect("sealed")),
-            Some(Request::Store { .. })
-        ));
+        let request = next(&mut socket, &mut channel);
+        assert!(matches!(Request::parse(&request), Some(Request::Store { .. })));
         socket.write_all(&channel.seal(&Reply::Send.to_bytes())).expect("written");
-        frames(&mut socket);
+        assert_eq!(next(&mut socket, &mut channel), b"hello");
         let stored = Reply::Stored { sha256: sha256(b"hello") };
         socket.write_all(&channel.seal(&stored.to_bytes())).expect("written");
         sender.send(all).expect("the test waits");
@@ -248,7 +247,7 @@ fn recorded() -> Vec<u8> {
     let a = TestNode::new(1);
     a.put(b"hello");
     a.knows("b", address);
-    assert_eq!(a.copies.give(FILE, sha256(b"hello")), Ok(()));
+    assert_eq!(a.copies.give(FILE, sha256(b"hello")), Ok(5));
     node.join().expect("no panic");
     heard.recv().expect("what was sent")
 }

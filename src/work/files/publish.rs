@@ -51,7 +51,7 @@ impl Publisher {
 
     pub fn run(&mut self, job: Job) -> Done {
         match job {
-            Job::PublishUpload { file, inspect, sha256 } => self.publish(file, inspect, *sha256),
+            Job::PublishUpload { file, inspect, received } => self.publish(file, inspect, received.sha256),
             Job::RemoveFiles { files } => self.remove(&files),
             Job::FindOldFiles { folder, after, before } => {
                 match old_files(&self.uploads, folder, after, before) {
@@ -65,8 +65,8 @@ impl Publisher {
             #[cfg(feature = "cluster")]
             Job::FetchFile { file, size, sha256 } => {
                 match self.copies.as_ref().map(|copies| copies.fetch(file, size, sha256)) {
-                    Some(Ok(())) => Done::FileFetched,
-                    Some(Err(NotCopied)) | None => Done::NotCopied,
+                    Some(Ok(bytes)) => Done::FileFetched { bytes },
+                    Some(Err(NotCopied)) | None => Done::NotFetched,
                 }
             }
             // The pools give each worker only its own kinds of job.
@@ -90,11 +90,11 @@ impl Publisher {
         let error = match result {
             Ok(inspected) => {
                 let sha256 = inspected.and_then(|inspected| inspected.sha256).unwrap_or(received);
-                if self.is_copied(file, sha256) {
-                    return Done::UploadPublished { inspected };
+                if let Some(given) = self.give(file, sha256) {
+                    return Done::UploadPublished { inspected: inspected.map(Box::new), given };
                 }
                 forget_quietly(&to);
-                return Done::NotCopied;
+                return Done::NotGiven;
             }
             Err(error) => error,
         };
@@ -128,18 +128,15 @@ impl Publisher {
         temporary(&self.uploads).join(format!("{file}.{number}"))
     }
 
-    /// Whether the file is on as many machines as it must be.
+    /// How many bytes another node has taken, if the file is on as many machines as it must be.
     #[cfg(feature = "cluster")]
-    fn is_copied(&self, file: UploadId, sha256: [u8; 32]) -> bool {
-        match self.copies.as_ref().map_or(Ok(()), |copies| copies.give(file, sha256)) {
-            Ok(()) => true,
-            Err(NotCopied) => false,
-        }
+    fn give(&self, file: UploadId, sha256: [u8; 32]) -> Option<u64> {
+        self.copies.as_ref().map_or(Ok(0), |copies| copies.give(file, sha256)).ok()
     }
 
     #[cfg(not(feature = "cluster"))]
-    fn is_copied(&self, _: UploadId, _: [u8; 32]) -> bool {
-        true
+    fn give(&self, _: UploadId, _: [u8; 32]) -> Option<u64> {
+        Some(0)
     }
 
     /// One thread at a time, so that no thread publishes into a folder whose name another one still syncs.

@@ -14,7 +14,7 @@ use crate::base::id::Id;
 use crate::base::testing::Folder;
 use crate::base::time::UnixMs;
 use crate::model::id::UploadId;
-use crate::model::job::{Done, Job};
+use crate::model::job::{Done, Job, Received};
 use crate::model::upload::FileSource;
 
 /// The `UPLOADS` folder of a test.
@@ -48,8 +48,12 @@ fn a_published_file_is_in_its_folder_and_nowhere_else() {
     for file in [Id::from_u128(0x1ab), Id::from_u128(0x2ab), Id::from_u128(0x300)] {
         uploads.receive(file, b"hello");
         assert!(matches!(
-            publisher.run(Job::PublishUpload { file, inspect: None, sha256: Box::new([0; 32]) }),
-            Done::UploadPublished { inspected: None }
+            publisher.run(Job::PublishUpload {
+                file,
+                inspect: None,
+                received: Box::new(Received { owner: Id::from_u128(1), sha256: [0; 32] })
+            }),
+            Done::UploadPublished { inspected: None, given: 0 }
         ));
         assert_eq!(fs::read(published(&uploads.0, file)).expect("a file"), b"hello");
     }
@@ -95,7 +99,7 @@ fn a_file_that_cannot_be_published_is_removed() {
             publisher.run(Job::PublishUpload {
                 file: Id::from_u128(1),
                 inspect: None,
-                sha256: Box::new([0; 32])
+                received: Box::new(Received { owner: Id::from_u128(1), sha256: [0; 32] })
             }),
             Done::Failed
         ),
@@ -108,7 +112,7 @@ fn a_file_that_cannot_be_published_is_removed() {
         publisher.run(Job::PublishUpload {
             file: Id::from_u128(2),
             inspect: None,
-            sha256: Box::new([0; 32])
+            received: Box::new(Received { owner: Id::from_u128(1), sha256: [0; 32] })
         }),
         Done::Failed
     ));
