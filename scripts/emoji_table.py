@@ -90,4 +90,6 @@ def main(folder):
         out.write("\n\n".join("\n".join(part) for part in [lines, *parts]) + "\n")
 
 
+if {"-h", "--help"} & set(sys.argv):
+    sys.exit(print(__doc__.strip()))
 main(sys.argv[1])

@@ -1,4 +1,4 @@
-//! Tests that the README is correct: its table equals the table of variables, and its tour runs unchanged.
+//! Tests that the README is correct: its table equals the table of variables, its tour runs unchanged, and each script says what it does.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -50,6 +50,30 @@ fn run(program: &str, script: &str, dir: &Path, natter: &Natter, env: &[(&str, &
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
     Some(text)
+}
+
+#[test]
+fn each_script_says_what_it_does_and_does_nothing_else() {
+    let scripts = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts")).expect("a folder");
+    let mut asked = 0;
+    for script in scripts.map(|entry| entry.expect("an entry").path()) {
+        let text = std::fs::read_to_string(&script).expect("a script is text");
+        // The others are parts of one.
+        let Some(first) = text.lines().next().filter(|line| line.starts_with("#!")) else { continue };
+        let program = if first.ends_with("python3") { "python3" } else { "bash" };
+        let Ok(output) = Command::new(program).arg(&script).arg("--help").stdin(Stdio::null()).output()
+        else {
+            eprintln!("{}: not tested, since there is no {program}", script.display());
+            continue;
+        };
+        assert!(output.status.success(), "{}: {:?}", script.display(), output);
+        let help = String::from_utf8(output.stdout).expect("text");
+        let beginning = text.lines().find(|line| line.starts_with("# ") || line.starts_with("\"\"\""));
+        let beginning = beginning.expect("a comment").trim_start_matches(['#', ' ', '"']);
+        assert!(help.starts_with(beginning), "{}: {help}", script.display());
+        asked += 1;
+    }
+    assert!(asked > 10, "only {asked} scripts");
 }
 
 #[test]
