@@ -5,8 +5,8 @@
 //!                   ▲  └─not now─► Waiting ─┐                  └──a jump──► Asking, after some: Fetching ──► Asking
 //!                   └────────────────────────┘
 //! ```
-//! While there is no consumer, entries that the log is known to have are asked for one by one, of any replica: to make a consumer needs
-//! the leader of all of JetStream, whose election takes seconds.
+//! While there is no consumer, or no sign of it, entries that the log is known to have are asked for one by one, of any replica: to make a
+//! consumer needs the leader of all of JetStream, whose election takes seconds.
 //!
 //! A consumer can be placed on a damaged replica, which skips entries without a word. So a delivery counts only if it is the next
 //! one. After a jump the consumer is made anew, which may place it elsewhere; then the missing entries are asked for one by one; and
@@ -50,8 +50,14 @@ const WATCH_EVERY: Duration = Duration::from_secs(1);
 /// The same while there is no consumer.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Without a sign of the consumer for this long it is made anew. It doubles while that does not help, 8 times at most. The consumer
-/// lives on one server, and if that dies, writes wait for this.
+/// lives on one server, which may have died.
 const QUIET_MAX: Duration = Duration::from_millis(700);
+/// Without a sign of the consumer for this long, entries that the log is known to have are asked for: writes wait for them. It is more than
+/// the time between two heartbeats.
+const QUIET_MIN: Duration = Duration::from_millis(300);
+const _: () = assert!(
+    reading::HEARTBEAT.as_millis() < QUIET_MIN.as_millis() && QUIET_MIN.as_millis() < QUIET_MAX.as_millis()
+);
 /// Jumps without progress after which the missing entries are asked for one by one.
 const JUMPS_MAX: u32 = 3;
 /// A leader that heard a majority within this is the only one: an election takes at least 4 s.
@@ -161,6 +167,8 @@ pub(super) struct Session {
     /// Consumers that were made, and those since the last sign of one.
     consumers: u32,
     silent_consumers: u32,
+    /// The last sign of the consumer.
+    heard_at: Instant,
     failures: u32,
     jumps: u32,
     /// How often the next entry was missing when it was asked for.
@@ -206,6 +214,7 @@ impl Session {
             asked_at: now,
             consumers: 0,
             silent_consumers: 0,
+            heard_at: now,
             failures: 0,
             jumps: 0,
             missing: 0,
@@ -364,7 +373,7 @@ impl Session {
         if self.fetch.is_some_and(|fetch| now >= fetch.until) {
             self.fetch = None;
         }
-        if self.is_serving && self.fetch.is_none() && self.step != Step::Reading && self.is_behind() {
+        if self.is_serving && self.fetch.is_none() && self.is_behind() && !self.hears_consumer(now) {
             self.fetch(conn, self.head(), now);
         }
         if self.is_serving {
@@ -384,8 +393,13 @@ impl Session {
             return None;
         }
         let fetch = self.fetch.map(|fetch| fetch.until);
-        let serving =
-            if self.is_serving { [Some(self.watch_at), self.flight.deadline(), fetch] } else { [None; 3] };
+        let is_late = self.step == Step::Reading && self.fetch.is_none() && self.is_behind();
+        let late = is_late.then(|| self.heard_at + QUIET_MIN);
+        let serving = if self.is_serving {
+            [Some(self.watch_at), self.flight.deadline(), fetch, late]
+        } else {
+            [None; 4]
+        };
         [Some(self.until)].into_iter().chain(serving).flatten().min()
     }
 
@@ -440,6 +454,10 @@ impl Session {
 
     fn is_behind(&self) -> bool {
         self.position.is_some() && self.head() > self.position()
+    }
+
+    fn hears_consumer(&self, now: Instant) -> bool {
+        self.step == Step::Reading && now < self.heard_at + QUIET_MIN
     }
 
     fn quiet_max(&self) -> Duration {

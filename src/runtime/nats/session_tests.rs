@@ -61,6 +61,33 @@ fn a_node_reads_on_behind_its_position() {
 }
 
 #[test]
+fn entries_are_asked_for_while_the_consumer_is_silent() {
+    let mut play = Play::reading(7);
+    let began = play.now;
+    play.session.append(&mut play.conn, b"x", play.now);
+    play.turn();
+    play.answer("natter.c.log", r#"{"stream":"NATTER_c","seq":9}"#);
+    play.pass(280);
+    assert!(!play.asked.iter().any(|(subject, ..)| subject.contains("DIRECT.GET")), "it may come");
+    play.pass(20);
+    for position in [8, 9] {
+        let (reply, body) = play.find("DIRECT.GET");
+        assert_eq!(body, format!(r#"{{"seq":{position}}}"#));
+        let headers = format!(
+            "NATS/1.0\r\nNats-Sequence: {position}\r\nNats-Time-Stamp: 1970-01-01T00:00:00.005Z\r\n\r\n"
+        );
+        play.receive(&format!("HMSG {reply} 1 {} {}\r\n{headers}x\r\n", headers.len(), headers.len() + 1));
+    }
+    assert_eq!(play.positions(), [8, 9]);
+    assert!(play.now < began + QUIET_MAX && play.asked.is_empty(), "before a consumer is made anew");
+    // It was not dead.
+    play.deliver(8);
+    play.deliver(9);
+    play.deliver(10);
+    assert_eq!(play.positions(), [10]);
+}
+
+#[test]
 fn a_jump_makes_the_consumer_anew_then_entries_are_asked_for_one_by_one() {
     let mut play = Play::reading(7);
     for jump in 0..JUMPS_MAX {

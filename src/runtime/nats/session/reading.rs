@@ -12,7 +12,7 @@ use crate::proto::nats::{Connection, Message};
 use crate::runtime::log::LogEvent;
 
 /// How often an idle consumer shows that it lives. JetStream allows no less than 100 ms.
-const HEARTBEAT: Duration = Duration::from_millis(200);
+pub(super) const HEARTBEAT: Duration = Duration::from_millis(200);
 /// A consumer that nobody listens to ends after this.
 const CONSUMER_IDLE: Duration = Duration::from_secs(5);
 
@@ -35,7 +35,7 @@ impl Session {
     pub(super) fn delivery(&mut self, conn: &mut Connection, message: Message, now: Instant) {
         let is_reading = matches!(self.step, Step::Reading | Step::Creating(_));
         if is_reading {
-            self.silent_consumers = 0;
+            (self.silent_consumers, self.heard_at) = (0, now);
             self.until = self.until.max(now + self.quiet_max());
         }
         match message.status() {

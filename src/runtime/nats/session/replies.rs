@@ -69,7 +69,7 @@ impl Session {
             ("c", Step::Creating(request)) if request == number => {
                 match unless_refused(&message, js::read_consumer) {
                     Ok(_) => {
-                        self.step = Step::Reading;
+                        (self.step, self.heard_at) = (Step::Reading, now);
                         self.until = now + self.quiet_max();
                     }
                     Err(error) => {
@@ -122,7 +122,7 @@ impl Session {
                 if self.step == Step::Fetching {
                     self.until = now + REQUEST_MAX;
                 }
-                if self.step != Step::Reading && self.position() < fetch.upto {
+                if self.position() < fetch.upto && !self.hears_consumer(now) {
                     self.fetch(conn, fetch.upto, now);
                 } else if self.step == Step::Fetching {
                     self.ask(conn, now);
