@@ -13,7 +13,7 @@ use super::certificate::{CertificateRow, SharedCertificate};
 use super::id::{MemberId, ProfileId, UploadId};
 use super::mail::Letter;
 use super::push::{Notification, Pushed};
-use super::upload::{FileSource, InspectedFile, Inspection};
+use super::upload::{FileSource, InspectedFile, Inspection, KeptFile};
 use crate::base::open_file::OpenFile;
 use crate::base::secret::Secret;
 use crate::base::time::{Now, UnixMs};
@@ -88,6 +88,11 @@ pub enum Job {
         /// SHA-256 of its bytes.
         sha256: [u8; 32],
     },
+    /// Gives files of which no other node of a cluster has a copy to one, as far as the bytes of one such job reach.
+    KeepCopies {
+        /// Files that have a row, in the order of their ids.
+        files: Vec<KeptFile>,
+    },
     /// Looks after the certificate of https: reads its files again if they changed, or goes on with the order of a new one.
     RenewCertificate {
         /// An operator asks: also if the files did not change, and without the wait after a failed order.
@@ -157,6 +162,8 @@ pub enum Done {
     NotGiven,
     /// Of [`Job::FetchFile`]: no other node has given the file: 503 `unavailable`.
     NotFetched,
+    /// Of [`Job::KeepCopies`].
+    CopiesKept(KeptCopies),
     /// Of [`Job::OpenFile`].
     FileOpened(OpenedFile),
     /// Of [`Job::RenewCertificate`].
@@ -212,6 +219,17 @@ pub struct OpenedFile {
     pub tag: String,
 }
 
+/// What one [`Job::KeepCopies`] has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeptCopies {
+    /// Files that another node took, and their bytes.
+    pub files: u64,
+    /// See `files`.
+    pub bytes: u64,
+    /// The last file that it has looked after; `None` after all of them, or if it cannot be done now.
+    pub through: Option<UploadId>,
+}
+
 /// What is known of a received file.
 #[derive(Clone, Copy, Debug)]
 pub struct Received {
@@ -247,6 +265,7 @@ impl Job {
             Job::RemoveFiles { .. } => "remove_files",
             Job::FindOldFiles { .. } => "find_old_files",
             Job::FetchFile { .. } => "fetch_file",
+            Job::KeepCopies { .. } => "keep_copies",
             Job::RenewCertificate { .. } => "renew_certificate",
             Job::OpenFile { .. } => "open_file",
         }

@@ -92,6 +92,10 @@ pub struct CopyCounts {
     pub fetched_bytes: u64,
     /// Files that no other node gave.
     pub not_fetched: u64,
+    /// Files that had lost their second copy and have one again, and their bytes.
+    pub kept: u64,
+    /// See `kept`.
+    pub kept_bytes: u64,
 }
 
 impl CopyCounts {
@@ -109,6 +113,10 @@ impl CopyCounts {
                 self.fetched_bytes += bytes;
             }
             Done::NotFetched => self.not_fetched += 1,
+            Done::CopiesKept(kept) => {
+                self.kept += kept.files;
+                self.kept_bytes += kept.bytes;
+            }
             _ => {}
         }
     }

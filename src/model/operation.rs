@@ -54,8 +54,8 @@ use super::session::{
     RevokeSessions, SessionPage,
 };
 use super::upload::{
-    AdmitUpload, DeleteUpload, FilePage, FindOrphans, FindUpload, ForgetFiles, ListErasedFiles, ListFiles,
-    PublishUpload, PublishedUpload, StoredFile, UpdateUpload, Upload,
+    AdmitUpload, DeleteUpload, FilePage, FindKept, FindOrphans, FindUpload, ForgetFiles, KeptFile,
+    ListErasedFiles, ListFiles, PublishUpload, PublishedUpload, StoredFile, UpdateUpload, Upload,
 };
 
 /// As many members of a new group cost as much as one post: each is a row in two indexes.
@@ -239,6 +239,7 @@ operations! {
         FindUpload => StoredFile;
         ListErasedFiles -> Vec<UploadId>;
         FindOrphans -> Option<Vec<UploadId>>;
+        FindKept -> Vec<KeptFile>;
         // The log.
         ReadLog => LogPage;
     }

@@ -429,6 +429,24 @@ pub struct FindOrphans {
     pub files: Vec<UploadId>,
 }
 
+/// What is known of these files: of each that has a row.
+#[derive(Clone, Debug)]
+pub struct FindKept {
+    /// Their ids.
+    pub files: Vec<UploadId>,
+}
+
+/// A file that a row refers to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeptFile {
+    /// Its id.
+    pub file: UploadId,
+    /// Its length in bytes.
+    pub size: u64,
+    /// SHA-256 of its bytes.
+    pub sha256: [u8; 32],
+}
+
 /// A file to be sent.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FileSource {

@@ -72,7 +72,7 @@ pub enum PoolKind {
     Give,
     /// Opens files to be sent.
     File,
-    /// Fetches files from other nodes of a cluster.
+    /// Fetches files from other nodes of a cluster, and sees that each is there twice.
     Fetch,
     /// Reads the certificate of https, or orders it.
     Certificate,
@@ -87,7 +87,7 @@ impl PoolKind {
             Job::Push(_) => PoolKind::Push,
             Job::PublishUpload { .. } => PoolKind::Give,
             Job::RemoveFiles { .. } | Job::FindOldFiles { .. } => PoolKind::Upload,
-            Job::FetchFile { .. } => PoolKind::Fetch,
+            Job::FetchFile { .. } | Job::KeepCopies { .. } => PoolKind::Fetch,
             Job::OpenFile { .. } => PoolKind::File,
             Job::RenewCertificate { .. } => PoolKind::Certificate,
         }

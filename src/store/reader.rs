@@ -142,6 +142,7 @@ fn answer(conn: &Connection, index: &mut IndexReader, read: Read) -> Result<Answ
         Read::FindUpload(find) => Answer::FindUpload(Box::new(uploads::find(conn, *find)?)),
         Read::ListErasedFiles(list) => Answer::ListErasedFiles(uploads::list_erased(conn, list)?),
         Read::FindOrphans(find) => Answer::FindOrphans(uploads::orphans(conn, find)?),
+        Read::FindKept(find) => Answer::FindKept(uploads::kept(conn, find)?),
     })
 }
 

@@ -16,8 +16,9 @@ use crate::base::time::UnixMs;
 use crate::model::id::UploadId;
 use crate::model::operation::{Answer, Refusal};
 use crate::model::upload::{
-    AdmitUpload, DeleteUpload, FindOrphans, FindUpload, ForgetFiles, Image, ListErasedFiles, PREVIEW,
-    PublishUpload, PublishedUpload, Quota, StoredFile, UpdateUpload, Upload, is_played,
+    AdmitUpload, DeleteUpload, FindKept, FindOrphans, FindUpload, ForgetFiles, Image, KeptFile,
+    ListErasedFiles, PREVIEW, PublishUpload, PublishedUpload, Quota, StoredFile, UpdateUpload, Upload,
+    is_played,
 };
 
 // ---- making --------------------------------------------------------------------------------------
@@ -343,6 +344,17 @@ pub fn forget(batch: &mut Batch<'_>, forget: ForgetFiles) -> Result<Written, Sto
         delete.execute([file.to_bytes()])?;
     }
     Written::quietly(Answer::ForgetFiles(()))
+}
+
+pub fn kept(conn: &Connection, find: FindKept) -> Result<Vec<KeptFile>, Stop> {
+    let mut select =
+        conn.prepare_cached("SELECT size, sha256 FROM files WHERE id = ?1 OR bytes_of = ?1 LIMIT 1")?;
+    let mut kept = Vec::new();
+    for file in find.files {
+        let row = select.query_row([file.to_bytes()], |row| Ok((number(row, 0)?, row.get(1)?))).optional()?;
+        kept.extend(row.map(|(size, sha256)| KeptFile { file, size, sha256 }));
+    }
+    Ok(kept)
 }
 
 pub fn orphans(conn: &Connection, find: FindOrphans) -> Result<Option<Vec<UploadId>>, Stop> {

@@ -1,12 +1,13 @@
 //! The files of deleted uploads on one node of several: each removes its own, and the node on duty forgets the rows later.
 //!
 //! Each run then looks at the files of one of the 256 folders: a file that another node gave may have no row, because its upload was
-//! refused. Owns which of the listed files this node has removed. Leaves to `tasks` when a run begins, and a server alone to
+//! refused, and one that has a row may have lost its second copy, which is then made again. Owns which of the listed files this node has removed. Leaves to `tasks` when a run begins, and a server alone to
 //! [`uploads`](crate::uploads), which forgets each row at once.
 //!
 //! ```text
 //! erased files are listed ──► removed ──► the next page … ──► old rows are forgotten ──► old files are found ──► those without a row
 //!                                                             (the node on duty)                                 are removed
+//!                                                                                     those that no other node has are given to one ◄─┘
 //! ```
 //! Invariant: a row is forgotten [`ERASED_ROWS_KEPT`] after its file is removed here, so that every node that runs has seen it; one that
 //! did not run finds the file at its start, without a row. A file without a row is removed only by a node that has applied an entry of
@@ -18,9 +19,9 @@ use std::time::Instant;
 use crate::base::time::UnixMs;
 use crate::limits::ERASED_ROWS_KEPT;
 use crate::model::id::UploadId;
-use crate::model::job::{Done, Job};
+use crate::model::job::{Done, Job, KeptCopies};
 use crate::model::operation::{Answer, Operation, Refusal};
-use crate::model::upload::{FindOrphans, ForgetFiles, ListErasedFiles, OLD_FILES_MAX};
+use crate::model::upload::{FindKept, FindOrphans, ForgetFiles, ListErasedFiles, OLD_FILES_MAX};
 use crate::server::background::tasks;
 use crate::server::calls::{Call, Caller, Next, Periodic, Task};
 use crate::server::contract::Effect;
@@ -48,6 +49,9 @@ pub struct Sweep {
     /// Where the search for files without a row goes on: a folder, and the last file of it that was looked at.
     folder: u8,
     looked_at: UploadId,
+    /// The folder of the files that were found, and these files.
+    found_in: u8,
+    found: Vec<UploadId>,
 }
 
 /// Begins a run.
@@ -72,6 +76,8 @@ pub fn answered(core: &mut Core, result: Result<Answer, Refusal>) {
         Ok(Answer::FindOrphans(Some(orphans))) if !orphans.is_empty() => {
             work(core, Job::RemoveFiles { files: orphans })
         }
+        Ok(Answer::FindOrphans(Some(_))) => find_kept(core),
+        Ok(Answer::FindKept(files)) if !files.is_empty() => work(core, Job::KeepCopies { files }),
         // After a fault the next run does it.
         _ => tasks::ended(core, Periodic::RemoveFiles, None),
     }
@@ -104,7 +110,9 @@ fn work(core: &mut Core, job: Job) {
 pub fn worked(core: &mut Core, done: Done) {
     match done {
         Done::FilesRemoved if !core.background.sweep.removing.is_empty() => removed(core),
+        Done::FilesRemoved => find_kept(core),
         Done::FilesFound(files) => found(core, files),
+        Done::CopiesKept(kept) => copies_kept(core, kept),
         _ => tasks::ended(core, Periodic::RemoveFiles, None),
     }
 }
@@ -150,6 +158,7 @@ fn find_old_files(core: &mut Core) {
 
 fn found(core: &mut Core, files: Vec<UploadId>) {
     let sweep = &mut core.background.sweep;
+    sweep.found_in = sweep.folder;
     match files.last() {
         Some(last) if files.len() >= OLD_FILES_MAX => sweep.looked_at = *last,
         _ => (sweep.folder, sweep.looked_at) = (sweep.folder.wrapping_add(1), UploadId::default()),
@@ -157,5 +166,24 @@ fn found(core: &mut Core, files: Vec<UploadId>) {
     if files.is_empty() {
         return tasks::ended(core, Periodic::RemoveFiles, None);
     }
+    core.background.sweep.found.clone_from(&files);
     core.ask_store(Caller::Server, FindOrphans { files }.into_command(), RUN);
+}
+
+/// What the rows say of the files that were found.
+fn find_kept(core: &mut Core) {
+    let files = std::mem::take(&mut core.background.sweep.found);
+    if files.is_empty() {
+        return tasks::ended(core, Periodic::RemoveFiles, None);
+    }
+    core.ask_store(Caller::Server, FindKept { files }.into_command(), RUN);
+}
+
+/// The files that were found are there twice, or some of them: then the next run goes on after these.
+fn copies_kept(core: &mut Core, kept: KeptCopies) {
+    if let Some(through) = kept.through {
+        let sweep = &mut core.background.sweep;
+        (sweep.folder, sweep.looked_at) = (sweep.found_in, through);
+    }
+    tasks::ended(core, Periodic::RemoveFiles, None);
 }

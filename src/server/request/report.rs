@@ -191,6 +191,8 @@ impl Metrics {
                 copies.fetched_bytes,
             ),
             ("files_not_fetched_total", "counter", "Files that no other node gave.", copies.not_fetched),
+            ("files_copied_again_total", "counter", "Files that had lost their second copy.", copies.kept),
+            ("files_copied_again_bytes_total", "counter", "Bytes of these files.", copies.kept_bytes),
         ] {
             let _ = writeln!(out, "# HELP natter_cluster_{name} {help}");
             let _ = writeln!(out, "# TYPE natter_cluster_{name} {kind}\nnatter_cluster_{name} {value}");

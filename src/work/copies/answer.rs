@@ -1,4 +1,4 @@
-//! Answers one connection of another node: takes a file, or gives one.
+//! Answers one connection of another node: takes a file, gives one, or says which it lacks.
 //!
 //! Invariant: nothing is read or written before the first question has come, sealed for this connection.
 
@@ -44,6 +44,11 @@ impl Answerer {
                 self.take(&mut link, UploadId::from_u128(file.to_u128()), size, sha256)
             }
             Request::Fetch { file } => self.give(&mut link, UploadId::from_u128(file.to_u128())),
+            Request::Lacks { mut files } => {
+                link.allow(0);
+                files.retain(|file| !shared.publisher.path(UploadId::from_u128(file.to_u128())).exists());
+                Ok(link.send(&Reply::Lacks { files }.to_bytes())?)
+            }
         }
     }
 

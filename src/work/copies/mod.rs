@@ -8,6 +8,7 @@
 //! that is answered.
 
 mod answer;
+mod keep;
 mod link;
 mod nodes;
 mod receive;

@@ -12,6 +12,8 @@ use crate::model::node::NodeName;
 
 /// A node tells its address each second. One that was not heard for this long is asked for a file last, and is given none.
 const SILENT_AFTER: Duration = Duration::from_secs(10);
+/// One that was not heard for this long may be gone with its files. A restart, or the exchange of a part, takes less.
+const GONE_AFTER: Duration = Duration::from_secs(900);
 /// Other nodes. Above: the one of the lowest name is forgotten.
 const NODES_MAX: usize = 31;
 /// Bytes of a host: those of the longest name in DNS.
@@ -92,6 +94,15 @@ impl KnownNodes {
         self.list(number, &[true, false])
     }
 
+    /// As [`KnownNodes::alive`], if no other one may come back with its files.
+    pub fn all_alive(&self, number: u64) -> Option<Vec<(NodeName, Address)>> {
+        let nodes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_away = |known: &Known| (SILENT_AFTER..GONE_AFTER).contains(&known.heard_at.elapsed());
+        let is_any_away = nodes.iter().any(is_away);
+        drop(nodes);
+        (!is_any_away).then(|| self.alive(number))
+    }
+
     fn list(&self, number: u64, wanted: &[bool]) -> Vec<(NodeName, Address)> {
         let nodes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let first = (number % nodes.len().max(1) as u64) as usize;
@@ -154,6 +165,11 @@ mod tests {
         let silent = Instant::now().checked_sub(SILENT_AFTER).expect("a clock that runs for a while");
         nodes.0.lock().expect("a lock")[2].heard_at = silent;
         assert_eq!((ports(nodes.alive(5)), ports(nodes.known(5))), (vec![1, 2], vec![1, 2, 3]));
+        assert_eq!(nodes.all_alive(5), None, "it may come back");
+        if let Some(long_ago) = Instant::now().checked_sub(GONE_AFTER) {
+            nodes.0.lock().expect("a lock")[2].heard_at = long_ago;
+            assert_eq!(nodes.all_alive(5).map(ports), Some(vec![1, 2]));
+        }
         for port in 1..=NODES_MAX as u16 {
             nodes.heard(name(&format!("m{port}")), Address { host: "h".to_owned(), port });
         }

@@ -12,7 +12,9 @@ use super::*;
 use crate::base::channel::{Channel, HELLO_BYTES};
 use crate::base::crypto::sha256;
 use crate::base::testing::{Folder, PATIENCE};
+use crate::model::job::KeptCopies;
 use crate::model::node::NodeName;
+use crate::model::upload::KeptFile;
 
 const FILE: UploadId = UploadId::from_u128(0x2ab);
 
@@ -318,4 +320,40 @@ fn check_part(parts: &[&[u8]], size: u64) {
     drop(link);
     b.has_answered(1);
     assert_eq!(b.has(), None, "{parts:?} of {size}");
+}
+
+#[test]
+fn a_file_that_no_other_node_has_is_given_to_one_and_only_then() {
+    let (a, b, c) = (TestNode::new(1), TestNode::new(2), TestNode::new(3));
+    let file = KeptFile { file: FILE, size: 5, sha256: sha256(b"hello") };
+    a.put(b"hello");
+    assert_eq!(a.copies.keep(&[file]), KeptCopies::default(), "there is no other node");
+    a.knows("b", b.address);
+    a.knows("c", c.address);
+    let given = KeptCopies { files: 1, bytes: 5, through: None };
+    assert_eq!(a.copies.keep(&[file]), given);
+    assert_eq!(b.has().is_some() as u8 + c.has().is_some() as u8, 1);
+    assert_eq!(a.copies.keep(&[file]), KeptCopies::default(), "one has it");
+    // Its disk is replaced.
+    for node in [&b, &c] {
+        drop(fs::remove_file(node.path()));
+    }
+    assert_eq!(a.copies.keep(&[file]), given);
+    // One does not answer: it may have the file.
+    for node in [&b, &c] {
+        drop(fs::remove_file(node.path()));
+    }
+    a.knows("d", nobody());
+    assert_eq!(a.copies.keep(&[file]), KeptCopies::default());
+    assert!(b.has().is_none() && c.has().is_none());
+}
+
+#[test]
+fn a_file_that_is_not_what_its_row_says_is_not_given() {
+    let (a, b) = (TestNode::new(1), TestNode::new(2));
+    a.put(b"other");
+    a.knows("b", b.address);
+    let file = KeptFile { file: FILE, size: 5, sha256: sha256(b"hello") };
+    assert_eq!(a.copies.keep(&[file]), KeptCopies::default());
+    assert_eq!(b.has(), None);
 }

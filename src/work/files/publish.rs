@@ -14,8 +14,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::{folder_of, old_files, published, temporary};
 use crate::base::crypto::Sha256;
 use crate::model::id::UploadId;
-use crate::model::job::{Done, Job};
-use crate::model::upload::{InspectedFile, Inspection};
+use crate::model::job::{Done, Job, KeptCopies};
+use crate::model::upload::{InspectedFile, Inspection, KeptFile};
 use crate::proto::media::{self, Fault};
 #[cfg(feature = "cluster")]
 use crate::work::copies::{Copies, NotCopied};
@@ -69,6 +69,7 @@ impl Publisher {
                     Some(Err(NotCopied)) | None => Done::NotFetched,
                 }
             }
+            Job::KeepCopies { files } => Done::CopiesKept(self.keep(&files)),
             // The pools give each worker only its own kinds of job.
             _ => Done::Failed,
         }
@@ -132,6 +133,16 @@ impl Publisher {
     #[cfg(feature = "cluster")]
     fn give(&self, file: UploadId, sha256: [u8; 32]) -> Option<u64> {
         self.copies.as_ref().map_or(Ok(0), |copies| copies.give(file, sha256)).ok()
+    }
+
+    #[cfg(feature = "cluster")]
+    fn keep(&self, files: &[KeptFile]) -> KeptCopies {
+        self.copies.as_ref().map_or_else(KeptCopies::default, |copies| copies.keep(files))
+    }
+
+    #[cfg(not(feature = "cluster"))]
+    fn keep(&self, _: &[KeptFile]) -> KeptCopies {
+        KeptCopies::default()
     }
 
     #[cfg(not(feature = "cluster"))]

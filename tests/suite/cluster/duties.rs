@@ -1,11 +1,11 @@
 //! What happens once in a cluster, and on which node.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use super::{post, socket};
 use crate::support::cluster::{Cluster, name};
 use crate::support::http::{Person, series};
-use crate::support::{limits, settings};
+use crate::support::{START_MS, limits, settings};
 use natter::base::crypto::base64url;
 use natter::limits::Limits;
 use natter::model::job::Delivery;
@@ -188,26 +188,52 @@ fn a_node_that_loses_the_duty_pushes_nothing_more() {
     assert_eq!(pushes(&cluster), [0, 1]);
 }
 
+/// Uploads a file of five bytes.
+fn upload(cluster: &mut Cluster, at: usize, who: &Person) -> crate::support::http::Response {
+    let bearer = format!("Bearer {}", who.access);
+    let fields = [
+        ("Authorization", bearer.as_str()),
+        ("X-Filename", "a.txt"),
+        ("Content-Type", "text/plain"),
+        ("Content-Length", "5"),
+    ];
+    let request = crate::support::http::request("POST", "/api/v1/uploads", &fields, None);
+    let conn = cluster[at].connect();
+    cluster[at].send(conn, &[request, b"hello".to_vec()].concat());
+    let mut bytes = cluster[at].take(conn);
+    let made = crate::support::http::next_response(&mut bytes, false).expect("a response");
+    assert_eq!(made.status, 201, "{}", made.text());
+    made
+}
+
+/// A node looks again and again whether its files are on another one, too.
+#[test]
+fn a_node_looks_after_the_second_copies_of_its_files() {
+    let mut cluster = Cluster::new(2);
+    let ann = cluster[1].sign_up("ann");
+    cluster.settle();
+    upload(&mut cluster, 1, &ann);
+    let (_, published) = cluster[1].files.all();
+    let [path] = &published[..] else { panic!("one file: {published:?}") };
+    let file = std::fs::File::options().write(true).open(path).expect("the file");
+    file.set_modified(UNIX_EPOCH + Duration::from_millis(START_MS.0)).expect("its time");
+    let looks = |cluster: &Cluster, at: usize| {
+        cluster[at].trace.iter().filter(|asked| **asked == "keep_copies").count()
+    };
+    // No file is looked at in its first hour; then one of the 256 folders each 20 s.
+    cluster.pass(Duration::from_secs(3_590));
+    assert_eq!([looks(&cluster, 0), looks(&cluster, 1)], [0, 0]);
+    cluster.pass(Duration::from_secs(256 * 21));
+    assert_eq!([looks(&cluster, 0), looks(&cluster, 1)], [0, 1]);
+}
+
 #[test]
 fn every_node_removes_the_files_and_one_forgets_the_rows_later() {
     let limits = Limits { access_ttl: 86_400, ..limits() };
     let mut cluster = Cluster::with(2, settings(limits));
     let ann = cluster[1].sign_up("ann");
     cluster.settle();
-    let bearer = format!("Bearer {}", ann.access);
-    let fields =
-        [("Authorization", bearer.as_str()), ("X-Filename", "a.txt"), ("Content-Type", "text/plain")];
-    let request = crate::support::http::request(
-        "POST",
-        "/api/v1/uploads",
-        &[&fields[..], &[("Content-Length", "5")]].concat(),
-        None,
-    );
-    let conn = cluster[1].connect();
-    cluster[1].send(conn, &[request, b"hello".to_vec()].concat());
-    let mut bytes = cluster[1].take(conn);
-    let made = crate::support::http::next_response(&mut bytes, false).expect("a response");
-    assert_eq!(made.status, 201, "{}", made.text());
+    let made = upload(&mut cluster, 1, &ann);
     let path = format!("/api/v1/uploads/{}", made.at("data.id"));
     assert_eq!(cluster[1].ask_as(&ann, "DELETE", &path, None).status, 204);
     cluster.settle();
