@@ -107,6 +107,14 @@ pub enum BotCommand {
         bot: String,
         id: String,
     },
+    /// Sets the outgoing hook and prints the key of its signatures, or prints its state.
+    Url {
+        bot: String,
+        url: Option<String>,
+    },
+    RemoveUrl {
+        bot: String,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -377,8 +385,11 @@ fn invocation(words: &[OsString], options: &mut Options) -> Result<Invocation, S
             bot(BotCommand::Hook { bot: own(name), conversation: own(conversation), name: own(hook) })
         }
         ["bot", "revoke", name, id] => bot(BotCommand::Revoke { bot: own(name), id: own(id) }),
-        ["bot"] => Err("bot needs list, tokens, token, hook or revoke".to_owned()),
-        ["bot", command @ ("list" | "tokens" | "token" | "hook" | "revoke"), ..] => {
+        ["bot", "url", name] => bot(BotCommand::Url { bot: own(name), url: None }),
+        ["bot", "url", name, "off"] => bot(BotCommand::RemoveUrl { bot: own(name) }),
+        ["bot", "url", name, url] => bot(BotCommand::Url { bot: own(name), url: Some(own(url)) }),
+        ["bot"] => Err("bot needs list, tokens, token, hook, revoke or url".to_owned()),
+        ["bot", command @ ("list" | "tokens" | "token" | "hook" | "revoke" | "url"), ..] => {
             Err(format!("bot {command} has other arguments: see `natter bot --help`"))
         }
         ["bot", command, ..] => Err(format!("unknown command {command:?} of bot")),

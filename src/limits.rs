@@ -61,6 +61,9 @@ pub const PUSH_SUBSCRIPTIONS_MAX: u64 = 20;
 /// Threads that give notifications to push services.
 pub const PUSH_THREADS: usize = 8;
 
+/// The threads that call outgoing hooks, besides those of notifications.
+pub const HOOK_THREADS: usize = 4;
+
 /// What an operator may set MESSAGE_MAX and MEMBERS_MAX to at most: the documents of the API are the same for every server.
 pub const MESSAGE_MOST: usize = 1_000_000;
 pub const MEMBERS_MOST: usize = 100_000;

@@ -21,6 +21,8 @@ mod crash;
 mod damage;
 #[path = "process/disk.rs"]
 mod disk;
+#[path = "process/hooks.rs"]
+mod hooks;
 #[cfg(feature = "tls")]
 #[path = "process/https.rs"]
 mod https;
@@ -42,6 +44,8 @@ mod push;
 mod quota;
 #[path = "process/readme.rs"]
 mod readme;
+#[path = "process/recipes.rs"]
+mod recipes;
 #[path = "process/reload.rs"]
 mod reload;
 #[path = "process/restore.rs"]

@@ -9,6 +9,7 @@ pub(crate) mod codes;
 mod common_passwords;
 pub(crate) mod deletion;
 pub(crate) mod export;
+pub(crate) mod hooks;
 pub(crate) mod invites;
 pub(crate) mod password;
 pub(crate) mod profiles;

@@ -91,7 +91,7 @@ static COMMANDS: [Command; 9] = [
     Command {
         name: "bot",
         arguments: "list | tokens BOT | token BOT NAME | hook BOT CONVERSATION NAME |\n\
-                    \u{20}                 revoke BOT ID",
+                    \u{20}                 revoke BOT ID | url BOT [URL|off]",
         summary: "List bots; make, list and revoke their tokens and hooks",
         details: "BOT is the nick name of a bot or its id; `natter member add --bot NAME` makes one.\n\n\
                   list    prints id, nick name, whether it is active, and name, one bot per line\n\
@@ -99,7 +99,9 @@ static COMMANDS: [Command; 9] = [
                   token   prints a new token, by which a program acts as the bot\n\
                   hook    prints an address: what is posted there is a message in the conversation, which the\n\
                   \u{20}       bot must be in\n\
-                  revoke  ends a token or a hook\n\n\
+                  revoke  ends a token or a hook\n\
+                  url     sets the address that gets the events of the bot, and prints the key of their\n\
+                  \u{20}       signatures; off removes it; else prints address, position, failures and the last error\n\n\
                   A token is stored as a hash: it is shown once. NAME is for you. Works while the server runs, and\n\
                   without one.",
     },

@@ -134,7 +134,11 @@ fn wrong_arguments_are_refused() {
     let hook = BotCommand::Hook { bot: bot(), conversation: "01J".into(), name: "ci".into() };
     check("bot hook disk 01J ci", Invocation::Bot(hook));
     check("bot revoke disk 01K", Invocation::Bot(BotCommand::Revoke { bot: bot(), id: "01K".into() }));
-    check_refused(&["bot"], "bot needs list, tokens, token, hook or revoke", "natter bot");
+    check("bot url disk", Invocation::Bot(BotCommand::Url { bot: bot(), url: None }));
+    check("bot url disk off", Invocation::Bot(BotCommand::RemoveUrl { bot: bot() }));
+    let url = Some("https://b.example/".into());
+    check("bot url disk https://b.example/", Invocation::Bot(BotCommand::Url { bot: bot(), url }));
+    check_refused(&["bot"], "bot needs list, tokens, token, hook, revoke or url", "natter bot");
     let other = "bot token has other arguments: see `natter bot --help`";
     check_refused(&["bot", "token", "disk"], other, "natter bot");
     check_refused(&["bot", "x"], "unknown command \"x\" of bot", "natter bot");

@@ -9,7 +9,7 @@ use super::control::{Control, Needs};
 use super::member::{body, good, pages};
 use super::{DataFolder, with_config};
 use crate::base::id::Id;
-use crate::base::json::Value;
+use crate::base::json::{self, Value};
 use crate::cli::BotCommand;
 
 /// The name of the token that a new bot gets.
@@ -45,6 +45,25 @@ fn act(control: &mut Control, command: &BotCommand) -> Result<(), String> {
         BotCommand::Hook { bot, conversation, name } => {
             let bot = find(control, bot)?;
             make_token(control, &bot, &[("name", name), ("conversation", conversation)], "url")
+        }
+        BotCommand::Url { bot, url: Some(url) } => {
+            let path = format!("/admin/bots/{}/hook", find(control, bot)?);
+            let answer = control.ask("PUT", &path, &body(&[("url", url)]))?;
+            print(text(good(&answer, "bot")?.get("data").unwrap_or(&Value::Null), "secret"))
+        }
+        BotCommand::Url { bot, url: None } => {
+            let path = format!("/admin/bots/{}/hook", find(control, bot)?);
+            let answer = control.ask("GET", &path, "")?;
+            let value = good(&answer, "address")?;
+            let state = value.get("data").unwrap_or(&Value::Null);
+            let number = |name| state.get(name).map_or_else(String::new, json::to_string);
+            let (seq, failures) = (number("seq"), number("failures"));
+            print(&format!("{} {seq} {failures} {}", text(state, "url"), text(state, "error")))
+        }
+        BotCommand::RemoveUrl { bot } => {
+            let path = format!("/admin/bots/{}/hook", find(control, bot)?);
+            let answer = control.ask("DELETE", &path, "")?;
+            if answer.status == 204 { Ok(()) } else { good(&answer, "bot").map(|_| ()) }
         }
         BotCommand::Revoke { bot, id } => {
             let path = format!("/admin/bots/{}/tokens/{id}", find(control, bot)?);

@@ -181,6 +181,7 @@ fn start(config: &Config, log: &Logging, passed: Result<Passed, String>) -> Resu
         key: Arc::new(push_key),
         contact: contact(config),
         private: config.push_private,
+        hooks_private: config.hooks_private,
         trust: trust.clone(),
     };
     let push_settings = PushSettings { key: base64url(&pushes.key.public()), private: pushes.private };
@@ -428,6 +429,7 @@ pub fn settings(
         events_kept: config.events_kept.map(|days| Duration::from_secs(u64::from(days) * 86_400)),
         places: config.ip_info.is_some() || config.geoip_db.is_some(),
         push: None,
+        hooks_private: config.hooks_private,
         https: None,
         cluster: config.cluster.as_ref().map(|cluster| cluster_settings(cluster, secrets)),
     }

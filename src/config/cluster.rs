@@ -65,7 +65,7 @@ pub struct FilesAt {
 
 /// The variables that all nodes must have in common: clients see them, or they decide how long something is kept. Which node answers
 /// a client or holds the duty must make no difference.
-pub const SHARED: [&str; 36] = [
+pub const SHARED: [&str; 37] = [
     "PUBLIC_URL",
     "TLS_DOMAIN",
     "ACME_DIRECTORY",
@@ -81,6 +81,7 @@ pub const SHARED: [&str; 36] = [
     "EMAIL_HOST",
     "EMAIL_FROM",
     "PUSH_PRIVATE",
+    "HOOKS_PRIVATE",
     "HEAD_MAX",
     "JSON_BODY_MAX",
     "UPLOAD_MAX",

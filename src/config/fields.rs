@@ -118,6 +118,7 @@ pub static SECTIONS: [(&str, &[Variable]); 8] = [
     ]),
     ("Notifications", &[
         row("PUSH_PRIVATE", "off", Switch, "Whether notifications may be sent to a push service whose address is not public, such as one of your own network."),
+        row("HOOKS_PRIVATE", "off", Switch, "Whether outgoing hooks of bots may be called at an address that is not public, such as one of your own network, and without https."),
     ]),
     ("Limits", &[
         row("HEAD_MAX", "16384", Number(1_024, 1_048_576), "Bytes of a request head."),

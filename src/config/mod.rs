@@ -74,6 +74,7 @@ pub struct Config {
     /// https of the server's own; `None` speaks plain HTTP, as behind a proxy.
     pub https: Option<Https>,
     pub push_private: bool,
+    pub hooks_private: bool,
     pub keep_metadata: bool,
     pub limits: Limits,
     /// `None` for one natter alone.

@@ -65,6 +65,7 @@ pub(super) fn read(r: &mut Reader<'_>) -> Config {
         tls_ca_file: tls_ca_file(r),
         https: https(r),
         push_private: r.value("PUSH_PRIVATE", values::switch),
+        hooks_private: r.value("HOOKS_PRIVATE", values::switch),
         keep_metadata: r.value("KEEP_METADATA", values::switch),
         limits,
         cluster: cluster::read(r),

@@ -60,6 +60,7 @@ fn an_empty_environment_gives_the_documented_defaults() {
             && !config.require_verified
             && !config.keep_metadata
             && !config.push_private
+            && !config.hooks_private
     );
     assert!(config.access_secret.is_none() && config.metrics_token.is_none() && config.ip_info.is_none());
     assert!(matches!(config.mail, Mail::Mbox { from: None }));

@@ -114,6 +114,8 @@ pub enum FollowUp {
     },
     /// A device subscribed to notifications. The server itself sees that.
     Push,
+    /// An outgoing hook was set or removed, or a bot may have been disabled, enabled or deleted. The server itself sees that.
+    Hooks,
     /// The member's e-mail address is verified now.
     Verified(MemberId),
 }

@@ -34,6 +34,8 @@ kinds! {
     OfSession SessionId;
     /// An invite; its code is something else.
     OfInvite InviteId;
+    /// An outgoing hook.
+    OfHook HookId;
     /// A row of the outbox.
     OfMail MailId;
     /// One run of a natter among several, from its start.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::certificate::{CertificateRow, SharedCertificate};
+use super::hook::{HookCall, HookFailure};
 use super::id::{MemberId, ProfileId, UploadId};
 use super::mail::Letter;
 use super::push::{Notification, Pushed};
@@ -50,6 +51,8 @@ pub enum Job {
     SendMail(Box<Letter>),
     /// Gives a notification to its push service. No client waits for it.
     Push(Box<Notification>),
+    /// Calls an outgoing hook once.
+    CallHook(Box<HookCall>),
     /// Looks up the place of a public address: "City, Region, Country". No client waits for it.
     FindPlace {
         /// The address.
@@ -138,6 +141,8 @@ pub enum Done {
     Mail(Delivery),
     /// Of [`Job::Push`].
     Pushed(Pushed),
+    /// Of [`Job::CallHook`]. In a box, so that no result is wider than a post.
+    HookCalled(Result<(), Box<HookFailure>>),
     /// The place of the address; `None` if it is not known.
     Place(Option<String>),
     /// Of [`Job::PublishUpload`]: the file is durable and has its final path.
@@ -260,6 +265,7 @@ impl Job {
             Job::VerifyPassword(_) => "verify_password",
             Job::SendMail(_) => "send_mail",
             Job::Push(_) => "push",
+            Job::CallHook(_) => "call_hook",
             Job::FindPlace { .. } => "find_place",
             Job::PublishUpload { .. } => "publish_upload",
             Job::RemoveFiles { .. } => "remove_files",

@@ -17,6 +17,7 @@ pub mod entry;
 pub mod event;
 pub mod export;
 pub mod handler;
+pub mod hook;
 pub mod id;
 pub mod invite;
 pub mod job;

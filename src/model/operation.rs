@@ -23,6 +23,7 @@ use super::conversation::{
 use super::duty::{Duty, HoldDuty};
 use super::event::{Events, LogPage, PruneLog, ReadLog};
 use super::export::{ExportAccount, ExportPage};
+use super::hook::{FindHook, Hook, HookState, ListHooks, MoveHook, SetHook};
 use super::id::{MemberId, ProfileId, SessionId, UploadId};
 use super::invite::{
     CreateInvite, FindInvite, FoundInvite, Invite, InvitePage, ListInvites, RevokeInvite, UseInvite,
@@ -228,6 +229,8 @@ operations! {
         // Bots.
         ListBots => BotPage;
         ListBotTokens -> Vec<BotToken>;
+        FindHook => HookState;
+        ListHooks -> Vec<Hook>;
         // Presence.
         FindListeners -> Vec<ProfileId>;
         FindPeers => Peers;
@@ -293,6 +296,8 @@ operations! {
         AddBot => Bot;
         CreateBotToken => MadeToken;
         RevokeBotToken >> ();
+        SetHook => Option<HookState>;
+        MoveHook >> ();
         // Presence.
         MarkOffline => Peers;
         // Notifications.
@@ -413,6 +418,8 @@ pub struct Start {
     pub certificate: CertificateRows,
     /// The tokens of bots that can be used.
     pub bot_tokens: Vec<LiveToken>,
+    /// Whether a bot has an outgoing hook.
+    pub has_hooks: bool,
     /// What the database can do at the start.
     pub readiness: super::readiness::Readiness,
 }

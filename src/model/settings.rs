@@ -57,6 +57,8 @@ pub struct Settings {
     pub places: bool,
     /// How it sends notifications; `None` in a build without TLS.
     pub push: Option<PushSettings>,
+    /// HOOKS_PRIVATE: whether an outgoing hook may be called at an address that is not public, or not https.
+    pub hooks_private: bool,
     /// How it speaks https, if it does so itself.
     pub https: Option<Https>,
     /// Which of several natters this is; `None` if it is the only one.
@@ -163,6 +165,7 @@ impl Settings {
             events_kept: None,
             places: false,
             push: Some(PushSettings { key: base64url(&[4; 65]), private: false }),
+            hooks_private: false,
             https: None,
             cluster: None,
         }

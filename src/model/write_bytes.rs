@@ -27,6 +27,7 @@ use super::conversation::{
 };
 use super::duty::HoldDuty;
 use super::event::{PruneLog, Role};
+use super::hook::{MoveHook, NewHook, SetHook};
 use super::invite::{CreateInvite, PresentedInvite, RevokeInvite, UseInvite};
 use super::mail::{
     Content, Digest, Language, MailFailed, MailSent, NewDevice, NewMail, PlaceSession, SealedCode, SetDigest,
@@ -107,7 +108,9 @@ variants! {
         51 KeepCertificate(row),
         52 AddBot(row),
         53 CreateBotToken(row),
-        54 RevokeBotToken(row)
+        54 RevokeBotToken(row),
+        55 SetHook(row),
+        56 MoveHook(row)
     }
 }
 
@@ -226,6 +229,9 @@ fields! {
     AddBot { 1 by, 2 account }
     CreateBotToken { 1 at, 2 by, 3 bot, 4 id, 5 hash, 6 name, 7 conversation }
     RevokeBotToken { 1 at, 2 by, 3 bot, 4 token }
+    SetHook { 1 at, 2 by, 3 bot, 4 epoch, 5 hook }
+    NewHook { 1 id, 2 url, 3 secret }
+    MoveHook { 1 hook, 2 epoch, 3 through, 4 failures, 5 retry_at, 6 error }
     MarkOffline { 1 profile, 2 at }
     Subscribe { 1 at, 2 member, 3 session, 4 endpoint, 5 recipient, 6 level }
     Recipient { 1 public, 2 auth }

@@ -66,6 +66,7 @@ impl Write {
             Write::AddBot(row) => &mut row.account.at,
             Write::CreateBotToken(row) => &mut row.at,
             Write::RevokeBotToken(row) => &mut row.at,
+            Write::SetHook(row) => &mut row.at,
             Write::Subscribe(row) => &mut row.at,
             Write::PublishUpload(row) => &mut row.at,
             Write::RecordLastSeen(_)
@@ -79,6 +80,8 @@ impl Write {
             | Write::Unsubscribe(_)
             | Write::ForgetSubscription(_)
             | Write::MovePushCursor(_)
+            // Its time is one to come.
+            | Write::MoveHook(_)
             | Write::UpdateUpload(_)
             | Write::DeleteUpload(_)
             | Write::ForgetFiles(_)

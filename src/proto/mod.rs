@@ -6,6 +6,7 @@
 pub mod acme;
 #[cfg(feature = "cluster")]
 pub mod copies;
+pub mod hook;
 pub mod http;
 pub mod image;
 pub mod media;

@@ -15,7 +15,7 @@ use super::kernel;
 use super::queue::{Producer, Queue, Taken};
 use super::threads::{Thread, spawn};
 use crate::base::turns::Turns;
-use crate::limits::{MAILS_UNDER_WAY_MAX, PASSWORD_JOBS_MAX, PASSWORD_THREADS, PUSH_THREADS};
+use crate::limits::{HOOK_THREADS, MAILS_UNDER_WAY_MAX, PASSWORD_JOBS_MAX, PASSWORD_THREADS, PUSH_THREADS};
 use crate::model::id::ProfileId;
 use crate::model::job::{Done, Job};
 use crate::model::metrics::ErrorKind;
@@ -64,7 +64,7 @@ pub enum PoolKind {
     Password,
     Mail,
     Place,
-    /// Gives notifications to push services.
+    /// Gives notifications to push services, and events to outgoing hooks.
     Push,
     /// Syncs, publishes and removes uploads.
     Upload,
@@ -84,7 +84,7 @@ impl PoolKind {
             Job::HashPassword { .. } | Job::VerifyPassword(_) => PoolKind::Password,
             Job::SendMail(_) => PoolKind::Mail,
             Job::FindPlace { .. } => PoolKind::Place,
-            Job::Push(_) => PoolKind::Push,
+            Job::Push(_) | Job::CallHook(_) => PoolKind::Push,
             Job::PublishUpload { .. } => PoolKind::Give,
             Job::RemoveFiles { .. } | Job::FindOldFiles { .. } => PoolKind::Upload,
             Job::FetchFile { .. } | Job::KeepCopies { .. } => PoolKind::Fetch,
@@ -125,7 +125,7 @@ impl PoolKind {
             PoolKind::Mail => (MAIL_THREADS, MAILS_UNDER_WAY_MAX),
             PoolKind::Place => (PLACE_THREADS, PLACE_JOBS_MAX),
             // The server gives each thread one at a time.
-            PoolKind::Push => (PUSH_THREADS, PUSH_THREADS),
+            PoolKind::Push => (PUSH_THREADS + HOOK_THREADS, PUSH_THREADS + HOOK_THREADS),
             PoolKind::Upload => (UPLOAD_THREADS, UPLOAD_JOBS_MAX),
             PoolKind::Give => (GIVE_THREADS, UPLOAD_JOBS_MAX),
             PoolKind::File => (FILE_THREADS, FILE_JOBS_MAX),

@@ -4,7 +4,7 @@
 //! and its continuation, and only the answer is dropped.
 
 use crate::model::handler::Then;
-use crate::model::id::{ConversationId, MailId, ProfileId, SessionId};
+use crate::model::id::{ConversationId, HookId, MailId, ProfileId, SessionId};
 use crate::model::job::Done;
 use crate::model::operation::{Answer, Refusal};
 use crate::server::contract::ConnId;
@@ -17,12 +17,16 @@ pub struct Call {
 
 impl Call {
     /// Whether the process may end before the answer: a mail stays in the outbox, the place of a session stays unknown, and
-    /// a notification that was not sent is after the stored cursor, so that the next start sends it.
+    /// a notification or an event of a hook that was not sent is after the stored cursor, so that the next start sends it.
     pub fn may_be_given_up(&self) -> bool {
         matches!(
             self.next,
             Next::Task(
-                Task::SendMail(_) | Task::FindPlace(_) | Task::Push(_) | Task::Run(Periodic::Certificate)
+                Task::SendMail(_)
+                    | Task::FindPlace(_)
+                    | Task::Push(_)
+                    | Task::CallHook(_)
+                    | Task::Run(Periodic::Certificate)
             )
         )
     }
@@ -100,6 +104,12 @@ pub enum Task {
     /// All notifications up to this `seq` are sent, and that is being written.
     MovePushCursor(u64),
     ForgetSubscription,
+    /// The next event of an outgoing hook is being read.
+    ReadHook(HookId),
+    /// An outgoing hook is being called.
+    CallHook(HookId),
+    /// How far an outgoing hook has come is being written.
+    MoveHook,
     /// Which node does the work of all is being decided.
     HoldDuty,
     /// What this node has changed of the certificate is being written.
@@ -123,6 +133,8 @@ pub enum Periodic {
     RemoveFiles,
     /// Reads the log for messages that are to be pushed.
     Push,
+    /// Reads the log for events of outgoing hooks.
+    Hooks,
     /// Forgets expired state in memory.
     Expire,
     /// Reads the certificate again if its files changed, or goes on with the order of the next one.

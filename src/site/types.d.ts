@@ -229,6 +229,16 @@ export type Bot = {
   active: boolean;
 };
 
+export type HookState = {
+  id: Id;
+  url: string;
+  seq: number;
+  failures: number;
+  error: string | null;
+  retry_at: Time | null;
+  created_at: Time;
+};
+
 export type BotToken = {
   id: Id;
   name: string;
@@ -717,6 +727,38 @@ export interface Routes {
     };
     answer: { data: null };
   };
+  'PUT /bots/{profile}/hook': {
+    params: {
+      profile: Id;
+      url: string;
+    };
+    answer: {
+      data: {
+        id: Id;
+        url: string;
+        seq: number;
+        failures: number;
+        error: string | null;
+        retry_at: Time | null;
+        created_at: Time;
+        secret: string;
+      };
+    };
+  };
+  'GET /bots/{profile}/hook': {
+    params: {
+      profile: Id;
+    };
+    answer: {
+      data: HookState;
+    };
+  };
+  'DELETE /bots/{profile}/hook': {
+    params: {
+      profile: Id;
+    };
+    answer: { data: null };
+  };
   'POST /messages': {
     params: {
       conversation?: Id;
@@ -1040,6 +1082,9 @@ export interface RouteOf {
   'bot.token.create': 'POST /bots/{profile}/tokens';
   'bot.token.list': 'GET /bots/{profile}/tokens';
   'bot.token.revoke': 'DELETE /bots/{profile}/tokens/{session}';
+  'bot.hook.set': 'PUT /bots/{profile}/hook';
+  'bot.hook.get': 'GET /bots/{profile}/hook';
+  'bot.hook.remove': 'DELETE /bots/{profile}/hook';
   'message.post': 'POST /messages';
   'message.get': 'GET /messages/{message}';
   'message.edit': 'PUT /messages/{message}';

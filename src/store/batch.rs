@@ -9,7 +9,7 @@ use super::fault::{Fault, Stop};
 use super::uploads;
 use super::{
     accounts, blocks, bots, certificate, changes, codes, conversations, deletion, digests, duty, event_log,
-    groups, invites, outbox, pins, posting, preferences, presence, profiles, push, sessions,
+    groups, hooks, invites, outbox, pins, posting, preferences, presence, profiles, push, sessions,
 };
 use crate::base::time::UnixMs;
 use crate::model::event::Events;
@@ -115,6 +115,8 @@ impl Batch<'_> {
             Write::AddBot(add) => self.in_savepoint(|batch| bots::add(batch, &add)),
             Write::CreateBotToken(create) => self.in_savepoint(|batch| bots::create_token(batch, &create)),
             Write::RevokeBotToken(revoke) => self.in_savepoint(|batch| bots::revoke_token(batch, *revoke)),
+            Write::SetHook(set) => self.in_savepoint(|batch| hooks::set(batch, &set)),
+            Write::MoveHook(moved) => hooks::move_on(self, &moved),
             Write::MarkOffline(mark) => presence::mark_offline(self, *mark),
             Write::PruneLog(prune) => event_log::prune(self, prune),
             Write::HoldDuty(hold) => duty::hold(self, hold),

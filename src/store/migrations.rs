@@ -61,6 +61,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { name: "skipped entries", sql: include_str!("migrations/029_skipped_entries.sql") },
     Migration { name: "certificate", sql: include_str!("migrations/030_certificate.sql") },
     Migration { name: "bots", sql: include_str!("migrations/031_bots.sql") },
+    Migration { name: "bot hooks", sql: include_str!("migrations/032_bot_hooks.sql") },
 ];
 
 /// From this version on there is a tag of the password secret.

@@ -34,6 +34,7 @@ mod export;
 mod fault;
 mod groups;
 mod holder;
+mod hooks;
 mod index;
 mod index_file;
 mod inspect;

@@ -11,7 +11,7 @@ use super::fault::{FaultLog, OpenFault, Stop};
 use super::search::IndexReader;
 use super::{
     StoreOptions, accounts, attachments, blocks, bots, connection, conversations, digests, event_log, groups,
-    invites, messages, outbox, presence, profiles, push, search, sessions, uploads,
+    hooks, invites, messages, outbox, presence, profiles, push, search, sessions, uploads,
 };
 use crate::model::operation::{Answer, Read, Refusal};
 
@@ -131,6 +131,8 @@ fn answer(conn: &Connection, index: &mut IndexReader, read: Read) -> Result<Answ
         Read::ListMembers(list) => Answer::ListMembers(Box::new(groups::list_members(conn, *list)?)),
         Read::FindInvite(find) => Answer::FindInvite(Box::new(invites::find(conn, *find)?)),
         Read::ListInvites(list) => Answer::ListInvites(Box::new(invites::list(conn, &list)?)),
+        Read::FindHook(find) => Answer::FindHook(Box::new(hooks::find(conn, *find)?)),
+        Read::ListHooks(_) => Answer::ListHooks(hooks::list(conn)?),
         Read::ListBots(list) => Answer::ListBots(Box::new(bots::list(conn, *list)?)),
         Read::ListBotTokens(list) => Answer::ListBotTokens(bots::list_tokens(conn, list)?),
         Read::ReadPosted(read) => Answer::ReadPosted(Box::new(push::read_posted(conn, *read)?)),

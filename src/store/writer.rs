@@ -22,8 +22,8 @@ use super::metadata::Beginning;
 use super::reserve::Reserve;
 use super::upkeep::Replacing;
 use super::{
-    Committed, StoreOptions, backup, bots, certificate, connection, metadata, push, replacement, reserve,
-    reserved, search_changes,
+    Committed, StoreOptions, backup, bots, certificate, connection, hooks, metadata, push, replacement,
+    reserve, reserved, search_changes,
 };
 use crate::base::crypto::Entropy;
 use crate::base::id::Id;
@@ -221,6 +221,7 @@ impl Store {
             is_subscribed: push::is_anyone_subscribed(&self.conn)?,
             certificate: certificate::read(&self.conn)?,
             bot_tokens: bots::live_tokens(&self.conn)?,
+            has_hooks: hooks::is_any(&self.conn)?,
             readiness: self.readiness(),
         })
     }

@@ -12,6 +12,8 @@ mod exchange;
 pub(crate) mod file_version;
 pub mod files;
 pub mod geolocation;
+mod hooks;
+mod kept;
 pub mod mail;
 #[cfg(feature = "cluster")]
 pub(crate) mod monitors;

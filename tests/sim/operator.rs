@@ -11,6 +11,7 @@ use natter::model::certificate::{CertificateRow, KeepCertificate};
 use natter::model::code::{IssueResetCode, IssueVerifyCode, NewCode, ResetPassword, VerifyMember};
 use natter::model::duty::HoldDuty;
 use natter::model::event::PruneLog;
+use natter::model::hook::{MoveHook, NewHook, SetHook};
 use natter::model::invite::{CreateInvite, RevokeInvite};
 use natter::model::mail::{Content, Language, NewMail, SealedCode, SetDigest, WriteDigests};
 use natter::model::member::{AddMember, NewAccount, SetActive, SetAdmin};
@@ -142,6 +143,27 @@ pub fn writes(at: UnixMs) -> Vec<Write> {
             hash: [8; 32],
             name: "simulation".to_owned(),
             conversation: None,
+        }
+        .into(),
+        SetHook {
+            at,
+            by: None,
+            bot: Id::from_u128(FIRST_ID + 71),
+            epoch: "k3".to_owned(),
+            hook: Some(NewHook {
+                id: Id::from_u128(FIRST_ID + 73),
+                url: Secret::new("https://bot.example.org/".to_owned()),
+                secret: Secret::new([7; 32]),
+            }),
+        }
+        .into(),
+        MoveHook {
+            hook: Id::from_u128(FIRST_ID + 73),
+            epoch: "k3".to_owned(),
+            through: 1 << 40,
+            failures: 2,
+            retry_at: UnixMs(at.0 + HOUR_MS),
+            error: Some("simulated".to_owned()),
         }
         .into(),
         RevokeBotToken {

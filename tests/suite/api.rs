@@ -13,6 +13,7 @@ mod export;
 mod files;
 mod forwarding;
 mod groups;
+mod hooks;
 mod invites;
 mod mentions;
 mod opening;

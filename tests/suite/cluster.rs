@@ -1,5 +1,6 @@
 //! Several natters over one log: what one does, the others know.
 
+mod bots;
 mod cursors;
 mod duties;
 mod facts;

@@ -43,6 +43,7 @@ const RELEASED: &[&str] = &[
     include_str!("../../src/store/migrations/029_skipped_entries.sql"),
     include_str!("../../src/store/migrations/030_certificate.sql"),
     include_str!("../../src/store/migrations/031_bots.sql"),
+    include_str!("../../src/store/migrations/032_bot_hooks.sql"),
 ];
 
 /// What each version could hold, written by its own statements.
@@ -151,6 +152,8 @@ const CONTENT: &[&str] = &[
          'first', '', 1, 1, 253402300799, 1, 1000, 1000);
     INSERT INTO bot_tokens (session, hash, conversation) VALUES (last_insert_rowid(), zeroblob(32), NULL);
     ",
+    "INSERT INTO bot_hooks (member, id, url, secret, epoch, through, failures, retry_at, created_at) VALUES
+        ((SELECT key FROM members WHERE bot), x'00000000000000000000000000000081', 'https://a', zeroblob(32), 'kept', 1, 0, 0, 1);",
 ];
 
 /// A file as natter of this version would have left it.

@@ -45,6 +45,7 @@ use natter::base::send_queue::{Front, SendQueue};
 use natter::base::time::{Now, UnixMs};
 use natter::in_memory::{Append, Environment, InMemory, StorageCommand};
 use natter::limits::{Limits, READ_BUFFER};
+use natter::model::hook::{HookCall, HookFailure};
 use natter::model::job::{Delivery, Done, Job};
 use natter::model::mail::Letter;
 use natter::model::operation::{Outcome, Refusal, Start};
@@ -152,6 +153,10 @@ pub struct World {
     pub push_outcomes: VecDeque<Pushed>,
     /// While set, push services do not answer: the notifications wait in `pushes_held`.
     pub pushes_hang: bool,
+    /// The calls of outgoing hooks.
+    pub hook_calls: Vec<HookCall>,
+    /// How the next ones fail; then they are accepted.
+    pub hook_failures: VecDeque<HookFailure>,
     pub pushes_held: Vec<Ticket>,
     /// The names of the commands and jobs since a test last emptied it.
     pub trace: Vec<&'static str>,
@@ -228,6 +233,8 @@ impl World {
             pushes: Vec::new(),
             push_outcomes: VecDeque::new(),
             pushes_hang: false,
+            hook_calls: Vec::new(),
+            hook_failures: VecDeque::new(),
             pushes_held: Vec::new(),
             trace: Vec::new(),
             holds: false,
@@ -253,13 +260,14 @@ impl World {
             mails,
             deliveries,
             places,
+            hook_failures,
             follower,
             ..
         } = self;
         drop((reader, index));
         store.close().expect("closed in order");
         let started = World::start(dir, settings, now, next_conn + 2, follower);
-        World { files, next_conn, mails, deliveries, places, ..started }
+        World { files, next_conn, mails, deliveries, places, hook_failures, ..started }
     }
 
     /// The process is killed and another one starts, while the value that comes with it holds the write-ahead log: what the
@@ -515,6 +523,10 @@ impl World {
             Job::Push(notification) => {
                 self.pushes.push(*notification);
                 Done::Pushed(self.push_outcomes.pop_front().unwrap_or(Pushed::Accepted))
+            }
+            Job::CallHook(call) => {
+                self.hook_calls.push(*call);
+                Done::HookCalled(self.hook_failures.pop_front().map_or(Ok(()), |failure| Err(failure.into())))
             }
             Job::FindPlace { address } => Done::Place(self.places.get(&address).cloned()),
             Job::HashPassword { .. } | Job::VerifyPassword(_) => self.hasher.run(job),

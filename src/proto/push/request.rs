@@ -52,16 +52,8 @@ pub enum Verdict {
 
 impl PushEndpoint {
     pub fn parse(url: &str) -> Result<PushEndpoint, BadPushEndpoint> {
-        if url.len() > ENDPOINT_BYTES_MAX {
-            return Err(BadPushEndpoint);
-        }
-        let (service, rest) = Authority::split(url).map_err(|_| BadPushEndpoint)?;
-        let is_target_byte = |byte| is_path_byte(byte) || byte == b'?';
-        if !service.tls || !rest.bytes().all(is_target_byte) {
-            return Err(BadPushEndpoint);
-        }
-        let target = if rest.starts_with('/') { rest.to_owned() } else { format!("/{rest}") };
-        Ok(PushEndpoint { service, target })
+        let (service, target) = split_url(url)?;
+        if service.tls { Ok(PushEndpoint { service, target }) } else { Err(BadPushEndpoint) }
     }
 
     /// The bytes of the request. A device is to be woken at once (RFC 8030 §5.3). The connection may be used again after the answer.
@@ -80,6 +72,20 @@ impl PushEndpoint {
         bytes.extend_from_slice(body);
         bytes
     }
+}
+
+/// The authority of an `http` or `https` URL that somebody else has chosen, and its path with its query.
+pub fn split_url(url: &str) -> Result<(Authority, String), BadPushEndpoint> {
+    if url.len() > ENDPOINT_BYTES_MAX {
+        return Err(BadPushEndpoint);
+    }
+    let (authority, rest) = Authority::split(url).map_err(|_| BadPushEndpoint)?;
+    let is_target_byte = |byte| is_path_byte(byte) || byte == b'?';
+    if !rest.bytes().all(is_target_byte) {
+        return Err(BadPushEndpoint);
+    }
+    let target = if rest.starts_with('/') { rest.to_owned() } else { format!("/{rest}") };
+    Ok((authority, target))
 }
 
 /// What the head of an answer means; the body does not count.

@@ -19,6 +19,7 @@ use crate::model::node::NodeName;
 use crate::model::operation::{Answer, Operation, Refusal};
 use crate::model::settings::ClusterSettings;
 use crate::server::background::digest;
+use crate::server::background::hooks;
 use crate::server::background::push;
 use crate::server::background::tasks;
 use crate::server::calls::{Caller, Next, Task};
@@ -178,6 +179,7 @@ pub fn answered(core: &mut Core, result: Result<Answer, Refusal>) {
 fn gained(core: &mut Core) {
     log::info!(target: "natter::cluster", "this node sends the mails and notifications of the cluster now");
     push::begin(core);
+    hooks::begin(core);
     digest::begin(core);
     tasks::wake_shared(core);
 }
@@ -196,4 +198,5 @@ fn lost(core: &mut Core) {
         ),
     }
     push::stop(core);
+    hooks::stop(core);
 }

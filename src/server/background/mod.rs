@@ -5,6 +5,7 @@
 pub(crate) mod certificate;
 pub(crate) mod digest;
 pub(crate) mod duty;
+pub(crate) mod hooks;
 pub(crate) mod last_seen;
 pub(crate) mod outbox;
 pub(crate) mod push;
@@ -24,6 +25,7 @@ pub(crate) struct Background {
     pub tasks: tasks::Tasks,
     pub outbox: outbox::Outbox,
     pub pusher: push::Pusher,
+    pub hooks: hooks::Hooks,
     pub last_seen: last_seen::LastSeen,
     pub certificate: certificate::Certificate,
     pub digests: digest::Digests,
@@ -38,6 +40,7 @@ impl Background {
             tasks: tasks::Tasks::new(now),
             outbox: outbox::Outbox::default(),
             pusher: push::Pusher::new(start.is_subscribed),
+            hooks: hooks::Hooks::new(start.has_hooks),
             last_seen: last_seen::LastSeen::default(),
             certificate: certificate::Certificate::new(settings.https.as_ref(), start.certificate.clone()),
             digests: digest::Digests::default(),

@@ -14,6 +14,7 @@ use crate::model::operation::{Answer, Operation, Refusal};
 use crate::server::background::certificate;
 use crate::server::background::digest;
 use crate::server::background::duty;
+use crate::server::background::hooks;
 use crate::server::background::last_seen;
 use crate::server::background::outbox;
 use crate::server::background::push;
@@ -38,7 +39,7 @@ struct Row {
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-const TABLE: [Row; 9] = [
+const TABLE: [Row; 10] = [
     // A new mail wakes the task; mails that the last process left are fetched at once. What was sent is recorded without the duty too,
     // so it is the task that asks for it.
     row(Periodic::Mail, Duration::ZERO, MINUTE, outbox::run),
@@ -50,6 +51,8 @@ const TABLE: [Row; 9] = [
     row(Periodic::RemoveFiles, Duration::from_secs(20), Duration::from_secs(20), upkeep::remove_files),
     // Each second while anyone has a subscription; the first one wakes the task.
     row(Periodic::Push, Duration::ZERO, MINUTE, push::run).shared(),
+    // Some times a second while a bot has an outgoing hook; the first one wakes the task.
+    row(Periodic::Hooks, Duration::ZERO, MINUTE, hooks::run).shared(),
     row(Periodic::Expire, MINUTE, MINUTE, upkeep::expire),
     // A new file of a certificate is in use within half a minute; an order asks for earlier runs.
     row(Periodic::Certificate, Duration::ZERO, Duration::from_secs(20), certificate::run),
@@ -104,6 +107,7 @@ fn index(task: Periodic) -> usize {
 /// Starts the tasks that are due.
 pub fn tick(core: &mut Core) {
     duty::tick(core);
+    hooks::tick(core);
     for row in &TABLE {
         start_if_due(core, row.task);
     }
@@ -153,6 +157,7 @@ pub fn follow_up(core: &mut Core) {
         match follow_up {
             FollowUp::Mail => wake(core, Periodic::Mail),
             FollowUp::Push => push::subscribed(core),
+            FollowUp::Hooks => hooks::changed(core),
             FollowUp::Verified(member) => core.requests.verified.insert(member),
             FollowUp::FindPlace { session, address } => {
                 let call = Call { caller: Caller::Server, next: Next::Task(Task::FindPlace(session)) };
@@ -172,6 +177,10 @@ pub fn answered(core: &mut Core, task: Task, result: Result<Answer, Refusal>) {
         Task::Run(Periodic::Erase) => upkeep::erased(core, result),
         Task::Run(Periodic::PruneLog) => upkeep::pruned(core, result),
         Task::Run(Periodic::Push) => push::read(core, result),
+        Task::Run(Periodic::Hooks) => hooks::listed(core, result),
+        Task::ReadHook(hook) => hooks::read(core, hook, result),
+        // After a fault it is written with the next event.
+        Task::MoveHook => {}
         // Alone, handlers and their continuations do it.
         Task::Run(Periodic::RemoveFiles) => sweep::answered(core, result),
         Task::Run(Periodic::Expire | Periodic::Certificate) => {}
@@ -185,7 +194,7 @@ pub fn answered(core: &mut Core, task: Task, result: Result<Answer, Refusal>) {
         Task::ForgetSubscription => {}
         Task::HoldDuty => duty::answered(core, result),
         Task::KeepCertificate => certificate::written(core, &result),
-        Task::SendMail(_) | Task::FindPlace(_) | Task::Push(_) => {}
+        Task::SendMail(_) | Task::FindPlace(_) | Task::Push(_) | Task::CallHook(_) => {}
     }
 }
 
@@ -204,12 +213,15 @@ pub fn finished(core: &mut Core, task: Task, done: Done) {
         Task::Run(Periodic::Certificate) => certificate::renewed(core, done),
         Task::Run(Periodic::RemoveFiles) => sweep::worked(core, done),
         Task::Push(number) => push::devices::pushed(core, number, done),
+        Task::CallHook(hook) => hooks::called(core, hook, done),
         Task::Run(_)
         | Task::RecordMail(_)
         | Task::PlaceSession
         | Task::FindPush(_)
         | Task::MovePushCursor(_)
         | Task::ForgetSubscription
+        | Task::ReadHook(_)
+        | Task::MoveHook
         | Task::HoldDuty
         | Task::KeepCertificate => {}
     }

@@ -29,6 +29,8 @@ pub struct Metrics {
     pub streams_cut: u64,
     pub pushes: u64,
     pub push_failures: u64,
+    pub hook_calls: u64,
+    pub hook_failures: u64,
     pub log_dropped: u64,
     /// In a cluster.
     pub progress: LogProgress,
@@ -103,6 +105,13 @@ impl Metrics {
             "counter",
             "Tries to push a notification that failed.",
             self.push_failures,
+        );
+        one("natter_hook_calls_total", "counter", "Events that outgoing hooks took.", self.hook_calls);
+        one(
+            "natter_hook_failures_total",
+            "counter",
+            "Calls of outgoing hooks that failed.",
+            self.hook_failures,
         );
         let queue = (core.background.pusher.waiting() + core.background.pusher.devices.count()) as u64;
         one("natter_push_queue", "gauge", "Notifications that wait.", queue);

@@ -4,8 +4,8 @@
 //! Invariant: the table decides before a body byte is read.
 
 use crate::auth::{
-    accounts, admin, bots, codes, deletion, export, invites, password, profiles, push, sessions, sign_in,
-    sign_up, tickets,
+    accounts, admin, bots, codes, deletion, export, hooks as bot_hooks, invites, password, profiles, push,
+    sessions, sign_in, sign_up, tickets,
 };
 use crate::messaging::{
     changes, conversations, events, files, groups, hooks, messages, preferences, search, streams,
@@ -189,6 +189,9 @@ pub static ROUTES: &[Route] = &[
     row("admin.bot.token.create", Post, "/admin/bots/{profile}/tokens", Control, Json, Write, Handle(Handler::Either(bots::create_token))),
     row("admin.bot.token.list", Get, "/admin/bots/{profile}/tokens", Control, NoBody, Read, Handle(Handler::Either(bots::list_tokens))),
     row("admin.bot.token.revoke", Delete, "/admin/bots/{profile}/tokens/{session}", Control, NoBody, Write, Handle(Handler::Either(bots::revoke_token))),
+    row("admin.bot.hook.set", Put, "/admin/bots/{profile}/hook", Control, Json, Write, Handle(Handler::Either(bot_hooks::set))),
+    row("admin.bot.hook.get", Get, "/admin/bots/{profile}/hook", Control, NoBody, Read, Handle(Handler::Either(bot_hooks::find))),
+    row("admin.bot.hook.remove", Delete, "/admin/bots/{profile}/hook", Control, NoBody, Write, Handle(Handler::Either(bot_hooks::remove))),
     // Invites.
     row("invite.create", Post, "/api/v1/invites", Bearer, Json, Write, Handle(Handler::Member(invites::create))),
     row("invite.list", Get, "/api/v1/invites", Bearer, NoBody, Read, Handle(Handler::Member(invites::list))),
@@ -201,6 +204,9 @@ pub static ROUTES: &[Route] = &[
     row("bot.token.create", Post, "/api/v1/bots/{profile}/tokens", Bearer, Json, Write, Handle(Handler::Either(bots::create_token))),
     row("bot.token.list", Get, "/api/v1/bots/{profile}/tokens", Bearer, NoBody, Read, Handle(Handler::Either(bots::list_tokens))),
     row("bot.token.revoke", Delete, "/api/v1/bots/{profile}/tokens/{session}", Bearer, NoBody, Write, Handle(Handler::Either(bots::revoke_token))),
+    row("bot.hook.set", Put, "/api/v1/bots/{profile}/hook", Bearer, Json, Write, Handle(Handler::Either(bot_hooks::set))),
+    row("bot.hook.get", Get, "/api/v1/bots/{profile}/hook", Bearer, NoBody, Read, Handle(Handler::Either(bot_hooks::find))),
+    row("bot.hook.remove", Delete, "/api/v1/bots/{profile}/hook", Bearer, NoBody, Write, Handle(Handler::Either(bot_hooks::remove))),
     row("hook.post", Post, "/hooks/{token}", Access::Hook, BodyKind::Hook, Write, Handle(Handler::Member(hooks::post))),
     // Profiles and blocks.
     row("profile.me", Get, "/api/v1/profile", Bearer, NoBody, Read, Handle(Handler::Member(profiles::me))),

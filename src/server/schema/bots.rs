@@ -6,7 +6,8 @@ use super::types::{display_name, message_text, time};
 use crate::limits::{ATTACHMENTS_MAX, HOOK_BODY_MAX};
 use crate::model::bot::TOKEN_NAME_MAX;
 use crate::model::problem::Code;
-use crate::proto::http::head::Method::{Delete, Get, Post};
+use crate::proto::http::head::Method::{Delete, Get, Post, Put};
+use crate::proto::push::request::ENDPOINT_BYTES_MAX;
 
 #[rustfmt::skip]
 pub fn operations() -> Vec<Operation> {
@@ -16,6 +17,8 @@ pub fn operations() -> Vec<Operation> {
         must("token", text().length(25, 25), "Only here: the server keeps its hash."),
         may("url", super::types::url(), "Of an incoming hook: the address to post to, with the token in it."),
     ]);
+    let mut set = hook_fields();
+    set.push(must("secret", text().length(50, 50), "Only here: the key of the signatures, as the libraries of Standard Webhooks take it."));
     vec![
         row(Post, "/api/v1/bots", tag, "Makes a bot, by the admins of the server")
             .says("A member without a password. It is in no conversation until somebody adds it to one. A server has at most 1,000.")
@@ -39,6 +42,15 @@ pub fn operations() -> Vec<Operation> {
             .pages("The oldest first, all on one page.", named("BotToken"), vec![]),
         row(Delete, "/api/v1/bots/{profile}/tokens/{session}", tag, "Revokes a token, by the admins of the server")
             .no_content("It permits nothing any more, and the streams that it opened end."),
+        row(Put, "/api/v1/bots/{profile}/hook", tag, "Sets the outgoing hook of a bot, by the admins of the server")
+            .says("Its address gets each event of the bot from now on, in order, signed as Standard Webhooks says. It replaces a former one.")
+            .json(&[must("url", text().length(1, ENDPOINT_BYTES_MAX), "https, and of a public address, unless the operator allows others.")])
+            .gives(200, "Set.", object(&set), "The hook.")
+            .invalid(&["url"]),
+        row(Get, "/api/v1/bots/{profile}/hook", tag, "The state of the outgoing hook of a bot, for the admins of the server")
+            .gives(200, "It.", named("HookState"), "The hook."),
+        row(Delete, "/api/v1/bots/{profile}/hook", tag, "Removes the outgoing hook of a bot, by the admins of the server")
+            .no_content("It is called no more."),
         Operation {
             headers: vec![
                 may("Idempotency-Key", text().length(1, 1_024), "A call with the same key posts nothing again. Else `X-GitHub-Delivery` is the key."),
@@ -95,6 +107,7 @@ pub fn types() -> Vec<(&'static str, Schema)> {
             must("profile", named("Profile"), "What others see of it."),
             must("active", flag(), "Whether its tokens can be used."),
         ]).says("A bot, as those who manage it see it.")),
+        ("HookState", object(&hook_fields()).says("An outgoing hook, as those who manage it see it.")),
         ("BotToken", object(&bot_token_fields()).says("A token of a bot; without the token itself.")),
     ]
 }
@@ -107,5 +120,18 @@ fn bot_token_fields() -> Vec<Field> {
         must("conversation", or_null(id()), "Where an incoming hook posts; null for a bearer token."),
         must("created_at", time(), "When it was made."),
         must("last_used_at", or_null(time()), "When it was last used, to about a minute."),
+    ]
+}
+
+#[rustfmt::skip]
+fn hook_fields() -> Vec<Field> {
+    vec![
+        must("id", id(), "The first part of each `webhook-id`."),
+        must("url", text().length(1, ENDPOINT_BYTES_MAX), "Where it is called."),
+        must("seq", count().format("int64"), "All events up to this one were accepted."),
+        must("failures", count(), "Calls that failed since one was accepted."),
+        must("error", or_null(text().length(1, 1_024)), "Why the last one failed; null if it was accepted."),
+        must("retry_at", or_null(time()), "When the next try is made, if the last one failed."),
+        must("created_at", time(), "When it was set."),
     ]
 }

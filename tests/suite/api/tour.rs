@@ -172,6 +172,10 @@ fn bots(world: &mut World, admin: &Person, group: &str) {
     ask("POST", &call, Some(r#"{"body":"The disk of db1 is full."}"#));
     ask("GET", &tokens, None);
     ask("DELETE", &format!("{tokens}/{}", made.at("data.id")), None);
+    let outgoing = format!("/api/v1/bots/{bot}/hook");
+    ask("PUT", &outgoing, Some(r#"{"url":"https://bot.example.org/natter"}"#));
+    ask("GET", &outgoing, None);
+    ask("DELETE", &outgoing, None);
 }
 
 /// The signed address of a picture, and its id.
