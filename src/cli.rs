@@ -136,6 +136,11 @@ pub enum ClusterCommand {
         position: u64,
         confirm: bool,
     },
+    /// The level no longer waits for a node.
+    Remove {
+        /// Not yet checked.
+        node: String,
+    },
     Status {
         /// For a program.
         json: bool,
@@ -409,9 +414,11 @@ fn invocation(words: &[OsString], options: &mut Options) -> Result<Invocation, S
             confirm: std::mem::take(&mut options.confirm),
         }),
         ["cluster", "status"] => cluster(ClusterCommand::Status { json: std::mem::take(&mut options.json) }),
-        ["cluster"] => Err("cluster needs init, join, leave, rebuild, skip or status".to_owned()),
+        ["cluster", "remove", node] => cluster(ClusterCommand::Remove { node: own(node) }),
+        ["cluster", "remove"] => Err("cluster remove needs a NODE".to_owned()),
+        ["cluster"] => Err("cluster needs init, join, leave, rebuild, remove, skip or status".to_owned()),
         ["cluster", "skip"] => Err("cluster skip needs the number of an ENTRY".to_owned()),
-        ["cluster", "init" | "join" | "leave" | "rebuild" | "skip" | "status", .., last] => {
+        ["cluster", "init" | "join" | "leave" | "rebuild" | "remove" | "skip" | "status", .., last] => {
             Err(format!("unexpected argument {last:?}"))
         }
         ["cluster", command] => Err(format!("unknown command {command:?} of cluster")),

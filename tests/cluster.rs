@@ -17,7 +17,13 @@ mod files;
 mod life;
 #[path = "cluster/nodes.rs"]
 mod nodes;
+#[cfg(feature = "next-level")]
+#[path = "endurance/cluster/rows.rs"]
+mod rows;
 #[path = "cluster/servers.rs"]
 mod servers;
 #[path = "endurance/cluster/stage.rs"]
 mod stage;
+#[cfg(feature = "next-level")]
+#[path = "cluster/upgrade.rs"]
+mod upgrade;

@@ -4,18 +4,22 @@
 //! router checks the listener.
 //! Invariant: no client of the public listener can reach these handlers.
 
+use std::collections::BTreeMap;
+
 use super::rules;
 use crate::base::id::Id;
 use crate::base::secret::Secret;
 use crate::base::text::trim_blanks;
 use crate::limits::DISPLAY_NAME_MAX;
 use crate::model::backup::BackUp;
+use crate::model::duty::RemoveNode;
 use crate::model::handler::{Ctx, Reply, Request, Step};
 use crate::model::job::{Done, Job};
 use crate::model::member::{
     AddMember, DeleteAccount, FindMember, Leftovers, ListAccounts, Member, MemberRef, NewAccount, SetActive,
     SetAdmin,
 };
+use crate::model::node::NodeName;
 use crate::model::params::Params;
 use crate::model::problem::{Code, Problem};
 
@@ -93,6 +97,16 @@ pub fn delete(_: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> {
         let delete = DeleteAccount { at, member: id, proven: None, leftovers: Leftovers::Keep };
         Ok(Step::store(delete, move |_, ()| Reply::ok(&member).step()))
     })
+}
+
+/// POST /admin/cluster/remove. 404 for a node that has never written.
+pub fn remove_node(_: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> {
+    let node = NodeName::parse(request.params.required_text("node")?).ok_or(Problem::invalid("node"))?;
+    let removed = |existed| match existed {
+        true => Reply::ok(&[("status", "ok")].into_iter().collect::<BTreeMap<_, _>>()).step(),
+        false => Err(Code::NotFound.into()),
+    };
+    Ok(Step::store(RemoveNode { node }, move |_, existed| removed(existed)))
 }
 
 /// POST /admin/backup. Responds when the copy of the database is complete.

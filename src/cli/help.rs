@@ -116,13 +116,14 @@ static COMMANDS: [Command; 9] = [
     Command {
         name: "cluster",
         arguments: "init | join FILE | status [--json] | leave [--new-epoch] | rebuild [OPTIONS] |\n\
-                    \u{20}                     skip ENTRY [--confirm]",
+                    \u{20}                     remove NODE | skip ENTRY [--confirm]",
         summary: "Several natters over one log: begin, join, look, leave, rebuild",
         details: "init     makes the keys and the stream on the NATS servers, on the first node. A database that is\n\
                   \u{20}        in DATA_DIR goes on as the first node's. A stream that exists is never replaced\n\
                   join     begins a node in an empty DATA_DIR with a backup of another node, or of itself\n\
                   status   prints nodes, positions, the log and its servers, what is wrong and what to do; exits\n\
                   \u{20}        with 1 if anything is wrong\n\
+                  remove   says that a node is gone for good: an upgrade no longer waits for it\n\
                   leave    ends the cluster: this node goes on as a natter alone. Stop all natters first\n\
                   rebuild  makes a new log from this node's database after the log was lost or is refused\n\
                   skip     goes past an entry at which all nodes have stopped because it can't be applied. It\n\

@@ -37,6 +37,7 @@ fn every_command_is_read() {
     check("cluster join a.tar", Invocation::Cluster(ClusterCommand::Join { file: "a.tar".into() }));
     check("cluster leave", Invocation::Cluster(ClusterCommand::Leave { new_epoch: false }));
     check("cluster leave --new-epoch", Invocation::Cluster(ClusterCommand::Leave { new_epoch: true }));
+    check("cluster remove c", Invocation::Cluster(ClusterCommand::Remove { node: "c".to_owned() }));
     check("cluster status --json", Invocation::Cluster(ClusterCommand::Status { json: true }));
     let rebuild = |replace, new_epoch, seen: &[(&str, u64)]| {
         let seen = seen.iter().map(|(node, position)| ((*node).to_owned(), *position)).collect();
@@ -175,7 +176,8 @@ fn wrong_arguments_are_refused() {
     check_refused(&["check", "--data"], "--data needs a DIR", "natter check");
     check_refused(&["--data", "", "check"], "--data needs a DIR", "natter");
     check_refused(&["--data", "a", "--data", "b"], "--data is given twice", "natter");
-    check_refused(&["cluster"], "cluster needs init, join, leave, rebuild, skip or status", "natter cluster");
+    let needs = "cluster needs init, join, leave, rebuild, remove, skip or status";
+    check_refused(&["cluster"], needs, "natter cluster");
     check_refused(&["cluster", "join"], "cluster join needs a FILE", "natter cluster");
     check_refused(&["cluster", "init", "x"], "unexpected argument \"x\"", "natter cluster");
     for entry in [&["cluster", "skip"][..], &["cluster", "skip", "-7"], &["cluster", "skip", "x"]] {

@@ -1,8 +1,9 @@
 //! A node of a cluster: the commands `natter cluster …`, and what `natter serve` does in addition to a natter alone.
 //!
 //! Owns the key of the cluster and how its log is reached. Each command is a file: `init` makes a log, `join` begins a node with a
-//! copy of another one, `leave` goes back to a natter alone, `rebuild` makes a new log after the old one was lost, `skip` goes past an entry
-//! that cannot be applied, `status` shows all; `visit` is how they reach the log. Leaves what is demanded of the servers to `runtime::nats`, and what a node does with the log to
+//! copy of another one, `leave` goes back to a natter alone, `rebuild` makes a new log after the old one was lost, `remove` says that a
+//! node is gone for good, `skip` goes past an entry that cannot be applied, `status` shows all; `visit` is how they reach the log. Leaves
+//! what is demanded of the servers to `runtime::nats`, and what a node does with the log to
 //! `runtime::replica`.
 //! Invariant: a log is made by a command alone; no start makes one. A command that changes the database holds the lock of its folder.
 
@@ -10,6 +11,7 @@ mod init;
 mod join;
 mod leave;
 mod rebuild;
+mod remove;
 mod skip;
 mod status;
 mod visit;
@@ -56,6 +58,7 @@ pub fn run(folder: &DataFolder, command: &ClusterCommand) -> ExitCode {
         ClusterCommand::Skip { position, confirm } => {
             skip::skip(config, needed(config)?, *position, *confirm)
         }
+        ClusterCommand::Remove { node } => remove::remove(config, node),
         ClusterCommand::Status { .. } => unreachable!("it is run above"),
     })
 }

@@ -1,4 +1,5 @@
-//! The duty of a cluster: which of its nodes does what must happen once, such as mails, notifications and erasures.
+//! The duty of a cluster: which of its nodes does what must happen once, such as mails, notifications and erasures; and that a node is
+//! gone for good.
 //!
 //! A node asks for it again and again, and does the work only while it holds it. Time is that of the log, so that all nodes know who
 //! holds it, whatever their clocks show.
@@ -29,6 +30,14 @@ pub fn clock_fault(ahead_ms: i64) -> Option<String> {
 #[derive(Clone, Debug)]
 pub struct HoldDuty {
     /// The node that asks.
+    pub node: NodeName,
+}
+
+/// A node is gone for good: the level of the cluster does not wait for it. The answer is whether there was such a node. It is a node again
+/// once it says Hello.
+#[derive(Clone, Debug)]
+pub struct RemoveNode {
+    /// The node.
     pub node: NodeName,
 }
 

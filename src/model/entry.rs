@@ -7,7 +7,7 @@
 use std::fmt;
 
 pub use super::id::Life;
-pub use super::node::{LEVEL, NodeName};
+pub use super::node::{FIRST_LEVEL, LEVEL, NodeName};
 use super::operation::Write;
 use crate::base::fields::{self, Field, Reader, fields};
 use crate::base::seal::{SealError, SealKey, SealPurpose, SealedBy, seal_bytes};
@@ -40,9 +40,14 @@ pub enum EntryBody {
     Genesis {
         /// The epoch that all nodes have: 1–32 of `[a-z0-9]`.
         epoch: String,
+        /// The level that is in force from here on.
+        level: u32,
     },
     /// A life begins: the earlier ones of its node are over.
-    Hello,
+    Hello {
+        /// The highest level that this process knows.
+        level: u32,
+    },
     /// Writes, in order.
     Writes(Vec<Write>),
     /// The first entry of a log that continues the rows of a database. Its node has them, and each other node begins with a copy.
@@ -58,6 +63,12 @@ pub enum EntryBody {
         position: u64,
         /// The chain after it, as it is for a node that does not skip it.
         chain: [u8; 32],
+    },
+    /// This level is in force from here on, if every node knows it: the Hello of the last life of each says so. Else the entry changes
+    /// nothing. Any build reads it, so that one which does not know the level stops here, and at no entry that changes nothing.
+    Level {
+        /// Greater than the one in force.
+        level: u32,
     },
 }
 
@@ -110,17 +121,20 @@ mod kind {
     pub const WRITES: u8 = 3;
     pub const CONTINUED: u8 = 4;
     pub const END: u8 = 5;
+    pub const LEVEL: u8 = 6;
     pub const SKIPPED: u8 = 7;
 }
 
 impl Field for EntryBody {
     fn put(&self, out: &mut Vec<u8>) {
         match self {
-            EntryBody::Genesis { epoch } => {
+            EntryBody::Genesis { epoch, level } => {
                 out.push(kind::GENESIS);
                 fields::put_field(out, 1, epoch);
+                fields::put_field(out, 2, level);
             }
-            EntryBody::Hello => out.push(kind::HELLO),
+            EntryBody::Hello { level } => put_level(out, kind::HELLO, level),
+            EntryBody::Level { level } => put_level(out, kind::LEVEL, level),
             EntryBody::Writes(writes) => {
                 out.push(kind::WRITES);
                 writes.put(out);
@@ -142,8 +156,8 @@ impl Field for EntryBody {
         let (kind, rest) = fields::variant(bytes);
         match kind {
             kind::GENESIS => {
-                let [epoch, ..] = reader.split(rest);
-                EntryBody::Genesis { epoch: Field::take(epoch, reader) }
+                let [epoch, level, ..] = reader.split(rest);
+                EntryBody::Genesis { epoch: Field::take(epoch, reader), level: take_level(level, reader) }
             }
             kind::WRITES => EntryBody::Writes(Field::take(rest, reader)),
             kind::CONTINUED => {
@@ -158,12 +172,44 @@ impl Field for EntryBody {
                     chain: Field::take(chain, reader),
                 }
             }
-            kind => {
-                if kind != kind::HELLO {
-                    reader.fail();
-                }
-                EntryBody::Hello
+            kind::HELLO | kind::LEVEL => {
+                let [level, ..] = reader.split(rest);
+                let level = take_level(level, reader);
+                if kind == kind::HELLO { EntryBody::Hello { level } } else { EntryBody::Level { level } }
             }
+            _ => {
+                reader.fail();
+                EntryBody::End
+            }
+        }
+    }
+}
+
+fn put_level(out: &mut Vec<u8>, kind: u8, level: &u32) {
+    out.push(kind);
+    fields::put_field(out, 1, level);
+}
+
+fn take_level(bytes: &[u8], reader: &mut Reader) -> u32 {
+    u32::take(bytes, reader).max(FIRST_LEVEL)
+}
+
+impl EntryBody {
+    /// The Hello of a process of this build.
+    pub fn hello() -> EntryBody {
+        EntryBody::Hello { level: LEVEL }
+    }
+
+    /// Whether the schema may change at this entry: it is applied in a transaction of its own.
+    pub fn may_migrate(&self) -> bool {
+        match self {
+            EntryBody::Genesis { level, .. } => *level > FIRST_LEVEL,
+            EntryBody::Level { .. } => true,
+            EntryBody::Hello { .. }
+            | EntryBody::Writes(_)
+            | EntryBody::Continued { .. }
+            | EntryBody::End
+            | EntryBody::Skipped { .. } => false,
         }
     }
 }
@@ -172,15 +218,20 @@ impl Entry {
     /// An entry of this node that no node performs, at whatever position it is: it belongs to no life. Where the log stores it tells whether
     /// the log still has all that was read of it.
     ///
-    /// Its number is the level, so that the bytes of two builds, which may differ, are never sealed under one nonce.
+    /// Every build reads it. Its number is the level, so that the bytes of two builds, which may differ, are never sealed under one nonce.
     pub fn probe(node: NodeName) -> Entry {
         Entry { node, life: Life::from_u128(0), n: u64::from(LEVEL), body: EntryBody::Writes(Vec::new()) }
     }
 
     /// The bytes that [`Entry::from_bytes`] reads, in any build.
     pub fn to_bytes(&self) -> Vec<u8> {
+        self.to_bytes_of(FIRST_LEVEL)
+    }
+
+    /// As [`Entry::to_bytes`], for those builds alone that know this level.
+    fn to_bytes_of(&self, level: u32) -> Vec<u8> {
         let mut out = Vec::with_capacity(256);
-        Level { level: LEVEL }.put(&mut out);
+        Level { level }.put(&mut out);
         self.put(&mut out);
         out
     }
@@ -238,10 +289,10 @@ pub enum Pushed {
 }
 
 impl EntryDraft {
-    /// Without writes.
-    pub fn new(node: NodeName, life: Life, n: u64) -> EntryDraft {
+    /// Without writes. `level` is the one in force where it is written: its writes may have what that level knows.
+    pub fn new(node: NodeName, life: Life, n: u64, level: u32) -> EntryDraft {
         let entry = Entry { node, life, n, body: EntryBody::Writes(Vec::new()) };
-        let bytes = entry.to_bytes();
+        let bytes = entry.to_bytes_of(level);
         // Only the kind of the body.
         let start = bytes.len() - 1;
         EntryDraft { node: entry.node, life, n, bytes, start, writes: 0 }

@@ -137,4 +137,6 @@ pub struct LogProgress {
     pub applied: u64,
     /// How far its clock is ahead of the log's, in milliseconds; negative if it is behind, 0 if it is not known to be off.
     pub clock_ahead_ms: i64,
+    /// The level in force there.
+    pub level: u32,
 }

@@ -7,9 +7,13 @@ use std::fmt;
 use crate::base::crypto::hex;
 use crate::base::fields::{self, Field, Reader, fields};
 
-/// What this build can apply: raised with each change after which the same entry is applied otherwise, and with each row, variant or
-/// field that an older build may not ignore.
-pub const LEVEL: u32 = 1;
+/// What this build can apply at most: raised with each change after which the same entry is applied otherwise, with each row, variant or
+/// field that an older build may not ignore, and with each migration. What is applied at an entry is the level in force there
+/// ([`EntryBody::Level`](super::entry::EntryBody::Level)).
+pub const LEVEL: u32 = if cfg!(feature = "next-level") { 2 } else { 1 };
+
+/// The level of a log whose first entry names none.
+pub const FIRST_LEVEL: u32 = 1;
 
 /// Bytes of the longest name of a node.
 pub const NODE_NAME_MAX: usize = 32;

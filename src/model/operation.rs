@@ -20,7 +20,7 @@ use super::conversation::{
     GroupMember, ListChats, ListConversations, ListMembers, MarkRead, Marked, MemberPage, PutMember,
     RemoveMember, UpdateConversation,
 };
-use super::duty::{Duty, HoldDuty};
+use super::duty::{Duty, HoldDuty, RemoveNode};
 use super::event::{Events, LogPage, PruneLog, ReadLog};
 use super::export::{ExportAccount, ExportPage};
 use super::hook::{FindHook, Hook, HookState, ListHooks, MoveHook, SetHook};
@@ -316,6 +316,7 @@ operations! {
         // The nodes of a cluster.
         HoldDuty -> Duty;
         KeepCertificate -> CertificateRows;
+        RemoveNode -> bool;
     }
     + BackUp -> DatabaseCopy;
 }

@@ -25,7 +25,7 @@ use super::code::{IssueResetCode, IssueVerifyCode, NewCode, ResetPassword, Verif
 use super::conversation::{
     CreateConversation, History, MarkRead, PutMember, RemoveMember, UpdateConversation,
 };
-use super::duty::HoldDuty;
+use super::duty::{HoldDuty, RemoveNode};
 use super::event::{PruneLog, Role};
 use super::hook::{MoveHook, NewHook, SetHook};
 use super::invite::{CreateInvite, PresentedInvite, RevokeInvite, UseInvite};
@@ -110,7 +110,8 @@ variants! {
         53 CreateBotToken(row),
         54 RevokeBotToken(row),
         55 SetHook(row),
-        56 MoveHook(row)
+        56 MoveHook(row),
+        57 RemoveNode(row)
     }
 }
 
@@ -258,6 +259,7 @@ fields! {
     HoldDuty { 1 node }
     KeepCertificate { 1 node, 2 rows }
     CertificateRow { 1 name, 2 sealed }
+    RemoveNode { 1 node }
 }
 
 #[cfg(test)]

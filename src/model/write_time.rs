@@ -87,7 +87,8 @@ impl Write {
             | Write::ForgetFiles(_)
             | Write::PruneLog(_)
             | Write::HoldDuty(_)
-            | Write::KeepCertificate(_) => return None,
+            | Write::KeepCertificate(_)
+            | Write::RemoveNode(_) => return None,
         })
     }
 }

@@ -31,7 +31,7 @@ pub use super::storage::ClusterNode;
 use crate::base::crypto::Entropy;
 use crate::base::seal::{Chain, SealKey};
 use crate::base::time::{Now, UnixMs};
-use crate::model::entry::{EntryBody, Life, NodeName};
+use crate::model::entry::{Entry, EntryBody, FIRST_LEVEL, LEVEL, Life, NodeName};
 use crate::model::metrics::LogProgress;
 use crate::model::operation::{Lane, Outcome, Write};
 use crate::server::contract::Ticket;
@@ -47,6 +47,8 @@ const ARRIVED_MAX: usize = 64;
 const APPLY_RETRY: Duration = Duration::from_millis(250);
 /// Attempts to apply an entry at which natter itself fails. Then the process stops.
 const APPLY_TRIES: u32 = 3;
+/// Between two looks whether the level may be raised, while this process knows a higher one.
+const RAISE_EVERY: Duration = Duration::from_secs(1);
 
 /// A store that applies entries.
 pub trait Applies {
@@ -56,6 +58,10 @@ pub trait Applies {
     fn next_life(&self, node: &NodeName, entropy: &mut dyn Entropy, now_ms: UnixMs) -> Result<Life, Fault>;
     /// See [`WriteHandle::apply`].
     fn apply(&mut self, delivered: &mut Vec<Delivered>) -> Applied;
+    /// See [`Store::raisable`].
+    fn raisable(&self, node: &NodeName) -> Result<Option<u32>, Fault>;
+    /// See [`Store::raises`].
+    fn raises(&self, entry: &Entry) -> Result<Option<u32>, Fault>;
 }
 
 /// Both the store and its handle between two steps of a backup apply entries.
@@ -77,6 +83,14 @@ macro_rules! applies {
 
             fn apply(&mut self, delivered: &mut Vec<Delivered>) -> Applied {
                 self.apply(delivered)
+            }
+
+            fn raisable(&self, node: &NodeName) -> Result<Option<u32>, Fault> {
+                self.raisable(node)
+            }
+
+            fn raises(&self, entry: &Entry) -> Result<Option<u32>, Fault> {
+                self.raises(entry)
             }
         })*
     };
@@ -161,6 +175,10 @@ pub struct Replica {
     /// No access to the store before this time, after a fault.
     retry_at: Option<Instant>,
     own: Own,
+    /// The highest level that this process knows.
+    known: u32,
+    /// When it looks again whether the level may be raised; `None` for at once.
+    raise_at: Option<Instant>,
     /// Entries that were applied since the start.
     applied: u64,
     events: Vec<LogEvent>,
@@ -195,6 +213,8 @@ impl Replica {
             applying_sealed: Vec::new(),
             apply_tries: 0,
             retry_at: None,
+            known: LEVEL,
+            raise_at: None,
             applied: 0,
             events: Vec::new(),
             outputs: Outputs::default(),
@@ -205,6 +225,13 @@ impl Replica {
     /// The same node, which skips this entry.
     pub fn skipping(mut self, skip: Option<Skip>) -> Replica {
         self.reading.skip(skip);
+        self
+    }
+
+    /// A node of a build that knows no higher level than this one.
+    #[must_use]
+    pub fn knowing(mut self, level: u32) -> Replica {
+        self.known = level;
         self
     }
 
@@ -234,6 +261,11 @@ impl Replica {
         self.place.as_ref()
     }
 
+    /// The level in force there.
+    fn level(&self) -> u32 {
+        self.place.as_ref().map_or(FIRST_LEVEL, |place| place.level)
+    }
+
     /// How far it is, for `/metrics`, and how far its clock is off.
     pub fn progress(&self, now: Now) -> LogProgress {
         LogProgress {
@@ -243,6 +275,7 @@ impl Replica {
             appended: self.own.appended(),
             applied: self.applied,
             clock_ahead_ms: self.clock_ahead_ms(now),
+            level: self.level(),
         }
     }
 
@@ -281,7 +314,8 @@ impl Replica {
     /// When the next turn is due.
     pub fn next_deadline(&self) -> Option<Instant> {
         let own = self.own.next_deadline(self.down.is_none());
-        [self.retry_at, own].into_iter().flatten().min().filter(|_| !self.ended)
+        let raise_at = self.raise_at.filter(|_| self.may_look_for_a_level());
+        [self.retry_at, own, raise_at].into_iter().flatten().min().filter(|_| !self.ended)
     }
 
     /// What came of the turns, in order.
@@ -304,9 +338,11 @@ impl Replica {
         self.enter(now, store)?;
         self.apply(now, store)?;
         self.begin_life(now, store);
+        self.raise_level(now, store);
         self.own.refuse_old(now, &mut self.outputs);
         if self.down.is_none() {
-            self.own.send(now, self.reading.key(), log, &mut self.outputs);
+            let level = self.level();
+            self.own.send(now, self.reading.key(), level, log, &mut self.outputs);
         }
         Ok(())
     }
@@ -378,7 +414,9 @@ impl Replica {
     fn enter(&mut self, now: Instant, store: &mut dyn Applies) -> Result<(), Broken> {
         let Some(log) = self.entering.take_if(|_| self.retry_at.is_none()) else { return Ok(()) };
         match store.enter(&log) {
-            Ok(true) => self.place = Some(Place { log, position: 0, chain: Chain::START }),
+            Ok(true) => {
+                self.place = Some(Place { log, position: 0, chain: Chain::START, level: FIRST_LEVEL });
+            }
             Ok(false) => {
                 return Err(
                     "the database has content that the log does not know: a new node of a cluster begins with an empty DATA_DIR"
@@ -396,7 +434,26 @@ impl Replica {
             return;
         }
         match store.next_life(&self.node, &mut *self.entropy, self.time) {
-            Ok(life) => self.own.begin(life, self.reading.key()),
+            Ok(life) => self.own.begin(life, self.known, self.reading.key()),
+            Err(_) => self.retry_at = Some(now + APPLY_RETRY),
+        }
+    }
+
+    /// Whether there is a level that this node may raise the cluster to, as far as it is concerned.
+    fn may_look_for_a_level(&self) -> bool {
+        self.level() < self.known && self.down.is_none() && self.own.has_begun()
+    }
+
+    /// The node with the duty raises the level, as soon as every node knows it.
+    fn raise_level(&mut self, now: Instant, store: &dyn Applies) {
+        let is_due = self.raise_at.is_none_or(|at| at <= now) && self.retry_at.is_none();
+        if !is_due || !self.may_look_for_a_level() {
+            return;
+        }
+        self.raise_at = Some(now + RAISE_EVERY);
+        match store.raisable(&self.node) {
+            Ok(Some(level)) => self.own.raise(level.min(self.known)),
+            Ok(None) => {}
             Err(_) => self.retry_at = Some(now + APPLY_RETRY),
         }
     }
@@ -419,6 +476,18 @@ impl Replica {
         fill_transaction(&mut self.arrived, &mut self.applying, &mut self.applying_sealed, entries_max);
         let Some(last) = self.applying.last() else { return Ok(()) };
         let (position, chain) = (last.position, last.chain);
+        // An entry at which the schema may change is alone.
+        match store.raises(&last.entry) {
+            Ok(Some(level)) if level > self.known => {
+                return Err(format!(
+                    "entry {position} of the log raises the cluster to level {level}, and this natter knows level {}: install the \
+                     version that the other nodes have, and start it again in this DATA_DIR",
+                    self.known
+                ));
+            }
+            Ok(_) => {}
+            Err(fault) => return self.not_applied(now, fault),
+        }
         let origin = |each: &Delivered| Origin {
             position: each.position,
             is_own: each.entry.node == self.node,
@@ -434,6 +503,14 @@ impl Replica {
         self.applying_sealed.clear();
         self.applied += entries.len() as u64;
         (place.position, place.chain) = (position, chain);
+        let raised = entries.iter().find_map(|entry| match entry {
+            AppliedEntry::Raised(level) => Some(*level),
+            _ => None,
+        });
+        if let Some(level) = raised {
+            place.level = level;
+            log::info!(target: "natter::cluster", "the cluster is at level {level} from entry {position} on");
+        }
         for (Origin { position, is_own, life, n }, applied) in origins.into_iter().zip(entries) {
             if is_own {
                 self.refused = None;
@@ -478,7 +555,7 @@ impl Replica {
     }
 }
 
-/// Takes the entries of the next transaction. After a fault of natter each is alone, so that what precedes it is applied and it is named.
+/// Takes the entries of the next transaction. One at which the schema may change is alone. After a fault of natter each is alone, so that what precedes it is applied and it is named.
 fn fill_transaction(
     arrived: &mut VecDeque<Arrived>,
     applying: &mut Vec<Delivered>,
@@ -490,11 +567,19 @@ fn fill_transaction(
         && writes < APPLY_WRITES_MAX
         && let Some((next, sealed)) = arrived.pop_front()
     {
+        let is_alone = next.entry.body.may_migrate();
+        if is_alone && !applying.is_empty() {
+            arrived.push_front((next, sealed));
+            return;
+        }
         if let EntryBody::Writes(more) = &next.entry.body {
             let is_heavy = more.iter().any(Write::is_heavy);
             writes += if is_heavy { APPLY_WRITES_MAX } else { more.len() };
         }
         applying.push(next);
         applying_sealed.push(sealed);
+        if is_alone {
+            return;
+        }
     }
 }

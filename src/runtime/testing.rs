@@ -31,7 +31,7 @@ use crate::base::time::UnixMs;
 use crate::model::backup::DatabaseCopy;
 use crate::model::conversation::{MarkRead, Marked, UnreadMentions};
 #[cfg(feature = "cluster")]
-use crate::model::entry::{EntryBody, Life, NodeName};
+use crate::model::entry::{Entry, EntryBody, Life, NodeName};
 use crate::model::event::{LogPage, ReadLog};
 use crate::model::job::{Done, Job};
 use crate::model::member::EraseMessages;
@@ -159,7 +159,8 @@ impl Applies for Store {
             return Applied { entries: Vec::new(), fault: Some(fault) };
         }
         let entries = delivered.drain(..).map(|each| match each.entry.body {
-            EntryBody::Genesis { .. } | EntryBody::Hello => AppliedEntry::Begun,
+            EntryBody::Genesis { .. } | EntryBody::Hello { .. } => AppliedEntry::Begun,
+            EntryBody::Level { level } => AppliedEntry::Raised(level),
             EntryBody::Continued { .. } | EntryBody::End | EntryBody::Skipped { .. } => {
                 AppliedEntry::Ignored(Ignored::Misplaced)
             }
@@ -169,6 +170,14 @@ impl Applies for Store {
             }
         });
         Applied { entries: entries.collect(), fault: None }
+    }
+
+    fn raisable(&self, _: &NodeName) -> Result<Option<u32>, Fault> {
+        Ok(None)
+    }
+
+    fn raises(&self, _: &Entry) -> Result<Option<u32>, Fault> {
+        Ok(None)
     }
 }
 

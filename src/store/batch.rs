@@ -25,6 +25,9 @@ pub struct Log {
     pub head_is_bare: bool,
     /// The time that the log of a cluster gave the entry whose writes are performed; `None` for a natter alone.
     pub time: Option<UnixMs>,
+    /// By which writes are performed: the level in force in a cluster, the last one for a natter alone.
+    #[cfg_attr(not(feature = "cluster"), allow(dead_code, reason = "a natter alone has one level"))]
+    pub level: u32,
 }
 
 pub struct Batch<'a> {
@@ -121,6 +124,7 @@ impl Batch<'_> {
             Write::PruneLog(prune) => event_log::prune(self, prune),
             Write::HoldDuty(hold) => duty::hold(self, hold),
             Write::KeepCertificate(keep) => self.in_savepoint(|batch| certificate::keep(batch, keep)),
+            Write::RemoveNode(remove) => duty::remove_node(self, &remove),
             Write::SignUp(sign_up) => self.in_savepoint(|batch| accounts::sign_up(batch, *sign_up)),
             Write::OpenSession(open) => self.in_savepoint(|batch| sessions::open(batch, *open)),
             Write::RefreshSession(refresh) => self.in_savepoint(|batch| sessions::refresh(batch, *refresh)),

@@ -13,9 +13,10 @@ use rusqlite::{Connection, OpenFlags};
 use super::StoreOptions;
 use super::fault::OpenFault;
 use super::migrations::{self, VERSION};
-use super::replacement;
 use super::value::number;
+use super::{metadata, replacement};
 use crate::limits::{QUICK_CHECK_BYTES_MAX, READER_CACHE_KIB, STORE_BUSY_MS, WRITER_CACHE_KIB};
+use crate::model::node::LEVEL;
 
 /// Prepared statements a connection keeps: more than there are texts of SQL. Above it, the least recently used is prepared
 /// again.
@@ -45,8 +46,9 @@ pub(super) fn open_writer(options: &StoreOptions) -> Result<Connection, OpenFaul
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(wrap)?;
     configure(&conn, WRITER_CACHE_KIB).map_err(wrap)?;
     prepare_writer(&conn, options.synchronous_full).map_err(wrap)?;
-    migrations::migrate(&mut conn).map_err(wrap)?;
-    keep_pages(&conn).map_err(wrap)?;
+    let target = migrations::target(&conn, options.in_cluster).map_err(wrap)?;
+    migrations::migrate(&mut conn, target).map_err(wrap)?;
+    keep_pages(&conn, true).map_err(wrap)?;
     Ok(conn)
 }
 
@@ -74,7 +76,8 @@ pub(super) fn open_reader(options: &StoreOptions) -> Result<Connection, OpenFaul
     configure(&conn, READER_CACHE_KIB).map_err(wrap)?;
     conn.pragma_update(None, "query_only", true).map_err(wrap)?;
     is_ours(&conn, path)?;
-    if migrations::version(&conn).map_err(wrap)? != VERSION {
+    let target = migrations::target(&conn, options.in_cluster).map_err(wrap)?;
+    if migrations::version(&conn).map_err(wrap)? < target {
         let detail = "its schema is not yet of this version".to_owned();
         return Err(OpenFault::Failed { path: path.clone(), detail });
     }
@@ -118,8 +121,8 @@ fn prepare_writer(conn: &Connection, synchronous_full: bool) -> rusqlite::Result
 /// From here on a transaction writes nothing before its commit, so that the commit reports a full or failing disk, and no
 /// statement before it does. A batch changes a few hundred pages. Not during migrations: a table that is rewritten would
 /// have to fit into memory.
-fn keep_pages(conn: &Connection) -> rusqlite::Result<()> {
-    conn.pragma_update(None, "cache_spill", false)
+pub(super) fn keep_pages(conn: &Connection, kept: bool) -> rusqlite::Result<()> {
+    conn.pragma_update(None, "cache_spill", !kept)
 }
 
 /// Sets how long a connection waits for a lock of another one.
@@ -190,6 +193,12 @@ pub(super) fn is_ours(conn: &Connection, path: &Path) -> Result<(), OpenFault> {
     }
     if found > VERSION {
         return Err(OpenFault::TooNew { path: path.to_owned(), found, known: VERSION });
+    }
+    if found >= migrations::CLUSTER
+        && let Some(level) = metadata::level(conn).map_err(wrap)?
+        && level > LEVEL
+    {
+        return Err(OpenFault::LevelTooNew { path: path.to_owned(), level });
     }
     Ok(())
 }

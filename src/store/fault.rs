@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use rusqlite::{Error, ErrorCode, ffi};
 
+use crate::model::node::LEVEL;
 use crate::model::operation::Refusal;
 
 /// Why storage could not do its work. The same command may succeed later, except after `Corrupt`: then the caller stops
@@ -160,6 +161,8 @@ pub enum OpenFault {
     Corrupt { path: PathBuf, detail: String },
     /// A newer natter wrote it.
     TooNew { path: PathBuf, found: i64, known: i64 },
+    /// The database of a node of a cluster that has gone over to a level which this natter does not know.
+    LevelTooNew { path: PathBuf, level: u32 },
     /// Another program's database.
     Foreign { path: PathBuf },
     /// A database of natter that holds an object natter did not make, or lacks one that natter makes.
@@ -200,6 +203,12 @@ impl fmt::Display for OpenFault {
                 f,
                 "the database {} has schema version {found}, this natter knows versions up to {known}: start \
                  the newer natter, or restore a backup with `natter restore FILE`",
+                path.display()
+            ),
+            OpenFault::LevelTooNew { path, level } => write!(
+                f,
+                "the database {} is that of a node whose cluster has gone over to level {level}, this natter knows levels up to {LEVEL}: \
+                 install the version that the other nodes have",
                 path.display()
             ),
             OpenFault::Foreign { path } => {

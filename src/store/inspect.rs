@@ -13,7 +13,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::connection::{APPLICATION_ID, application_id, configure, is_ours, length, verdict, with_suffix};
 use super::fault::OpenFault;
-use super::migrations::{self, VERSION};
+use super::migrations;
 #[cfg(feature = "cluster")]
 use super::place::{self, Place, Skip};
 use super::value::number;
@@ -66,8 +66,8 @@ pub struct ClusterRows {
     pub place: Option<Place>,
     /// `None` if the next start of a natter alone would draw another one.
     pub epoch: Option<String>,
-    /// The nodes that have written, as far as this one knows.
-    pub nodes: Vec<String>,
+    /// The nodes that have written, as far as this one knows, and the highest level that each knows; 0 for one that is not waited for.
+    pub nodes: Vec<(String, u32)>,
     /// The last entry that it skips or has skipped.
     pub skip: Option<Skip>,
 }
@@ -85,8 +85,8 @@ pub fn cluster_rows(options: &StoreOptions, access: Access) -> Result<Option<Clu
         Ok(ClusterRows {
             place: place::read(&conn)?,
             epoch: metadata::lasting_epoch(&conn)?,
-            nodes: place::names(&conn)?,
-            skip: if version < migrations::SKIP { None } else { place::skip(&conn)? },
+            nodes: place::nodes(&conn)?,
+            skip: place::skip(&conn)?,
         })
     };
     read().map(Some).map_err(wrap)
@@ -102,7 +102,8 @@ pub fn check(options: &StoreOptions, access: Access) -> Result<(), OpenFault> {
         return Err(OpenFault::Failed { path: path.clone(), detail });
     }
     let conn = open(path, access)?;
-    if migrations::version(&conn).map_err(wrap)? != VERSION {
+    let target = migrations::target(&conn, options.in_cluster).map_err(wrap)?;
+    if migrations::version(&conn).map_err(wrap)? < target {
         let detail = "its schema is not yet of this version".to_owned();
         return Err(OpenFault::Failed { path: path.clone(), detail });
     }

@@ -151,6 +151,11 @@ pub fn set_epoch(conn: &Connection, epoch: &str) -> rusqlite::Result<()> {
     Ok(())
 }
 
+/// The level in force at the place of a node of a cluster; `None` for the database of a natter alone.
+pub fn level(conn: &Connection) -> rusqlite::Result<Option<u32>> {
+    conn.query_row("SELECT level FROM place", [], |row| row.get(0)).optional()
+}
+
 /// Whether this is the database of a node of a cluster.
 pub fn is_in_cluster(conn: &Connection) -> rusqlite::Result<bool> {
     conn.query_row("SELECT EXISTS (SELECT 1 FROM place)", [], |row| row.get(0))

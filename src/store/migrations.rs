@@ -2,11 +2,17 @@
 //!
 //! A released step is never changed, only followed by another. Comments between its statements may change; those inside of
 //! a statement may not, because SQLite stores them in the schema, which `natter check` compares.
+//!
+//! A natter alone takes all steps when it opens the database. The database of a node of a cluster has the schema of the level in force,
+//! and takes the steps of the next one at the entry of the log that raises it, as those of all other nodes do.
 //! Invariant: an upgrade and its version number are committed in one transaction, and no step leaves a row that refers to a
 //! missing row.
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Error, TransactionBehavior, ffi};
+
+use super::metadata;
+use crate::model::node::{FIRST_LEVEL, LEVEL};
 
 struct Migration {
     name: &'static str,
@@ -62,18 +68,29 @@ const MIGRATIONS: &[Migration] = &[
     Migration { name: "certificate", sql: include_str!("migrations/030_certificate.sql") },
     Migration { name: "bots", sql: include_str!("migrations/031_bots.sql") },
     Migration { name: "bot hooks", sql: include_str!("migrations/032_bot_hooks.sql") },
+    Migration { name: "levels of a cluster", sql: include_str!("migrations/033_levels_of_a_cluster.sql") },
+    #[cfg(feature = "next-level")]
+    Migration { name: "next level", sql: include_str!("migrations/next_level.sql") },
 ];
+
+/// The version of the schema of each level, from [`FIRST_LEVEL`] on. The one of a level that was released never changes: a step after it
+/// belongs to another level.
+const OF_LEVELS: &[i64] = &[
+    33,
+    #[cfg(feature = "next-level")]
+    34,
+];
+
+const _: () = assert!(
+    OF_LEVELS.len() as u32 == LEVEL - FIRST_LEVEL + 1 && OF_LEVELS[OF_LEVELS.len() - 1] == VERSION,
+    "the last step is one of the last level"
+);
 
 /// From this version on there is a tag of the password secret.
 pub(super) const PASSWORD_TAG: i64 = 12;
 
-/// From this version on there is a place in the log of a cluster.
-#[cfg(feature = "cluster")]
-pub(super) const CLUSTER: i64 = 28;
-
-/// From this version on an entry of it may be skipped.
-#[cfg(feature = "cluster")]
-pub(super) const SKIP: i64 = 29;
+/// From this version on there is a place in the log of a cluster, and its level.
+pub(super) const CLUSTER: i64 = 33;
 
 /// The schema version this natter writes.
 pub const VERSION: i64 = MIGRATIONS.len() as i64;
@@ -91,44 +108,88 @@ pub(super) fn empty_of(version: i64) -> rusqlite::Result<Connection> {
     Ok(conn)
 }
 
-/// Migrates a database of any known version to the current one. Returns the number of steps.
-pub(super) fn migrate(conn: &mut Connection) -> rusqlite::Result<usize> {
-    let from = usize::try_from(version(conn)?).unwrap_or_default();
-    if from >= MIGRATIONS.len() {
+/// The version of the schema of a level. Of a level that this build does not know: the last one.
+pub(super) fn of_level(level: u32) -> i64 {
+    OF_LEVELS.get((level.max(FIRST_LEVEL) - FIRST_LEVEL) as usize).copied().unwrap_or(VERSION)
+}
+
+/// The version to which a database is opened: that of its level for the one of a node of a cluster, the first one for a node that follows
+/// no log yet, and the last one for a natter alone.
+pub(super) fn target(conn: &Connection, in_cluster: bool) -> rusqlite::Result<i64> {
+    if version(conn)? >= CLUSTER
+        && let Some(level) = metadata::level(conn)?
+    {
+        return Ok(of_level(level));
+    }
+    Ok(if in_cluster { of_level(FIRST_LEVEL) } else { VERSION })
+}
+
+/// Migrates a database of any known version to this one. Returns the number of steps.
+pub(super) fn migrate(conn: &mut Connection, target: i64) -> rusqlite::Result<usize> {
+    let from = version(conn)?;
+    if from >= target {
         return Ok(0);
     }
     if from > 0 {
         // Logged before the work: with a large file the server does not listen for some time.
-        log::info!("storage: the schema goes from version {from} to {VERSION}");
+        log::info!("storage: the schema goes from version {from} to {target}");
     }
-    // A step that changes a table which others refer to makes a new table and drops the old one, which enforced references
-    // forbid. Inside of a transaction this setting can't be changed
-    // (https://www.sqlite.org/lang_altertable.html#otheralter).
-    conn.pragma_update(None, "foreign_keys", false)?;
-    // A step may rename a table that a virtual table uses, which a defensive connection forbids.
-    let defensive = conn.db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE)?;
-    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, false)?;
-    let taken = take_steps(conn, from);
+    let relaxed = Relaxed::begin(conn)?;
+    let taken = take_all(conn, target);
     // A step that failed is already rolled back here.
-    let enforced = conn.pragma_update(None, "foreign_keys", true);
-    let defended = conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, defensive);
+    let enforced = relaxed.end(conn);
     let taken = taken?;
     enforced?;
-    defended?;
     Ok(taken)
 }
 
 /// All steps in one transaction: a full disk or a failed step leaves the old version unchanged.
-fn take_steps(conn: &mut Connection, from: usize) -> rusqlite::Result<usize> {
+fn take_all(conn: &mut Connection, target: i64) -> rusqlite::Result<usize> {
     let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    for (version, migration) in (1_i64..).zip(MIGRATIONS).skip(from) {
-        transaction.execute_batch(migration.sql)?;
-        check_references(&transaction, version)?;
-        transaction.pragma_update(None, "user_version", version)?;
-        log::debug!("storage: schema version {version}: {}", migration.name);
-    }
+    let taken = take_steps(&transaction, target)?;
     transaction.commit()?;
-    Ok(MIGRATIONS.len() - from)
+    Ok(taken)
+}
+
+/// Takes the steps to this version, in a transaction of the caller that began under [`Relaxed`].
+pub(super) fn take_steps(conn: &Connection, target: i64) -> rusqlite::Result<usize> {
+    let from = version(conn)?;
+    let mut taken = 0;
+    for (version, migration) in (1_i64..).zip(MIGRATIONS) {
+        if version <= from || version > target {
+            continue;
+        }
+        conn.execute_batch(migration.sql)?;
+        check_references(conn, version)?;
+        conn.pragma_update(None, "user_version", version)?;
+        log::debug!("storage: schema version {version}: {}", migration.name);
+        taken += 1;
+    }
+    Ok(taken)
+}
+
+/// The settings under which a transaction that takes steps runs. Inside of one they can't be changed
+/// (<https://www.sqlite.org/lang_altertable.html#otheralter>).
+pub(super) struct Relaxed {
+    defensive: bool,
+}
+
+impl Relaxed {
+    pub fn begin(conn: &Connection) -> rusqlite::Result<Relaxed> {
+        // A step that changes a table which others refer to makes a new table and drops the old one, which enforced references forbid.
+        conn.pragma_update(None, "foreign_keys", false)?;
+        // A step may rename a table that a virtual table uses, which a defensive connection forbids.
+        let defensive = conn.db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE)?;
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, false)?;
+        Ok(Relaxed { defensive })
+    }
+
+    /// After the transaction.
+    pub fn end(self, conn: &Connection) -> rusqlite::Result<()> {
+        let enforced = conn.pragma_update(None, "foreign_keys", true);
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, self.defensive)?;
+        enforced
+    }
 }
 
 /// The check that each statement would have made with enforced references.
@@ -177,7 +238,7 @@ mod tests {
     fn references_are_enforced_again_after_the_steps() {
         let mut conn = of_version(8);
         conn.execute_batch("INSERT INTO reactions VALUES (7, '+1', 1, 8)").expect("a reaction");
-        assert_eq!(migrate(&mut conn).expect("today's schema"), MIGRATIONS.len() - 8);
+        assert_eq!(migrate(&mut conn, VERSION).expect("today's schema"), MIGRATIONS.len() - 8);
         assert!(enforced(&conn) && conn.is_autocommit());
         for refused in ["INSERT INTO reactions VALUES (8, '+1', 1, 9)", "DELETE FROM messages WHERE seq = 7"]
         {
@@ -185,7 +246,7 @@ mod tests {
             assert!(error.to_string().contains("FOREIGN KEY"), "{refused}: {error}");
         }
         conn.execute_batch("DELETE FROM reactions; DELETE FROM messages").expect("in order");
-        assert_eq!(migrate(&mut conn).expect("nothing to do"), 0);
+        assert_eq!(migrate(&mut conn, VERSION).expect("nothing to do"), 0);
         assert!(enforced(&conn));
     }
 
@@ -198,13 +259,13 @@ mod tests {
         .expect("a reaction to nothing");
         let before = schema(&conn);
         for _ in 0..2 {
-            let error = migrate(&mut conn).expect_err("the step fails").to_string();
+            let error = migrate(&mut conn, VERSION).expect_err("the step fails").to_string();
             assert!(error.contains("reactions") && error.contains("messages"), "{error}");
             assert!(enforced(&conn) && conn.is_autocommit());
             assert_eq!((version(&conn).expect("a version"), schema(&conn)), (8, before.clone()));
         }
         conn.execute_batch("DELETE FROM reactions").expect("mended");
-        assert_eq!(migrate(&mut conn).expect("today's schema"), MIGRATIONS.len() - 8);
+        assert_eq!(migrate(&mut conn, VERSION).expect("today's schema"), MIGRATIONS.len() - 8);
     }
 
     #[test]
@@ -213,12 +274,12 @@ mod tests {
         let before = schema(&conn);
         for strange in ["x''", "x'01'", "zeroblob(15)", "zeroblob(17)"] {
             conn.execute_batch(&format!("UPDATE messages SET client_id = {strange}")).expect(strange);
-            let error = migrate(&mut conn).expect_err(strange).to_string();
+            let error = migrate(&mut conn, VERSION).expect_err(strange).to_string();
             assert!(error.contains("NOT NULL") && error.contains("client_high"), "{strange}: {error}");
             assert!(enforced(&conn) && conn.is_autocommit());
             assert_eq!((version(&conn).expect("a version"), schema(&conn)), (9, before.clone()));
         }
         conn.execute_batch("UPDATE messages SET client_id = zeroblob(16)").expect("mended");
-        assert_eq!(migrate(&mut conn).expect("today's schema"), MIGRATIONS.len() - 9);
+        assert_eq!(migrate(&mut conn, VERSION).expect("today's schema"), MIGRATIONS.len() - 9);
     }
 }

@@ -30,7 +30,13 @@ pub fn adopt(options: &StoreOptions, restored: Sessions) -> Result<(), OpenFault
         }
         metadata::leave_cluster(conn)?;
         metadata::renew(conn)
-    })
+    })?;
+    migrate_alone(options)
+}
+
+/// A natter alone has the last schema, and a node that of its level.
+fn migrate_alone(options: &StoreOptions) -> Result<(), OpenFault> {
+    change(&StoreOptions { in_cluster: false, ..options.clone() }, |_| Ok(()))
 }
 
 /// Prepares the copy of a node of a cluster for another node, or for the same one again: the rows, the epoch and the place in the log
@@ -66,7 +72,8 @@ pub fn leave(options: &StoreOptions, keeps_epoch: bool) -> Result<(), OpenFault>
     change(options, |conn| {
         metadata::leave_cluster(conn)?;
         if keeps_epoch { metadata::end(conn) } else { metadata::renew(conn) }
-    })
+    })?;
+    migrate_alone(options)
 }
 
 /// From now on the node skips this entry when it comes to it.

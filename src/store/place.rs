@@ -3,6 +3,9 @@
 //! Owns the tables `place`, `nodes` and `skip`. What a write does is the same as for a natter alone; but no write of an entry is refused for a
 //! fault, because all other nodes perform it: the transaction ends, and the caller applies the same entries again.
 //!
+//! By which rules, and in which schema, is the level in force. An entry raises it if every node knows the level, as its last Hello says;
+//! a node that is gone for good is not waited for.
+//!
 //! ```text
 //! an entry of a node:  Hello of a greater life ──→ its life begins, with this number
 //!                      the current life, last_n + 1 ──→ its writes are performed
@@ -15,15 +18,16 @@ use std::mem;
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::batch::Batch;
+use super::batch::{Batch, Log};
 use super::fault::{Fault, with_cause};
-use super::metadata;
+use super::migrations::{self, Relaxed};
 use super::value::{id, int, number, text};
 use super::writer::{Store, WriteHandle, erases};
+use super::{connection, metadata};
 use crate::base::crypto::Entropy;
 use crate::base::seal::Chain;
 use crate::base::time::UnixMs;
-use crate::model::entry::{Entry, EntryBody, Life, NodeName};
+use crate::model::entry::{Entry, EntryBody, FIRST_LEVEL, Life, NodeName};
 use crate::model::operation::{Outcome, Start, Write};
 
 /// How far a database has applied a log.
@@ -35,6 +39,8 @@ pub struct Place {
     pub position: u64,
     /// After that entry.
     pub chain: Chain,
+    /// The level in force from there on.
+    pub level: u32,
 }
 
 /// An entry that a node skips, because an operator has said so.
@@ -75,6 +81,8 @@ pub enum AppliedEntry {
     Performed(Vec<Outcome>),
     /// The epoch is set, or a life of its node began.
     Begun,
+    /// This level is in force.
+    Raised(u32),
     /// Nothing, on any node.
     Ignored(Ignored),
 }
@@ -134,6 +142,16 @@ impl Store {
     pub fn apply(&mut self, delivered: &mut Vec<Delivered>) -> Applied {
         self.handle().apply(delivered)
     }
+
+    /// The level that this node may raise the cluster to: it has the duty, and every node knows the level, which is not in force.
+    pub fn raisable(&self, node: &NodeName) -> Result<Option<u32>, Fault> {
+        raisable(&self.conn, node).map_err(|error| Fault::of(&error))
+    }
+
+    /// The level that this entry will raise the cluster to, if it is the next one that is applied.
+    pub fn raises(&self, entry: &Entry) -> Result<Option<u32>, Fault> {
+        raises(&self.conn, entry).map_err(|error| Fault::of(&error))
+    }
 }
 
 impl WriteHandle<'_> {
@@ -142,7 +160,11 @@ impl WriteHandle<'_> {
         if let Some(fault) = self.writer_state.durability.fault() {
             return Err(fault);
         }
-        enter(self.conn, log).map_err(|error| self.commit_failed(&with_cause(error)))
+        let entered = enter(self.conn, log).map_err(|error| self.commit_failed(&with_cause(error)))?;
+        if entered {
+            self.writer_state.log.level = FIRST_LEVEL;
+        }
+        Ok(entered)
     }
 
     /// See [`Store::next_life`].
@@ -155,21 +177,50 @@ impl WriteHandle<'_> {
         next_life(self.conn, node, entropy, now_ms)
     }
 
-    /// Applies these entries in one transaction, in order. `delivered` is empty afterwards. After a fault nothing of it was applied, but
-    /// writes were taken from it: the same entries must be read again, and applied before any other.
+    /// See [`Store::raisable`].
+    pub fn raisable(&self, node: &NodeName) -> Result<Option<u32>, Fault> {
+        raisable(self.conn, node).map_err(|error| Fault::of(&error))
+    }
+
+    /// See [`Store::raises`].
+    pub fn raises(&self, entry: &Entry) -> Result<Option<u32>, Fault> {
+        raises(self.conn, entry).map_err(|error| Fault::of(&error))
+    }
+
+    /// Applies these entries in one transaction, in order. One at which the schema may change is alone. `delivered` is empty afterwards.
+    /// After a fault nothing of it was applied, but writes were taken from it: the same entries must be read again, and applied before
+    /// any other.
     pub fn apply(&mut self, delivered: &mut Vec<Delivered>) -> Applied {
         if let Some(fault) = self.writer_state.durability.fault() {
             return Applied::failed(fault);
         }
-        let written = self.perform_all(delivered);
+        let may_migrate = delivered.iter().any(|each| each.entry.body.may_migrate());
+        assert!(!may_migrate || delivered.len() == 1, "the schema changes in a transaction of its own");
+        let written = if may_migrate {
+            self.migrating(delivered)
+        } else {
+            let written = self.perform_all(delivered);
+            self.conclude(written)
+        };
         self.writer_state.log.time = None;
-        match self.conclude(written) {
+        match written {
             Ok(entries) => {
                 delivered.clear();
                 Applied { entries, fault: None }
             }
             Err(error) => Applied::failed(Fault::of(&error)),
         }
+    }
+
+    /// Applies an entry under the settings that a change of the schema needs.
+    fn migrating(&mut self, delivered: &mut [Delivered]) -> rusqlite::Result<Vec<AppliedEntry>> {
+        let relaxed = Relaxed::begin(self.conn)?;
+        let written = connection::keep_pages(self.conn, false).and_then(|()| self.perform_all(delivered));
+        let written = self.conclude(written);
+        let kept = connection::keep_pages(self.conn, true);
+        relaxed.end(self.conn)?;
+        kept?;
+        written
     }
 
     fn perform_all(&mut self, delivered: &mut [Delivered]) -> rusqlite::Result<Vec<AppliedEntry>> {
@@ -189,11 +240,14 @@ impl WriteHandle<'_> {
     fn perform_entry(&mut self, delivered: &mut Delivered) -> rusqlite::Result<AppliedEntry> {
         let Entry { node, life, n, body } = &mut delivered.entry;
         let conn = self.conn;
-        if let EntryBody::Genesis { epoch } = body {
+        if let EntryBody::Genesis { epoch, level } = body {
             if delivered.position > 1 {
                 return Ok(AppliedEntry::Ignored(Ignored::Misplaced));
             }
             metadata::set_epoch(conn, epoch)?;
+            if *level > FIRST_LEVEL {
+                raise(conn, &mut self.writer_state.log, *level)?;
+            }
             return Ok(AppliedEntry::Begun);
         }
         // A database that begins with such an entry has its rows already, one that has ended reads no further, and one that may not go on
@@ -205,8 +259,8 @@ impl WriteHandle<'_> {
         }
         let last = of_node(conn, node)?;
         let writes = match (body, last) {
-            (EntryBody::Hello, last) if last.is_none_or(|last| last.life < *life) => {
-                set_last(conn, node, Last { life: *life, n: *n })?;
+            (EntryBody::Hello { level }, last) if last.is_none_or(|last| last.life < *life) => {
+                begin_life(conn, node, Last { life: *life, n: *n }, *level)?;
                 return Ok(AppliedEntry::Begun);
             }
             (_, Some(last)) if last.life == *life && *n <= last.n => {
@@ -215,10 +269,18 @@ impl WriteHandle<'_> {
             (_, Some(last)) if last.life == *life && *n > last.n + 1 => {
                 return Ok(AppliedEntry::Ignored(Ignored::Early));
             }
+            (EntryBody::Level { level }, Some(last)) if last.life == *life => {
+                set_last(conn, node, *n)?;
+                if !may_raise(conn, *level)? {
+                    return Ok(AppliedEntry::Performed(Vec::new()));
+                }
+                raise(conn, &mut self.writer_state.log, *level)?;
+                return Ok(AppliedEntry::Raised(*level));
+            }
             (EntryBody::Writes(writes), Some(last)) if last.life == *life => writes,
             _ => return Ok(AppliedEntry::Ignored(Ignored::OtherLife)),
         };
-        set_last(conn, node, Last { life: *life, n: *n })?;
+        set_last(conn, node, *n)?;
         self.perform_writes(mem::take(writes), delivered.time).map(AppliedEntry::Performed)
     }
 
@@ -268,39 +330,81 @@ fn next_life(
     Ok(entropy.id(now_ms.max(earliest)))
 }
 
-fn set_last(conn: &Connection, node: &NodeName, last: Last) -> rusqlite::Result<()> {
-    conn.prepare_cached("INSERT OR REPLACE INTO nodes (name, life, last_n) VALUES (?1, ?2, ?3)")?
-        .execute((node.as_str(), last.life.to_bytes(), int(last.n)))?;
+fn begin_life(conn: &Connection, node: &NodeName, last: Last, level: u32) -> rusqlite::Result<()> {
+    conn.prepare_cached("INSERT OR REPLACE INTO nodes (name, life, last_n, level) VALUES (?1, ?2, ?3, ?4)")?
+        .execute((node.as_str(), last.life.to_bytes(), int(last.n), level))?;
+    Ok(())
+}
+
+fn set_last(conn: &Connection, node: &NodeName, n: u64) -> rusqlite::Result<()> {
+    conn.prepare_cached("UPDATE nodes SET last_n = ?2 WHERE name = ?1")?.execute((node.as_str(), int(n)))?;
     Ok(())
 }
 
 /// See [`Store::place`].
 pub fn read(conn: &Connection) -> rusqlite::Result<Option<Place>> {
-    conn.prepare_cached("SELECT log, position, chain FROM place")?
+    conn.prepare_cached("SELECT log, position, chain, level FROM place")?
         .query_row([], |row| {
             let chain = Chain::from_bytes(row.get(2)?);
-            Ok(Place { log: text(row, 0)?, position: number(row, 1)?, chain })
+            Ok(Place { log: text(row, 0)?, position: number(row, 1)?, chain, level: row.get(3)? })
         })
         .optional()
 }
 
+/// An empty database of a natter alone may have a later schema than a log begins with.
 fn enter(conn: &Connection, log: &str) -> rusqlite::Result<bool> {
-    let is_empty = conn.query_row(
+    let is_empty: bool = conn.query_row(
         "SELECT NOT EXISTS (SELECT 1 FROM profiles) AND NOT EXISTS (SELECT 1 FROM place)",
         [],
         |row| row.get(0),
     )?;
-    if is_empty {
-        set(conn, &Place { log: log.to_owned(), position: 0, chain: Chain::START })?;
+    let enters = is_empty && migrations::version(conn)? == migrations::of_level(FIRST_LEVEL);
+    if enters {
+        set(conn, &Place { log: log.to_owned(), position: 0, chain: Chain::START, level: FIRST_LEVEL })?;
     }
-    Ok(is_empty)
+    Ok(enters)
+}
+
+/// Whether the level is not in force, and every node knows it.
+fn may_raise(conn: &Connection, level: u32) -> rusqlite::Result<bool> {
+    conn.prepare_cached(
+        "SELECT ?1 > level AND NOT EXISTS (SELECT 1 FROM nodes WHERE level BETWEEN 1 AND ?1 - 1) FROM place",
+    )?
+    .query_row([level], |row| row.get(0))
+}
+
+/// See [`Store::raises`].
+fn raises(conn: &Connection, entry: &Entry) -> rusqlite::Result<Option<u32>> {
+    let EntryBody::Level { level } = entry.body else { return Ok(None) };
+    let last = of_node(conn, &entry.node)?;
+    let is_next = last.is_some_and(|last| last.life == entry.life && last.n + 1 == entry.n);
+    Ok((is_next && may_raise(conn, level)?).then_some(level))
+}
+
+/// See [`Store::raisable`].
+fn raisable(conn: &Connection, node: &NodeName) -> rusqlite::Result<Option<u32>> {
+    let level = conn
+        .prepare_cached(
+            "SELECT min(level) FROM nodes WHERE level > 0 AND EXISTS (SELECT 1 FROM duty WHERE node = ?1)",
+        )?
+        .query_row([node.as_str()], |row| row.get::<_, Option<u32>>(0))?;
+    let Some(level) = level else { return Ok(None) };
+    Ok(may_raise(conn, level)?.then_some(level))
+}
+
+/// The level is in force from here on, and the schema is that of the level.
+fn raise(conn: &Connection, log: &mut Log, level: u32) -> rusqlite::Result<()> {
+    migrations::take_steps(conn, migrations::of_level(level))?;
+    conn.execute("UPDATE place SET level = ?1", [level])?;
+    log.level = level;
+    Ok(())
 }
 
 /// Begins to follow a log, from this place on.
 pub fn set(conn: &Connection, place: &Place) -> rusqlite::Result<()> {
     conn.execute(
-        "INSERT INTO place (only_row, log, position, chain) VALUES (1, ?1, ?2, ?3)",
-        (&place.log, int(place.position), place.chain.to_bytes()),
+        "INSERT INTO place (only_row, log, position, chain, level) VALUES (1, ?1, ?2, ?3, ?4)",
+        (&place.log, int(place.position), place.chain.to_bytes(), place.level),
     )?;
     Ok(())
 }
@@ -321,9 +425,11 @@ pub fn set_skip(conn: &Connection, skip: Skip) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// The names of the nodes that have written.
-pub fn names(conn: &Connection) -> rusqlite::Result<Vec<String>> {
-    conn.prepare("SELECT name FROM nodes ORDER BY name")?.query_map([], |row| row.get(0))?.collect()
+/// The nodes that have written, and the highest level that each knows; 0 for one that is not waited for.
+pub fn nodes(conn: &Connection) -> rusqlite::Result<Vec<(String, u32)>> {
+    conn.prepare("SELECT name, level FROM nodes ORDER BY name")?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect()
 }
 
 /// Fails unless the place is where the entries begin, which is a bug of the caller.

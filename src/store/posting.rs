@@ -361,7 +361,8 @@ mod tests {
         for (newest_at, draft, expect) in
             [(5_000, 3_600_000, 3_600_000), (5_000, 4_000, 5_000), (5_000, u64::MAX, ID_MS_MAX)]
         {
-            let log = Log { head: 7, newest_id_high: newest(newest_at), head_is_bare: false, time: None };
+            let newest_id_high = newest(newest_at);
+            let log = Log { head: 7, newest_id_high, head_is_bare: false, time: None, level: 1 };
             let id = next_id(&log, UnixMs(draft), 0);
             assert_eq!((id.unix_ms(), id.seq()), (UnixMs(expect), 8), "{newest_at}, {draft}");
             assert!(id.high() >= log.newest_id_high);

@@ -30,6 +30,7 @@ use crate::base::id::Id;
 use crate::base::time::UnixMs;
 use crate::limits::{CHECKPOINT_BUSY_MS, WAL_HELD_PAGES};
 use crate::model::backup::DatabaseCopy;
+use crate::model::node::LEVEL;
 use crate::model::operation::{Lane, Outcome, Refusal, Start, Write};
 use crate::model::readiness::{Readiness, WalHeld};
 
@@ -467,6 +468,7 @@ fn ends_of_log(conn: &Connection) -> rusqlite::Result<Log> {
         newest_id_high: metadata::newest_id_high(conn)?,
         head_is_bare: false,
         time: None,
+        level: metadata::level(conn)?.unwrap_or(LEVEL),
     })
 }
 

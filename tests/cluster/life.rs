@@ -54,7 +54,7 @@ impl Machine {
 
     /// The command ends with 1 and says this.
     #[track_caller]
-    fn refused(&self, arguments: &[&str], says: &[&str]) {
+    pub fn refused(&self, arguments: &[&str], says: &[&str]) {
         let output = self.launch.run(arguments);
         assert_eq!(output.status.code(), Some(1), "{arguments:?}: {}", text(&output));
         for part in says {
@@ -62,7 +62,7 @@ impl Machine {
         }
     }
 
-    fn data(&self) -> &Path {
+    pub fn data(&self) -> &Path {
         self.dir.path()
     }
 
@@ -77,7 +77,7 @@ impl Machine {
     }
 }
 
-fn text(output: &Output) -> String {
+pub fn text(output: &Output) -> String {
     [String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)].concat()
 }
 
@@ -111,13 +111,13 @@ fn epoch(cursor: &str) -> &str {
 }
 
 /// What `status --json` says, and whether it ended with 0.
-fn status(machine: &Machine) -> (String, bool) {
+pub fn status(machine: &Machine) -> (String, bool) {
     let output = machine.launch.run(&["cluster", "status", "--json"]);
     assert!(json::parse(&output.stdout).is_ok(), "{}", text(&output));
     (String::from_utf8(output.stdout.clone()).expect("UTF-8"), output.status.success())
 }
 
-fn number(status: &str, name: &str) -> i64 {
+pub fn number(status: &str, name: &str) -> i64 {
     let value = json::parse(status.as_bytes()).expect("JSON");
     value.get(name).and_then(Value::as_i64).unwrap_or_else(|| panic!("{name} in {status}"))
 }

@@ -6,7 +6,7 @@
 use natter::base::crypto::Entropy;
 use natter::base::seal::{Chain, SealKey};
 use natter::base::time::UnixMs;
-use natter::model::entry::{Entry, EntryBody, Life, NodeName};
+use natter::model::entry::{Entry, EntryBody, LEVEL, Life, NodeName};
 use natter::model::operation::{Outcome, Write};
 use natter::store::{AppliedEntry, Delivered, Ignored, Place, Store};
 
@@ -48,14 +48,16 @@ impl Entries {
         assert_eq!((store.place(), store.enter(LOG)), (Ok(None), Ok(true)));
         let node = NodeName::parse("mirror").expect("a name");
         let life = store.next_life(&node, &mut Seeded(1), START_MS).expect("a life");
-        let place = Place { log: LOG.to_owned(), position: 0, chain: Chain::START };
+        let place = Place { log: LOG.to_owned(), position: 0, chain: Chain::START, level: LEVEL };
         let key = SealKey::new(&[7; 32]);
         let mut log = Entries { node, key, life, n: 0, place, over: None };
-        let genesis = log.entry(EntryBody::Genesis { epoch: "simulated".to_owned() });
-        let hello = log.next(EntryBody::Hello);
-        let mut delivered = vec![log.deliver(&genesis, LATE), log.deliver(&hello, LATE)];
-        for applied in log.apply(store, &mut delivered) {
-            assert!(matches!(applied, AppliedEntry::Begun), "{applied:?}");
+        let genesis = log.entry(EntryBody::Genesis { epoch: "simulated".to_owned(), level: LEVEL });
+        let genesis = log.deliver(&genesis, LATE);
+        let hello = log.next(EntryBody::hello());
+        // The first may change the schema, so it is alone.
+        for mut delivered in [vec![genesis], vec![log.deliver(&hello, LATE)]] {
+            let applied = store.apply(&mut delivered).entries;
+            assert!(matches!(applied[..], [AppliedEntry::Begun]), "{applied:?}");
         }
         log
     }
@@ -128,7 +130,7 @@ impl Entries {
         match rng.between(0, 4) {
             0 => (Entry { n: last.n + 2, ..last }, Ignored::Early),
             1 => (Entry { life: Life::from_u128(last.life.to_u128() + 1), ..last }, Ignored::OtherLife),
-            2 => (self.entry(EntryBody::Genesis { epoch: "other".to_owned() }), Ignored::Misplaced),
+            2 => (self.entry(EntryBody::Genesis { epoch: "other".to_owned(), level: 1 }), Ignored::Misplaced),
             3 => match &self.over {
                 // Late enough that its number would be the next one.
                 Some(over) => (Entry { n: last.n + 1, ..over.clone() }, Ignored::OtherLife),
@@ -148,11 +150,11 @@ impl Entries {
         // Its clock may have been set back.
         let now = UnixMs(START_MS.0 - (&mut entropy as &mut dyn Entropy).below(10_000));
         self.over = Some(self.entry(EntryBody::Writes(Vec::new())));
-        let hello_of_before = Entry { n: 1, ..self.entry(EntryBody::Hello) };
+        let hello_of_before = Entry { n: 1, ..self.entry(EntryBody::hello()) };
         let life = store.next_life(&self.node, &mut entropy, now).expect("a life");
         assert!(life > self.life, "a life is later than the one before");
         (self.life, self.n) = (life, 0);
-        let hello = self.next(EntryBody::Hello);
+        let hello = self.next(EntryBody::hello());
         let mut delivered = vec![
             self.deliver(&hello, LATE),
             self.deliver(&hello_of_before, LATE),

@@ -9,7 +9,7 @@ use natter::base::time::{UnixMs, UnixS};
 use natter::model::bot::{AddBot, CreateBotToken, RevokeBotToken};
 use natter::model::certificate::{CertificateRow, KeepCertificate};
 use natter::model::code::{IssueResetCode, IssueVerifyCode, NewCode, ResetPassword, VerifyMember};
-use natter::model::duty::HoldDuty;
+use natter::model::duty::{HoldDuty, RemoveNode};
 use natter::model::event::PruneLog;
 use natter::model::hook::{MoveHook, NewHook, SetHook};
 use natter::model::invite::{CreateInvite, RevokeInvite};
@@ -181,5 +181,6 @@ pub fn writes(at: UnixMs) -> Vec<Write> {
             rows: vec![CertificateRow { name: "state".to_owned(), sealed: "AAAA".to_owned() }],
         }
         .into(),
+        RemoveNode { node: NodeName::parse("gone").expect("a name") }.into(),
     ]
 }

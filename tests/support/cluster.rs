@@ -66,11 +66,11 @@ impl Follower {
             assert!(store.enter("log").expect("a fresh database"));
         }
         if self.log.entries().is_empty() {
-            self.write(now.unix_ms, EntryBody::Genesis { epoch: EPOCH.to_owned() });
+            self.write(now.unix_ms, EntryBody::Genesis { epoch: EPOCH.to_owned(), level: 1 });
         }
         self.apply(store, usize::MAX);
         (self.life, self.n) = (store.next_life(&self.node, entropy, now.unix_ms).expect("a life"), 0);
-        self.write(now.unix_ms, EntryBody::Hello);
+        self.write(now.unix_ms, EntryBody::hello());
         self.apply(store, usize::MAX);
         store.start_values(now.unix_ms).expect("what a start finds")
     }
@@ -106,7 +106,7 @@ impl Follower {
             assert_eq!(applied.fault, None);
             match applied.entries.remove(0) {
                 AppliedEntry::Performed(of_entry) => outcomes.extend(of_entry),
-                AppliedEntry::Begun => {}
+                AppliedEntry::Begun | AppliedEntry::Raised(_) => {}
                 AppliedEntry::Ignored(why) => panic!("each entry of this log counts: {why:?}"),
             }
         }

@@ -12,7 +12,7 @@ use crate::commands::serve::{clock, store_options};
 use crate::commands::{absolute, keys};
 use crate::config::cluster::Cluster;
 use crate::config::{Config, secrets};
-use crate::model::entry::EntryBody;
+use crate::model::entry::{EntryBody, LEVEL};
 use crate::store::{self, Store, StoreOptions};
 
 pub(super) fn init(config: &Config, cluster: &Cluster) -> Result<(), String> {
@@ -36,14 +36,15 @@ pub(super) fn init(config: &Config, cluster: &Cluster) -> Result<(), String> {
     let folder = absolute(&config.data_dir);
     let Some(epoch) = epoch else {
         let epoch = store::new_epoch(&mut entropy);
-        visit.make(cluster, &key, EntryBody::Genesis { epoch })?;
+        visit.make(cluster, &key, EntryBody::Genesis { epoch, level: LEVEL }, LEVEL)?;
         println!("the log of cluster {} is made, and the keys are in {folder}", cluster.name);
         println!("start natter here; each other node needs an empty DATA_DIR with a copy of these keys:");
         println!("  {}", secrets::FILES.join(" "));
         println!("or a copy of a node: `natter backup FILE` here, and `natter cluster join FILE` there");
         return Ok(());
     };
-    let place = visit.make(cluster, &key, EntryBody::Continued { epoch: epoch.clone() })?;
+    // The database was opened as that of a natter alone, so it has the schema of the last level.
+    let place = visit.make(cluster, &key, EntryBody::Continued { epoch: epoch.clone() }, LEVEL)?;
     store::follow(&store_options(config), &place, &epoch).map_err(|fault| fault.to_string())?;
     println!("the log of cluster {} is made, and the database in {folder} goes on in it", cluster.name);
     println!("start natter here; each other node begins with a copy: `natter backup FILE` here, and there");

@@ -3,6 +3,8 @@
 //! A position of the old log was answered or told by a node only if its database has it. So the epoch stays if no node has more than
 //! this one: the operator names how far each other node is, as `natter cluster status` shows it there. Who has no such node any more asks
 //! for another epoch, and clients load everything again.
+//!
+//! The level stays, so that a build which served this node before serves it after.
 //! Invariant: two histories never have one epoch. A log is deleted only with `--replace`.
 
 use super::visit::{Purpose, Visit};
@@ -46,7 +48,7 @@ pub(super) fn rebuild(config: &Config, cluster: &Cluster, wanted: &Rebuild) -> R
     };
     drop(visit);
     let mut visit = Visit::open(config, cluster, None, purpose)?;
-    let new = visit.make(cluster, &key, EntryBody::Continued { epoch: epoch.clone() })?;
+    let new = visit.make(cluster, &key, EntryBody::Continued { epoch: epoch.clone() }, place.level)?;
     store::follow(&store_options(config), &new, &epoch).map_err(|fault| {
         format!("the new log is made, and this database does not follow it yet: {fault}. Run the command again with --replace")
     })?;
@@ -78,8 +80,12 @@ fn epoch(cluster: &Cluster, rows: &ClusterRows, place: &Place, wanted: &Rebuild)
     }
     let own = cluster.node.as_str();
     let is_seen = |name: &str| wanted.seen.iter().any(|(node, _)| node == name);
-    let unknown: Vec<&str> =
-        rows.nodes.iter().map(String::as_str).filter(|name| *name != own && !is_seen(name)).collect();
+    let unknown: Vec<&str> = rows
+        .nodes
+        .iter()
+        .map(|(name, _)| name.as_str())
+        .filter(|name| *name != own && !is_seen(name))
+        .collect();
     match &rows.epoch {
         Some(epoch) if unknown.is_empty() => Ok(epoch.clone()),
         Some(_) => {

@@ -92,7 +92,7 @@ fn refusal(running: &[(NodeName, NodeState)], position: u64) -> Option<String> {
 
 fn open(key: &SealKey, position: u64, sealed: &[u8]) -> Result<Entry, String> {
     match Entry::open(key, sealed) {
-        Ok(entry) if matches!(entry.body, EntryBody::Writes(_)) => Ok(entry),
+        Ok(entry) if matches!(entry.body, EntryBody::Writes(_) | EntryBody::Level { .. }) => Ok(entry),
         Ok(_) => Err(format!(
             "entry {position} has no writes, so there is nothing in it that could fail: start natter"
         )),
@@ -110,11 +110,20 @@ fn open(key: &SealKey, position: u64, sealed: &[u8]) -> Result<Entry, String> {
 fn describe(delivered: &Delivered) {
     let Delivered { position, time, entry, .. } = delivered;
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    if let EntryBody::Writes(writes) = &entry.body {
-        writes.iter().for_each(|write| *counts.entry(write.name()).or_default() += 1);
+    println!("entry {position} was written by node {} at {}", entry.node, rfc3339(*time));
+    match &entry.body {
+        EntryBody::Level { level } => {
+            println!(
+                "it raises the cluster to level {level}: skip it only to go on with the natter of before"
+            );
+            return;
+        }
+        EntryBody::Writes(writes) => {
+            writes.iter().for_each(|write| *counts.entry(write.name()).or_default() += 1);
+        }
+        _ => {}
     }
     let kinds: Vec<String> = counts.iter().map(|(name, count)| format!("{count} {name}")).collect();
-    println!("entry {position} was written by node {} at {}", entry.node, rfc3339(*time));
     println!("its writes: {}", kinds.join(", "));
     println!("a node that has stopped at it has answered none of them as done");
 }

@@ -17,7 +17,7 @@ use crate::commands::serve::store_options;
 use crate::commands::{DataFolder, absolute, configure};
 use crate::config::cluster::Cluster;
 use crate::config::{Config, secrets};
-use crate::model::node::{LEVEL, short_chain};
+use crate::model::node::short_chain;
 use crate::runtime::data_dir;
 use crate::runtime::nats::{LogState, LogSurvey};
 use crate::runtime::replica::check;
@@ -55,6 +55,8 @@ struct Status {
     survey: LogSurvey,
     /// In the order of their names.
     nodes: Vec<(String, Seen)>,
+    /// The nodes that have written, as the database here says, and the highest level that each knows; 0 for one that is not waited for.
+    levels: Vec<(String, u32)>,
     wrong: Vec<Wrong>,
 }
 
@@ -104,6 +106,7 @@ fn look(config: &Config, cluster: &Cluster) -> Result<Status, String> {
         log,
         survey: visit.survey(),
         nodes: seen.collect(),
+        levels: Vec::new(),
         wrong: Vec::new(),
     };
     if store::exists(&store_options(config)) {
@@ -139,7 +142,9 @@ impl Status {
 
     fn read_rows(&mut self, config: &Config, access: Access) -> Result<(), String> {
         let rows = store::cluster_rows(&store_options(config), access).map_err(|fault| fault.to_string())?;
-        (self.place, self.skip) = rows.map_or((None, None), |rows| (rows.place, rows.skip));
+        if let Some(rows) = rows {
+            (self.place, self.skip, self.levels) = (rows.place, rows.skip, rows.nodes);
+        }
         Ok(())
     }
 
@@ -198,12 +203,6 @@ impl Status {
                     remedy: "look at its disk and its log: it is slow, full or stuck",
                 });
             }
-            if seen.level != u64::from(LEVEL) {
-                found.push(Wrong {
-                    what: format!("node {node} has level {}, this natter {LEVEL}", seen.level),
-                    remedy: "bring all nodes to one version",
-                });
-            }
         }
         for (at, (node, seen)) in self.nodes.iter().enumerate() {
             let other = self
@@ -234,7 +233,25 @@ impl Status {
                 });
             }
         }
+        found.extend(self.holding_back().into_iter().map(|(node, level)| Wrong {
+            what: format!(
+                "the cluster stays at level {}: others know a higher one than {level}, node {node} does not",
+                self.level().unwrap_or(level)
+            ),
+            remedy: "install on it the version of the others and start it; if it is gone for good: `natter cluster remove NODE`",
+        }));
         self.wrong.extend(found);
+    }
+
+    /// The level in force at the place of the database here.
+    fn level(&self) -> Option<u32> {
+        self.place.as_ref().map(|place| place.level)
+    }
+
+    /// The nodes because of which the level is not raised.
+    fn holding_back(&self) -> Vec<(String, u32)> {
+        let highest = self.levels.iter().map(|(_, level)| *level).max().unwrap_or(0);
+        self.levels.iter().filter(|(_, level)| (1..highest).contains(level)).cloned().collect()
     }
 
     fn judge_log(&mut self) {
@@ -304,8 +321,9 @@ impl Status {
             let chain = short_chain(&place.chain.to_bytes());
             let skipped = self.skip.map(|skip| format!(", entry {} skipped", skip.position));
             line(format!(
-                "database here: at entry {}, chain {chain}{}",
+                "database here: at entry {}, chain {chain}, level {}{}",
                 place.position,
+                place.level,
                 skipped.unwrap_or_default()
             ));
         }
@@ -313,7 +331,7 @@ impl Status {
         for (node, seen) in &self.nodes {
             let duty = self.running.as_ref().and_then(|running| running.duty.as_ref());
             line(format!(
-                "  {node}: entry {}, {} behind, chain {}, level {}{}",
+                "  {node}: entry {}, {} behind, chain {}, knows level {}{}",
                 seen.position,
                 self.head().saturating_sub(seen.position),
                 seen.chain,
@@ -340,7 +358,9 @@ impl Status {
         all.push("ready", Value::Bool(self.running.as_ref().is_some_and(is_ready)));
         let duty = self.running.as_ref().and_then(|running| running.duty.as_deref());
         all.push("duty", duty.map_or(Value::Null, text));
-        all.push("level", Value::Int(i64::from(LEVEL)));
+        all.push("level", self.level().map_or(Value::Null, |level| number(level.into())));
+        let waits_for = self.holding_back().into_iter().map(|(node, _)| Value::Str(Cow::Owned(node)));
+        all.push("level_waits_for", Value::List(waits_for.collect()));
         all.push("position", self.place.as_ref().map_or(Value::Null, |place| number(place.position)));
         let chain = |place: &Place| Value::Str(Cow::Owned(short_chain(&place.chain.to_bytes())));
         all.push("chain", self.place.as_ref().map_or(Value::Null, chain));

@@ -196,12 +196,13 @@ impl Visit {
     }
 
     /// Makes the log with its first entry. Returns the place behind it. The entry is sent again until the log has it, so its bytes are
-    /// always the same. A log that an earlier command has begun with the same meaning, and that has no other entry, is taken.
+    /// always the same. `level` is in force from there on. A log that an earlier command has begun with the same meaning, and that has no other entry, is taken.
     pub(super) fn make(
         &mut self,
         cluster: &Cluster,
         key: &SealKey,
         body: EntryBody,
+        level: u32,
     ) -> Result<Place, String> {
         let entropy: &mut dyn Entropy = &mut SystemEntropy::new();
         let life = entropy.id(clock().unix_ms);
@@ -228,7 +229,7 @@ impl Visit {
                     if found == sealed || identity.head == 1 && is_same(key, &found, &first) =>
                 {
                     let chain = Chain::START.next(1, &found);
-                    return Ok(Place { log: identity.identity, position: 1, chain });
+                    return Ok(Place { log: identity.identity, position: 1, chain, level });
                 }
                 LogEvent::Delivered { .. } => {
                     return Err(

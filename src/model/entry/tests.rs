@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{ENTRY_BYTES_MAX, Entry, EntryBody, EntryDraft, EntryError, LEVEL, Level, NodeName, Pushed};
+use super::{
+    ENTRY_BYTES_MAX, Entry, EntryBody, EntryDraft, EntryError, FIRST_LEVEL, LEVEL, Level, NodeName, Pushed,
+};
 use crate::base::crypto::{Entropy, hex};
 use crate::base::fields::sample::Sample;
 use crate::base::fields::{Field, put_field};
@@ -25,11 +27,13 @@ impl Sample for NodeName {
 
 impl Sample for EntryBody {
     fn sample(entropy: &mut dyn Entropy) -> EntryBody {
-        match entropy.below(6) {
-            0 => EntryBody::Genesis { epoch: String::sample(entropy) },
-            1 => EntryBody::Hello,
+        let level = FIRST_LEVEL + entropy.below(3) as u32;
+        match entropy.below(8) {
+            0 => EntryBody::Genesis { epoch: String::sample(entropy), level },
+            1 => EntryBody::Hello { level },
             2 => EntryBody::Continued { epoch: String::sample(entropy) },
             3 => EntryBody::End,
+            5 => EntryBody::Level { level },
             4 => EntryBody::Skipped { position: u64::sample(entropy), chain: Sample::sample(entropy) },
             _ => EntryBody::Writes(Vec::sample(entropy)),
         }
@@ -45,7 +49,7 @@ fn node() -> NodeName {
 }
 
 fn hello() -> Entry {
-    Entry { node: node(), life: Id::from_u128(5), n: 1, body: EntryBody::Hello }
+    Entry { node: node(), life: Id::from_u128(5), n: 1, body: EntryBody::hello() }
 }
 
 fn edit(body: String) -> Write {
@@ -141,8 +145,8 @@ fn an_entry_that_this_build_cannot_apply_is_refused() {
     put_field(&mut extended, 255, &"a new field".to_owned());
     let read = Entry::from_bytes(&extended).expect("an entry");
     assert_eq!(format!("{read:?}"), format!("{:?}", hello()));
-    for body in [&b"\x03\x01\xfe"[..], b"\x03\x01", b"\x06", b""] {
-        let mut entry = hello().to_bytes();
+    for body in [&b"\x03\x01\xfe"[..], b"\x03\x01", b"\xff", b""] {
+        let mut entry = Entry { body: EntryBody::End, ..hello() }.to_bytes();
         entry.truncate(entry.len() - 3);
         entry.extend_from_slice(&[5, body.len() as u8]);
         entry.extend_from_slice(body);
@@ -197,12 +201,12 @@ fn a_batch_becomes_entries_that_a_broker_takes() {
             _ => Write::sample(&mut entropy),
         })
         .collect();
-    let mut drafts = vec![EntryDraft::new(node(), Id::from_u128(5), 1)];
+    let mut drafts = vec![EntryDraft::new(node(), Id::from_u128(5), 1, FIRST_LEVEL)];
     for write in &batch {
         let last = drafts.last_mut().expect("a draft");
         if last.push(write) == Pushed::Full {
             let n = drafts.len() as u64 + 1;
-            drafts.push(EntryDraft::new(node(), Id::from_u128(5), n));
+            drafts.push(EntryDraft::new(node(), Id::from_u128(5), n, FIRST_LEVEL));
             assert_eq!(drafts.last_mut().expect("a draft").push(write), Pushed::Added);
         }
     }
@@ -223,7 +227,7 @@ fn a_batch_becomes_entries_that_a_broker_takes() {
 
 #[test]
 fn a_write_larger_than_an_entry_is_in_none() {
-    let draft = || EntryDraft::new(node(), Id::from_u128(5), u64::MAX);
+    let draft = || EntryDraft::new(node(), Id::from_u128(5), u64::MAX, FIRST_LEVEL);
     let fits = |len: usize| draft().push(&edit("x".repeat(len)));
     let (mut below, mut above) = (0, ENTRY_BYTES_MAX);
     assert_eq!((fits(below), fits(above)), (Pushed::Added, Pushed::TooLarge));

@@ -83,6 +83,8 @@ pub(super) struct Own {
     batches: Batches<Asker>,
     /// What goes into the next entries: lanes are judged.
     forming: VecDeque<(Asker, Lane, Write)>,
+    /// The level to raise the cluster to, by the next entry.
+    raise: Option<u32>,
     under_way: VecDeque<Proposal>,
     /// When the first of them was sent or got to be the first.
     progress_at: Option<Instant>,
@@ -104,6 +106,7 @@ impl Own {
             waiting: VecDeque::new(),
             batches: Batches::default(),
             forming: VecDeque::new(),
+            raise: None,
             under_way: VecDeque::new(),
             progress_at: None,
             sent_again_at: None,
@@ -133,7 +136,10 @@ impl Own {
 
     /// Whether an entry can be made.
     pub fn can_form(&self) -> bool {
-        let has_any = !self.waiting.is_empty() || !self.forming.is_empty() || self.batches.has_deferred();
+        let has_any = !self.waiting.is_empty()
+            || !self.forming.is_empty()
+            || self.batches.has_deferred()
+            || self.raise.is_some();
         self.has_life() && has_any && self.under_way.len() < WINDOW
     }
 
@@ -145,12 +151,17 @@ impl Own {
         self.waiting.push_back(Asked::Reset(lane));
     }
 
-    /// A life begins with its Hello, the first of its entries.
-    pub fn begin(&mut self, life: Life, key: &SealKey) {
+    /// A life begins with its Hello, the first of its entries. It says the highest level that this process knows.
+    pub fn begin(&mut self, life: Life, level: u32, key: &SealKey) {
         (self.life, self.n) = (Some(life), 1);
-        let hello = Entry { node: self.node.clone(), life, n: 1, body: EntryBody::Hello };
+        let hello = Entry { node: self.node.clone(), life, n: 1, body: EntryBody::Hello { level } };
         self.under_way.push_back(Proposal::new(1, hello.seal(key), Vec::new()));
         self.progress_at = None;
+    }
+
+    /// The next entry raises the cluster to this level. If that is under way already, the second one changes nothing.
+    pub fn raise(&mut self, level: u32) {
+        self.raise = Some(level);
     }
 
     /// Entries may be lost: they are sent again, soon.
@@ -236,7 +247,14 @@ impl Own {
     // ---- sending ------------------------------------------------------------------------------------
 
     /// Sends again what may be lost, and appends entries of what waits, as far as the window allows.
-    pub fn send(&mut self, now: Instant, key: &SealKey, log: &mut dyn Log, outputs: &mut Outputs) {
+    pub fn send(
+        &mut self,
+        now: Instant,
+        key: &SealKey,
+        level: u32,
+        log: &mut dyn Log,
+        outputs: &mut Outputs,
+    ) {
         let is_new = self.progress_at.is_none();
         let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         if is_new || is_due(self.go_back_at) || is_due(self.progress_at.map(|at| at + SEND_AGAIN)) {
@@ -245,13 +263,21 @@ impl Own {
         }
         let Some(life) = self.life else { return };
         while self.under_way.len() < WINDOW {
-            if self.forming.is_empty() {
-                self.judge(outputs);
-            }
-            if self.forming.is_empty() {
-                break;
-            }
-            let Some(proposal) = self.form(life, key, outputs) else { continue };
+            let proposal = if let Some(level) = self.raise.take() {
+                self.n += 1;
+                let body = EntryBody::Level { level };
+                let raise = Entry { node: self.node.clone(), life, n: self.n, body };
+                Some(Proposal::new(self.n, raise.seal(key), Vec::new()))
+            } else {
+                if self.forming.is_empty() {
+                    self.judge(outputs);
+                }
+                if self.forming.is_empty() {
+                    break;
+                }
+                self.form(life, key, level, outputs)
+            };
+            let Some(proposal) = proposal else { continue };
             if self.under_way.is_empty() {
                 self.progress_at = Some(now);
             }
@@ -285,10 +311,10 @@ impl Own {
         }
     }
 
-    /// An entry of what was judged, up to its greatest length.
-    fn form(&mut self, life: Life, key: &SealKey, outputs: &mut Outputs) -> Option<Proposal> {
+    /// An entry of what was judged, up to its greatest length, in the form of this level.
+    fn form(&mut self, life: Life, key: &SealKey, level: u32, outputs: &mut Outputs) -> Option<Proposal> {
         let n = self.n + 1;
-        let mut draft = EntryDraft::new(self.node.clone(), life, n);
+        let mut draft = EntryDraft::new(self.node.clone(), life, n, level);
         let mut askers = Vec::new();
         while let Some((asker, lane, write)) = self.forming.pop_front() {
             // A write before it may have closed it.
@@ -348,6 +374,9 @@ impl Own {
                     }
                 }
             }
+            AppliedEntry::Raised(_) if is_mine => {
+                self.next(now, n)?;
+            }
             AppliedEntry::Performed(outcomes) => outputs.happened(outcomes),
             // Its Hello came too late: a greater life had begun.
             AppliedEntry::Ignored(Ignored::OtherLife) if is_mine && (n == 1 || self.has_begun) => {
@@ -355,7 +384,7 @@ impl Own {
             }
             AppliedEntry::Ignored(Ignored::OtherLife | Ignored::Early) if is_mine => self.go_back(now),
             // Of an earlier life, or a second time.
-            AppliedEntry::Begun | AppliedEntry::Ignored(_) => {}
+            AppliedEntry::Begun | AppliedEntry::Raised(_) | AppliedEntry::Ignored(_) => {}
         }
         Ok(())
     }

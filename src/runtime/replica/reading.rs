@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::{Broken, LogState};
 use crate::base::seal::{Chain, SealKey};
 use crate::base::time::UnixMs;
-use crate::model::entry::{Entry, EntryBody, EntryError};
+use crate::model::entry::{Entry, EntryBody, EntryError, LEVEL};
 use crate::store::{Delivered, Place, Skip};
 
 /// How often entries are read anew because the next one is missing or damaged. Then the process stops.
@@ -111,7 +111,8 @@ impl Reading {
             Ok(entry) => entry,
             Err(EntryError::Newer) => {
                 return Err(format!(
-                    "entry {next} of the log was written by a newer natter: install that version on this node"
+                    "entry {next} of the log was written by a newer natter: install the version that the other nodes have, and start it again in \
+                     this DATA_DIR"
                 ));
             }
             Err(error) => return self.misread(&format!("entry {next} of the log is {error}")),
@@ -122,6 +123,12 @@ impl Reading {
                 return Err("the log of this cluster goes on with a database that this node does not have: begin it with a copy of \
                      another node, by `natter backup FILE` there and `natter cluster join FILE` here, in an empty DATA_DIR"
                     .to_owned());
+            }
+            EntryBody::Genesis { level, .. } if position == 1 && level > LEVEL => {
+                return Err(format!(
+                    "the log of this cluster begins at level {level}, and this natter knows level {LEVEL}: install the version that the \
+                     other nodes have"
+                ));
             }
             EntryBody::Genesis { .. } => {}
             _ if position == 1 => {
@@ -227,7 +234,7 @@ mod tests {
         let key = SealKey::new(&[7; 32]);
         let node = NodeName::parse("a").expect("a name");
         let entry = |n, body| Entry { node: node.clone(), life: Life::from_u128(5), n, body };
-        let first = entry(1, EntryBody::Genesis { epoch: "e".to_owned() }).seal(&key);
+        let first = entry(1, EntryBody::Genesis { epoch: "e".to_owned(), level: 1 }).seal(&key);
         let second = entry(2, EntryBody::Writes(Vec::new())).seal(&key);
         let plain = Chain::START.next(1, &first).next(2, &second);
         let read = |skip: Option<Skip>| {
@@ -253,7 +260,7 @@ mod tests {
             let mut reading = Reading::new(key.clone(), None);
             reading.skip(skip);
             let body = EntryBody::Skipped { position: 2, chain: plain.to_bytes() };
-            assert_eq!(reading.objection(&entry(1, EntryBody::Hello)), None);
+            assert_eq!(reading.objection(&entry(1, EntryBody::hello())), None);
             reading.objection(&entry(1, body)).is_none()
         };
         for (skip, expect) in [

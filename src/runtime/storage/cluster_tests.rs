@@ -33,8 +33,8 @@ fn put(broker: &Broker, author: &str, n: u64, body: EntryBody) {
 
 fn broker() -> Broker {
     let broker = Broker::new("log");
-    put(&broker, "init", 1, EntryBody::Genesis { epoch: "epoch".to_owned() });
-    put(&broker, "other", 1, EntryBody::Hello);
+    put(&broker, "init", 1, EntryBody::Genesis { epoch: "epoch".to_owned(), level: 1 });
+    put(&broker, "other", 1, EntryBody::hello());
     broker.at_once();
     broker
 }

@@ -30,6 +30,7 @@ pub fn status(core: &Core) -> Result<Reply, Problem> {
     object.push("node", text(cluster.node.as_str()));
     object.push("epoch", text(&core.epoch));
     object.push("head", number(progress.head));
+    object.push("level", number(progress.level.into()));
     object.push("duty", core.background.duty.holder().map_or(Value::Null, |node| text(node.as_str())));
     object.push("ready", Value::Bool(reason.is_none()));
     object.push("reason", reason.map_or(Value::Null, text));

@@ -165,7 +165,7 @@ impl Metrics {
     }
 
     fn write_cluster(&self, out: &mut String, core: &Core, node: &NodeName) {
-        let LogProgress { position, head, appended, applied, .. } = self.progress;
+        let LogProgress { position, head, appended, applied, level, .. } = self.progress;
         let copies = &self.copies;
         let nodes = 1 + core.streams.nodes.as_ref().map_or(0, |nodes| nodes.heard());
         for (name, kind, help, value) in [
@@ -177,6 +177,7 @@ impl Metrics {
                 "Entries of the log that are not applied here.",
                 head.saturating_sub(position),
             ),
+            ("level", "gauge", "The level of the cluster that is in force here.", level.into()),
             ("entries_appended_total", "counter", "Entries that this node has appended.", appended),
             ("entries_applied_total", "counter", "Entries of all nodes that are applied here.", applied),
             ("files_given_total", "counter", "Uploads that another node took.", copies.given),

@@ -181,6 +181,7 @@ pub static ROUTES: &[Route] = &[
     row("admin.member.delete", Post, "/admin/members/delete", Control, Json, Write, Handle(Handler::Public(admin::delete))),
     row("admin.backup", Post, "/admin/backup", Control, NoBody, Write, Handle(Handler::Public(admin::back_up))),
     row("admin.cluster", Get, "/admin/cluster", Control, NoBody, Read, Action::Cluster),
+    row("admin.cluster.remove", Post, "/admin/cluster/remove", Control, Json, Write, Handle(Handler::Public(admin::remove_node))),
     row("admin.invite.create", Post, "/admin/invites", Control, Json, Write, Handle(Handler::Public(invites::operator_create))),
     row("admin.invite.list", Get, "/admin/invites", Control, NoBody, Read, Handle(Handler::Public(invites::operator_list))),
     row("admin.invite.revoke", Post, "/admin/invites/revoke", Control, Json, Write, Handle(Handler::Public(invites::operator_revoke))),

@@ -25,7 +25,7 @@ use natter::base::id::Id;
 use natter::base::json;
 use natter::base::seal::SealKey;
 use natter::base::time::UnixMs;
-use natter::model::entry::{Entry, EntryBody, NodeName};
+use natter::model::entry::{Entry, EntryBody, FIRST_LEVEL, LEVEL, NodeName};
 use natter::model::id::{ClientId, ProfileId};
 use natter::replica::Broker;
 use natter::server::contract::ConnId;
@@ -70,6 +70,8 @@ struct Plan {
     skewed: bool,
     /// All nodes lose the log for longer than anyone waits.
     outage: bool,
+    /// The nodes begin with a build of the first level, and each goes to one of the last level and back until the level is raised.
+    upgrade: bool,
 }
 
 /// Counts of what happened.
@@ -104,6 +106,8 @@ pub struct Stats {
     pub pages: u64,
     pub presences: u64,
     pub disk_failures: u64,
+    /// Nodes of an older build that stopped at the entry which raised the level.
+    pub overtaken: u64,
     pub mails: u64,
     pub mails_again: u64,
     pub endings: BTreeMap<&'static str, u64>,
@@ -143,6 +147,7 @@ impl Stats {
             (&mut self.pages, other.pages),
             (&mut self.presences, other.presences),
             (&mut self.disk_failures, other.disk_failures),
+            (&mut self.overtaken, other.overtaken),
             (&mut self.mails, other.mails),
             (&mut self.mails_again, other.mails_again),
         ];
@@ -220,12 +225,14 @@ impl Run {
             disks: is_rough && rng.chance(400),
             skewed: rng.chance(300),
             outage: rng.chance(500),
+            // With the feature `next-level`: else there is one level.
+            upgrade: LEVEL > FIRST_LEVEL && rng.chance(700),
         };
         let key = SealKey::new(&[7; 32]);
         let broker = Broker::new("the log");
         broker.set_time(START_MS);
         let node = NodeName::parse("init").expect("a name");
-        let body = EntryBody::Genesis { epoch: EPOCH.to_owned() };
+        let body = EntryBody::Genesis { epoch: EPOCH.to_owned(), level: 1 };
         broker.put(Entry { node, life: Id::from_u128(1), n: 1, body }.seal(&key));
         let skewed = if plan.skewed { rng.below(NODES) } else { NODES };
         let skew = [3_600_000, -3_600_000][rng.below(2)];
@@ -244,6 +251,9 @@ impl Run {
             let mut node = Node::new(&shared, name, at, key.clone(), skew);
             if plan.power_cuts || plan.disks {
                 node.forgets();
+            }
+            if plan.upgrade {
+                node.known = FIRST_LEVEL;
             }
             nodes.push(node);
         }
@@ -459,6 +469,10 @@ impl Run {
 
     fn fault(&mut self, at: usize) {
         let number = self.nodes[at].number;
+        self.install_the_newer();
+        if self.plan.upgrade && self.nodes[at].runs() && self.shared.rng.chance(150) {
+            return self.install(at);
+        }
         match self.shared.rng.below(12) {
             _ if self.nodes[at].is_down() => self.start(at),
             _ if self.nodes[at].is_paused => self.nodes[at].is_paused = false,
@@ -505,6 +519,27 @@ impl Run {
                 if !self.shared.broker.is_up(number) {
                     self.shared.broker.up(number);
                 }
+            }
+        }
+    }
+
+    /// Another build will start: a newer one, or an older one that the level in force allows.
+    fn install(&mut self, at: usize) {
+        let may_go_back = self.shared.record.raised == 0 && self.shared.rng.chance(400);
+        let known = if may_go_back { FIRST_LEVEL } else { LEVEL };
+        self.trace(|| format!("node {at} gets a build that knows level {known}"));
+        self.crash(at);
+        self.nodes[at].known = known;
+    }
+
+    /// A node that stopped because the level was raised gets the newer build, as it says.
+    fn install_the_newer(&mut self) {
+        for node in &mut self.nodes {
+            let says =
+                |message: &mut String| message.contains("install the version that the other nodes have");
+            if node.stopped.take_if(says).is_some() {
+                self.stats.overtaken += 1;
+                node.known = LEVEL;
             }
         }
     }
@@ -702,6 +737,7 @@ impl Run {
     /// All faults end.
     fn heal(&mut self) {
         self.silent.clear();
+        self.install_the_newer();
         for at in 0..self.nodes.len() {
             self.nodes[at].is_paused = false;
             self.nodes[at].repair();
@@ -720,6 +756,7 @@ impl Run {
         self.shared.calm = true;
         self.nodes.iter_mut().flat_map(|node| node.links.values_mut()).for_each(Link::hurry);
         self.settle("work in progress");
+        self.install_on_all();
         self.one_of_two_is_left();
         self.calm = true;
         for round in 0.. {
@@ -738,6 +775,24 @@ impl Run {
             device.check(&self.shared.record);
         }
         self.mails_were_sent();
+        if LEVEL > FIRST_LEVEL {
+            assert_eq!(self.shared.record.raised, 1, "the level is raised by itself, once");
+            self.nodes_are_equal();
+        }
+    }
+
+    /// Each node gets the newest build.
+    fn install_on_all(&mut self) {
+        self.heal();
+        self.settle("the builds that were left behind");
+        for at in 0..self.nodes.len() {
+            if self.nodes[at].runs() && std::mem::replace(&mut self.nodes[at].known, LEVEL) < LEVEL {
+                self.crash(at);
+                self.start(at);
+                self.shared.broker.up(self.nodes[at].number);
+                self.settle("a newer build");
+            }
+        }
     }
 
     /// Of two processes under one name one has stopped, and says why; no other has.

@@ -16,7 +16,7 @@ use natter::base::send_queue::SendQueue;
 use natter::base::time::{Now, UnixMs};
 use natter::in_memory::{Environment, InMemory, StorageCommand};
 use natter::limits::Limits;
-use natter::model::entry::{EntryBody, Life, NodeName};
+use natter::model::entry::{Entry, EntryBody, LEVEL, Life, NodeName};
 use natter::model::event::Fact;
 use natter::model::id::SessionId;
 use natter::model::job::{Delivery, Done, Job};
@@ -159,6 +159,8 @@ pub struct Node {
     is_haunted: bool,
     /// It performs each entry with this fault.
     pub planted: Option<Planted>,
+    /// The highest level that the next process knows.
+    pub known: u32,
     dir: Dir,
     /// What is durable of it, in a run with power cuts or faults of disks.
     disk: Option<Disk>,
@@ -196,6 +198,7 @@ impl Node {
             stopped: None,
             is_haunted: false,
             planted: None,
+            known: LEVEL,
             dir,
             disk: None,
             began_unproven: false,
@@ -302,7 +305,8 @@ impl Node {
         );
         self.began_unproven = !store.readiness().is_ready();
         let entropy = Box::new(Seeded(shared.rng.next()));
-        let mut replica = Replica::new(self.name.clone(), self.key.clone(), place, entropy, self.now.unix_ms);
+        let replica = Replica::new(self.name.clone(), self.key.clone(), place, entropy, self.now.unix_ms);
+        let mut replica = replica.knowing(self.known);
         let mut log = shared.broker.rejoin(self.number);
         replica.begin(&mut log);
         self.process = Some(Process {
@@ -795,6 +799,14 @@ impl Applies for Watched<'_> {
 
     fn next_life(&self, node: &NodeName, entropy: &mut dyn Entropy, now: UnixMs) -> Result<Life, Fault> {
         self.store.next_life(node, entropy, now)
+    }
+
+    fn raisable(&self, node: &NodeName) -> Result<Option<u32>, Fault> {
+        self.store.raisable(node)
+    }
+
+    fn raises(&self, entry: &Entry) -> Result<Option<u32>, Fault> {
+        self.store.raises(entry)
     }
 
     fn apply(&mut self, delivered: &mut Vec<Delivered>) -> Applied {

@@ -48,6 +48,8 @@ pub struct Record {
     pub is_blind: bool,
     /// Entries that count on no node, and messages.
     pub ignored: u64,
+    /// How often the level was raised.
+    pub raised: u64,
 }
 
 impl Record {
@@ -69,6 +71,7 @@ impl Record {
                 outcomes.iter().flat_map(|outcome| &outcome.events).for_each(|event| self.happened(event));
             }
             AppliedEntry::Ignored(_) => self.ignored += 1,
+            AppliedEntry::Raised(_) => self.raised += 1,
             AppliedEntry::Begun => {}
         }
     }

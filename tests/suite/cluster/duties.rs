@@ -256,8 +256,15 @@ fn every_node_removes_the_files_and_one_forgets_the_rows_later() {
 #[test]
 fn metrics_and_readiness_say_how_the_node_is() {
     let mut cluster = Cluster::new(3);
-    let progress =
-        LogProgress { position: 40, chain: [7; 32], head: 42, appended: 7, applied: 38, clock_ahead_ms: 0 };
+    let progress = LogProgress {
+        position: 40,
+        chain: [7; 32],
+        head: 42,
+        appended: 7,
+        applied: 38,
+        clock_ahead_ms: 0,
+        level: 1,
+    };
     cluster[1].input(Input::Progressed(Box::new(progress)));
     let text = metrics(&mut cluster, 1);
     for (series_of, value) in [

@@ -40,7 +40,7 @@ impl TestLog {
     fn new(epoch: &str) -> TestLog {
         let (key, chain) = (SealKey::new(&[1; 32]), Chain::START);
         let mut log = TestLog { key, position: 0, chain, time: NOW_MS, entries: Vec::new() };
-        let genesis = EntryBody::Genesis { epoch: epoch.to_owned() };
+        let genesis = EntryBody::Genesis { epoch: epoch.to_owned(), level: 1 };
         log.append(&Entry { node: node("init"), life: Life::from_u128(1), n: 1, body: genesis });
         log
     }
@@ -57,7 +57,7 @@ impl TestLog {
     /// A life of a node begins.
     fn author(&mut self, name: &str, life: u128) -> Author {
         let mut author = Author { node: node(name), life: Life::from_u128(life), n: 0 };
-        self.append(&author.next(EntryBody::Hello));
+        self.append(&author.next(EntryBody::hello()));
         author
     }
 
@@ -66,7 +66,7 @@ impl TestLog {
     }
 
     fn place(&self) -> Place {
-        Place { log: LOG.to_owned(), position: self.position, chain: self.chain }
+        Place { log: LOG.to_owned(), position: self.position, chain: self.chain, level: 1 }
     }
 }
 
@@ -221,7 +221,7 @@ fn what_does_not_count_is_ignored_and_counts_as_read() {
     let mut log = TestLog::new("first");
     let mut author = log.author("a", 10);
     let quiet = || EntryBody::Writes(Vec::new());
-    let genesis = EntryBody::Genesis { epoch: "second".to_owned() };
+    let genesis = EntryBody::Genesis { epoch: "second".to_owned(), level: 1 };
     let of = |node_name: &str, life: u128, n: u64, body: EntryBody| Entry {
         node: node(node_name),
         life: Life::from_u128(life),
@@ -231,10 +231,10 @@ fn what_does_not_count_is_ignored_and_counts_as_read() {
     log.write(&mut author, Vec::new());
     let expect = [
         (of("a", 10, 2, quiet()), Some(Ignored::Repeated)),
-        (of("a", 10, 1, EntryBody::Hello), Some(Ignored::Repeated)),
+        (of("a", 10, 1, EntryBody::hello()), Some(Ignored::Repeated)),
         (of("a", 10, 4, quiet()), Some(Ignored::Early)),
         (of("a", 9, 3, quiet()), Some(Ignored::OtherLife)),
-        (of("a", 9, 1, EntryBody::Hello), Some(Ignored::OtherLife)),
+        (of("a", 9, 1, EntryBody::hello()), Some(Ignored::OtherLife)),
         (of("a", 11, 3, quiet()), Some(Ignored::OtherLife)),
         (of("b", 10, 3, quiet()), Some(Ignored::OtherLife)),
         (of("a", 10, 3, genesis), Some(Ignored::Misplaced)),
@@ -438,7 +438,8 @@ fn a_database_comes_into_a_log_and_out_of_it() {
     assert_eq!((rows.place, rows.epoch.as_deref(), rows.nodes.len()), (None, Some(&*epoch), 0));
     assert_eq!(adopt_node(&alone).expect("a copy"), None, "it is no node's");
     for log in ["first", "second"] {
-        let place = Place { log: log.to_owned(), position: 1, chain: Chain::START.next(1, b"entry") };
+        let place =
+            Place { log: log.to_owned(), position: 1, chain: Chain::START.next(1, b"entry"), level: 1 };
         follow(&options, &place, &epoch).expect("a place");
         let rows = cluster_rows(&options, Access::Exclusive).expect("rows").expect("a schema");
         assert_eq!((rows.place.as_ref(), rows.epoch.as_deref()), (Some(&place), Some(&*epoch)));

@@ -9,13 +9,14 @@ use natter::base::fields;
 use natter::base::seal::{Chain, SealKey, SealPurpose, SealedBy};
 use natter::base::slab::Key;
 use natter::base::time::UnixMs;
-use natter::model::entry::{Entry, EntryBody, LEVEL, Life};
+use natter::model::duty::{HoldDuty, RemoveNode};
+use natter::model::entry::{Entry, EntryBody, FIRST_LEVEL, LEVEL, Life};
 use natter::model::id::ProfileId;
 use natter::model::message::Destination;
 use natter::model::operation::{Lane, Outcome, Refusal, Write};
 use natter::model::profile::UpdateProfile;
 use natter::replica::{Broker, Log, LogEvent, MemoryLog, Output, Replica};
-use natter::store::{Store, StoreOptions};
+use natter::store::{OpenFault, Store, StoreOptions};
 use rusqlite::Connection;
 
 use super::cluster::{cluster_options, node, rows};
@@ -27,6 +28,8 @@ const KEY: [u8; 32] = [9; 32];
 struct Node {
     kit: Kit,
     name: &'static str,
+    /// The highest level that its build knows.
+    known: u32,
     replica: Replica,
     log: MemoryLog,
     /// Tickets without an answer, and since when.
@@ -46,25 +49,26 @@ struct Cluster {
     tickets: u64,
 }
 
-fn replica(store: &Store, name: &str, (seed, now): (u64, UnixMs)) -> Replica {
+fn replica(store: &Store, name: &str, known: u32, (seed, now): (u64, UnixMs)) -> Replica {
     let place = store.place().expect("a readable place");
-    Replica::new(node(name), SealKey::new(&KEY), place, Box::new(Seeded(seed)), now)
+    Replica::new(node(name), SealKey::new(&KEY), place, Box::new(Seeded(seed)), now).knowing(known)
 }
 
 fn genesis(epoch: &str) -> Vec<u8> {
-    let body = EntryBody::Genesis { epoch: epoch.to_owned() };
+    let body = EntryBody::Genesis { epoch: epoch.to_owned(), level: 1 };
     Entry { node: node("init"), life: Life::from_u128(1), n: 1, body }.seal(&SealKey::new(&KEY))
 }
 
 impl Node {
-    fn new(broker: &Broker, name: &'static str, test: &str) -> Node {
+    fn new(broker: &Broker, name: &'static str, known: u32, test: &str) -> Node {
         // No power is cut here.
         let options = StoreOptions { synchronous_full: false, ..cluster_options(&format!("{test}-{name}")) };
         let mut kit = Kit::with(options);
         let mut node = Node {
-            replica: replica(kit.store(), name, (1, NOW_MS)),
+            replica: replica(kit.store(), name, known, (1, NOW_MS)),
             kit,
             name,
+            known,
             log: broker.join(None),
             open: BTreeMap::new(),
             answered: Vec::new(),
@@ -119,7 +123,7 @@ impl Cluster {
         let broker = Broker::new("log of the test");
         broker.set_time(NOW_MS);
         broker.put(genesis("epoch"));
-        let nodes = names.iter().map(|name| Node::new(&broker, name, test)).collect();
+        let nodes = names.iter().map(|name| Node::new(&broker, name, FIRST_LEVEL, test)).collect();
         Cluster { test: test.to_owned(), broker, nodes, now: Instant::now(), ms: 0, tickets: 0 }
     }
 
@@ -161,7 +165,7 @@ impl Cluster {
         it.kit.crash();
         it.kit.reopen();
         it.log = self.broker.rejoin(node);
-        it.replica = replica(it.kit.store(), it.name, (seed, NOW_MS.after(self.ms)));
+        it.replica = replica(it.kit.store(), it.name, it.known, (seed, NOW_MS.after(self.ms)));
         it.replica.begin(&mut it.log);
         it.open.clear();
     }
@@ -226,7 +230,7 @@ fn play(seed: u64) -> usize {
         let body = EntryBody::Writes(vec![sign_up]);
         let entry = |n, body| Entry { node: node("people"), life: Life::from_u128(1), n, body };
         if cluster.broker.head() == 1 {
-            cluster.broker.put(entry(1, EntryBody::Hello).seal(&SealKey::new(&KEY)));
+            cluster.broker.put(entry(1, EntryBody::hello()).seal(&SealKey::new(&KEY)));
         }
         let n = cluster.broker.head();
         cluster.broker.put(entry(n, body).seal(&SealKey::new(&KEY)));
@@ -643,7 +647,7 @@ fn a_log_that_no_node_may_follow() {
     let fatal = |test: &str, first: Option<Vec<u8>>, secret: [u8; 32]| {
         let broker = Broker::new("log");
         first.into_iter().for_each(|sealed| broker.put(sealed));
-        let mut node = Node::new(&broker, "a", test);
+        let mut node = Node::new(&broker, "a", FIRST_LEVEL, test);
         let place = node.kit.store().place().expect("a place");
         let (now, seed) = (Instant::now(), Box::new(Seeded(1)));
         node.replica = Replica::new(super::cluster::node("a"), SealKey::new(&secret), place, seed, NOW_MS);
@@ -658,7 +662,7 @@ fn a_log_that_no_node_may_follow() {
     assert_eq!(fatal("empty", None, KEY), None, "its first entry may come later");
     let other_key = fatal("other-key", Some(genesis("epoch")), [1; 32]).expect("it stops");
     assert!(other_key.contains("cluster_key"), "{other_key}");
-    let body = EntryBody::Hello;
+    let body = EntryBody::hello();
     let hello = Entry { node: node("a"), life: Life::from_u128(1), n: 1, body }.seal(&SealKey::new(&KEY));
     let no_epoch = fatal("no-epoch", Some(hello), KEY).expect("it stops");
     assert!(no_epoch.contains("natter cluster init"), "{no_epoch}");
@@ -672,7 +676,7 @@ fn a_log_that_no_node_may_follow() {
     let broker = Broker::new("log");
     broker.put(genesis("epoch"));
     let mut log = broker.join(None);
-    let mut replica = replica(kit.store(), "a", (1, NOW_MS));
+    let mut replica = replica(kit.store(), "a", FIRST_LEVEL, (1, NOW_MS));
     replica.begin(&mut log);
     broker.up(0);
     replica.turn(Instant::now(), &mut log, kit.store());
@@ -686,7 +690,7 @@ fn of_two_processes_with_one_name_the_later_one_stays() {
     let mut cluster = Cluster::ready("twins", &["a"]);
     append_some(&mut cluster, 0, 2);
     // The same name, with its own DATA_DIR.
-    cluster.nodes.push(Node::new(&cluster.broker, "a", "twins-second"));
+    cluster.nodes.push(Node::new(&cluster.broker, "a", FIRST_LEVEL, "twins-second"));
     cluster.broker.up(1);
     cluster.later(1_000);
     cluster.settle();
@@ -753,4 +757,187 @@ fn what_was_read_before_a_request_to_read_anew_is_dropped() {
         })
         .collect();
     assert_eq!(positions, [2]);
+}
+
+// ---- levels -----------------------------------------------------------------------------------------
+
+/// The level after the first one: of this build, or of a newer one.
+const NEXT_LEVEL: u32 = FIRST_LEVEL + 1;
+
+impl Cluster {
+    /// Another build starts on the database of a node.
+    fn install(&mut self, node: usize, known: u32) {
+        self.nodes[node].known = known;
+        self.restart(node, 1_000 + self.ms);
+        self.broker.up(node);
+        self.settle();
+    }
+
+    /// Some time passes, in which the node with the duty looks at the levels.
+    #[cfg(feature = "next-level")]
+    fn wait(&mut self) {
+        for _ in 0..4 {
+            self.later(500);
+            self.settle();
+        }
+    }
+
+    fn levels(&self) -> Vec<u32> {
+        self.nodes.iter().map(|node| node.replica.place().expect("a place").level).collect()
+    }
+
+    /// A write at a node is answered.
+    fn writes(&mut self, at: usize, write: Write) {
+        let ticket = self.submit(at, self.ms, write);
+        self.settle();
+        assert_eq!(self.nodes[at].result(ticket), Some(Ok(())), "{:?}", self.nodes[at].fatal);
+    }
+
+    fn are_equal(&self) {
+        let first = rows(&self.nodes[0].kit);
+        assert!(self.nodes.iter().all(|node| node.fatal.is_none() && rows(&node.kit) == first));
+    }
+}
+
+fn hold_duty(name: &str) -> Write {
+    HoldDuty { node: node(name) }.into()
+}
+
+#[cfg(feature = "next-level")]
+#[test]
+fn the_level_is_raised_as_soon_as_every_node_knows_it_and_not_before() {
+    let mut cluster = Cluster::ready("levels", &["a", "b", "c"]);
+    let mut commands = Kit::new("levels-commands");
+    let mut sign_up = |cluster: &mut Cluster, at: usize, name: &str| {
+        let sign_up = commands.sign_up_command(name);
+        cluster.writes(at, sign_up.into());
+    };
+    cluster.writes(0, hold_duty("a"));
+    for (at, known) in [(1, NEXT_LEVEL), (2, NEXT_LEVEL), (1, FIRST_LEVEL), (1, NEXT_LEVEL)] {
+        cluster.install(at, known);
+        cluster.wait();
+        let name = format!("on{at}at{}", cluster.ms);
+        sign_up(&mut cluster, at, &name);
+        assert_eq!(cluster.levels(), [FIRST_LEVEL; 3]);
+    }
+    cluster.install(0, NEXT_LEVEL);
+    cluster.wait();
+    assert_eq!(cluster.levels(), [NEXT_LEVEL; 3]);
+    let head = cluster.broker.head();
+    cluster.wait();
+    assert_eq!(cluster.broker.head(), head, "once");
+    for at in 0..3 {
+        sign_up(&mut cluster, at, &format!("after{at}"));
+    }
+    cluster.are_equal();
+    cluster.install(2, NEXT_LEVEL);
+    assert_eq!(cluster.levels(), [NEXT_LEVEL; 3], "also after a start");
+    cluster.are_equal();
+}
+
+/// A node of a newer build writes this.
+fn put_newer(cluster: &Cluster, n: u64, body: EntryBody) {
+    let entry = Entry { node: node("new"), life: Life::from_u128(1), n, body };
+    cluster.broker.put(entry.seal(&SealKey::new(&KEY)));
+}
+
+/// A node was put back while the entry was on its way.
+#[test]
+fn an_entry_that_raises_the_level_too_early_changes_nothing() {
+    let mut cluster = Cluster::ready("too-early", &["a", "b"]);
+    put_newer(&cluster, 1, EntryBody::Hello { level: NEXT_LEVEL });
+    for (n, level) in [(2, NEXT_LEVEL), (3, FIRST_LEVEL), (4, NEXT_LEVEL + 1)] {
+        put_newer(&cluster, n, EntryBody::Level { level });
+        cluster.settle();
+        assert_eq!(cluster.levels(), [FIRST_LEVEL; 2]);
+    }
+    cluster.writes(0, hold_duty("a"));
+    cluster.are_equal();
+}
+
+/// It says what to do, and goes on with a newer build where it was.
+#[test]
+fn a_build_that_does_not_know_the_level_stops_at_its_entry() {
+    let mut cluster = Cluster::ready("overtaken", &["a"]);
+    put_newer(&cluster, 1, EntryBody::Hello { level: NEXT_LEVEL });
+    put_newer(&cluster, 2, EntryBody::Level { level: NEXT_LEVEL });
+    cluster.settle();
+    assert_eq!(cluster.levels(), [FIRST_LEVEL], "this one holds it back");
+    // An operator says that it is gone for good.
+    cluster.writes(0, RemoveNode { node: node("a") }.into());
+    let before = cluster.nodes[0].replica.place().expect("a place").position;
+    // That of another life, and one that was applied before, raise nothing.
+    put_newer(&cluster, 2, EntryBody::Level { level: NEXT_LEVEL });
+    cluster.settle();
+    assert_eq!((cluster.levels(), &cluster.nodes[0].fatal), (vec![FIRST_LEVEL], &None));
+    let before = before + 1;
+    put_newer(&cluster, 3, EntryBody::Level { level: NEXT_LEVEL });
+    cluster.settle();
+    let fatal = cluster.nodes[0].fatal.clone().expect("it stops");
+    for part in ["raises the cluster to level 2", "knows level 1", "install the version"] {
+        assert!(fatal.contains(part), "{fatal}");
+    }
+    assert_eq!(cluster.nodes[0].replica.place().expect("a place").position, before);
+    // Again, as long as it is the old one.
+    cluster.nodes[0].fatal = None;
+    cluster.install(0, FIRST_LEVEL);
+    assert_eq!(cluster.nodes[0].fatal.take(), Some(fatal));
+    // The newer one has no fault here. What it writes, and its database, are for newer builds alone.
+    cluster.install(0, NEXT_LEVEL);
+    assert_eq!(cluster.levels(), [NEXT_LEVEL]);
+    cluster.nodes[0].kit.crash();
+    match Store::open(&cluster.nodes[0].kit.options, &mut Seeded(1), NOW_MS) {
+        Err(fault @ OpenFault::LevelTooNew { level, .. }) => {
+            assert_eq!((level, LEVEL), (NEXT_LEVEL, FIRST_LEVEL));
+            assert!(fault.to_string().contains("install the version that the other nodes have"), "{fault}");
+        }
+        Err(fault) => panic!("{fault}"),
+        Ok((store, _)) => assert_eq!(store.place().expect("a place").map(|place| place.level), Some(LEVEL)),
+    }
+}
+
+/// Without the feature there is one level, and no release has the feature.
+#[test]
+fn the_second_level_is_for_tests_alone() {
+    assert_eq!(LEVEL > FIRST_LEVEL, cfg!(feature = "next-level"));
+    let manifest = include_str!("../../../Cargo.toml");
+    let default = manifest.lines().find(|line| line.starts_with("default = ")).expect("the default features");
+    assert!(!default.contains("next-level") && !default.contains("conformance"), "{default}");
+    let naming = manifest.lines().filter(|line| line.contains("next-level") && !line.starts_with('#'));
+    assert_eq!(naming.collect::<Vec<_>>(), ["next-level = []"]);
+}
+
+/// The schema is that of the level, before and after, whenever a node is killed.
+#[cfg(feature = "next-level")]
+#[test]
+fn the_schema_changes_at_the_entry_on_all_nodes() {
+    let schema = |kit: &Kit| numbers(kit, "PRAGMA user_version")[0];
+    let has_since =
+        |kit: &Kit| numbers(kit, "SELECT count(*) FROM pragma_table_info('duty') WHERE name = 'since'");
+    let mut cluster = Cluster::ready("schema", &["a", "b"]);
+    cluster.writes(0, hold_duty("a"));
+    let before = schema(&cluster.nodes[0].kit);
+    cluster.install(0, LEVEL);
+    cluster.install(1, LEVEL);
+    // The second node has the entry, and is killed before it applies it.
+    cluster.later(1_000);
+    for _ in 0..3 {
+        cluster.nodes[0].work(cluster.now);
+    }
+    assert_eq!((schema(&cluster.nodes[0].kit), schema(&cluster.nodes[1].kit)), (before + 1, before));
+    cluster.install(1, LEVEL);
+    cluster.later(1);
+    cluster.writes(0, hold_duty("a"));
+    for node in &cluster.nodes {
+        assert_eq!((schema(&node.kit), has_since(&node.kit)), (before + 1, vec![1]));
+    }
+    // The rule of the level: the duty that was given before has no beginning, the next one does.
+    assert_eq!(texts(&cluster.nodes[1].kit, "SELECT ifnull(since, 'unknown') FROM duty"), ["unknown"]);
+    cluster.later(60_000);
+    cluster.writes(1, hold_duty("b"));
+    cluster.later(1_000);
+    cluster.writes(1, hold_duty("b"));
+    let since = (NOW_MS.0 + cluster.ms - 1_000) as i64;
+    assert_eq!(numbers(&cluster.nodes[0].kit, "SELECT since FROM duty"), [since]);
+    cluster.are_equal();
 }
