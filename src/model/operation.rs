@@ -43,8 +43,8 @@ use super::message::{
 use super::preferences::ClearConversation;
 use super::presence::{FindListeners, FindPeers, MarkOffline, Peers};
 use super::profile::{
-    BlockPage, ChangedBlock, FindProfile, FoundProfiles, ListBlocks, ListProfiles, Profile, SearchProfiles,
-    SetBlock, UpdateProfile,
+    BlockPage, ChangedBlock, FindProfile, FoundProfiles, ListBlocks, ListProfiles, Profile, ReleaseNickNames,
+    SearchProfiles, SetBlock, UpdateProfile,
 };
 use super::push::{
     FindPush, ForgetSubscription, MovePushCursor, PostedPage, Push, PushSubscription, ReadPosted,
@@ -264,6 +264,7 @@ operations! {
         SetAdmin => Member;
         // Profiles and blocks.
         UpdateProfile => Profile;
+        ReleaseNickNames -> u64;
         SetBlock => Option<ChangedBlock>;
         // Codes and mail.
         IssueVerifyCode >> ();

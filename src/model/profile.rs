@@ -2,6 +2,7 @@
 //!
 //! Invariant: the reserved nick names are the first segments of all paths under `/api/v1`.
 
+use crate::base::crypto::Entropy;
 use crate::base::time::UnixMs;
 use serde::Serialize;
 
@@ -133,7 +134,8 @@ impl From<String> for DisplayName {
 }
 
 /// First segments of the paths under `/api/v1`, also those that are reserved for later: `GET /api/v1/{nick_name}` would never
-/// find a profile with such a name. When the database is opened, a profile that has one gets another name.
+/// find a profile with such a name. When the database is opened, a profile that has one gets another name; in a cluster when a node gets
+/// the duty.
 pub const RESERVED_NICK_NAMES: &[&str] = &[
     "admin",
     "all",
@@ -163,6 +165,32 @@ pub const RESERVED_NICK_NAMES: &[&str] = &[
     "user",
     "ws",
 ];
+
+/// Gives every holder of one of these nick names another one, and a mail that says so. The answer is how many there were.
+///
+/// It brings the names that the build of the asker reserves, and what is drawn, so that every node of a cluster decides alike.
+#[derive(Clone, Debug)]
+pub struct ReleaseNickNames {
+    /// When it was asked, Unix ms.
+    pub at: UnixMs,
+    /// The names.
+    pub names: Vec<String>,
+    /// What the new names and the ids of the mails are made of.
+    pub seed: [u8; 16],
+}
+
+impl ReleaseNickNames {
+    /// Of the names that this build reserves.
+    pub fn new(at: UnixMs, entropy: &mut dyn Entropy) -> ReleaseNickNames {
+        let mut seed = [0; 16];
+        entropy.fill(&mut seed);
+        ReleaseNickNames {
+            at,
+            names: RESERVED_NICK_NAMES.iter().map(|&name| name.to_owned()).collect(),
+            seed,
+        }
+    }
+}
 
 /// Changes one's own profile; `None` leaves a field as it is. `NicknameTaken` if another profile has the nick name.
 #[derive(Clone, Debug, Default)]

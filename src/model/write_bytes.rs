@@ -42,7 +42,7 @@ use super::message::{
 use super::operation::Write;
 use super::preferences::{ChangePreferences, ClearConversation};
 use super::presence::MarkOffline;
-use super::profile::{DisplayName, SetBlock, UpdateProfile};
+use super::profile::{DisplayName, ReleaseNickNames, SetBlock, UpdateProfile};
 use super::push::{
     ForgetSubscription, MovePushCursor, PushLevel, Recipient, SetPushLevel, Subscribe, Unsubscribe,
 };
@@ -111,7 +111,8 @@ variants! {
         54 RevokeBotToken(row),
         55 SetHook(row),
         56 MoveHook(row),
-        57 RemoveNode(row)
+        57 RemoveNode(row),
+        58 ReleaseNickNames(row)
     }
 }
 
@@ -150,6 +151,7 @@ fields! {
     DisplayName { 1 text, 2 key }
     UpdateProfile { 1 at, 2 profile, 3 display_name, 4 nick_name, 5 is_private, 6 presence, 7 image }
     SetBlock { 1 blocker, 2 other, 3 blocked }
+    ReleaseNickNames { 1 at, 2 names, 3 seed }
 }
 
 // Codes and mail.

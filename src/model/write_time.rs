@@ -42,6 +42,7 @@ impl Write {
             Write::AddMember(row) => &mut row.account.at,
             Write::SetActive(row) => &mut row.at,
             Write::UpdateProfile(row) => &mut row.at,
+            Write::ReleaseNickNames(row) => &mut row.at,
             Write::IssueVerifyCode(row) => &mut row.at,
             Write::IssueResetCode(row) => &mut row.at,
             Write::VerifyMember(row) => &mut row.at,

@@ -112,6 +112,8 @@ pub enum Task {
     MoveHook,
     /// Which node does the work of all is being decided.
     HoldDuty,
+    /// The holders of nick names that are reserved now get others.
+    ReleaseNickNames,
     /// What this node has changed of the certificate is being written.
     KeepCertificate,
 }

@@ -55,6 +55,7 @@ pub fn on_answer(core: &mut Core, conns: &mut Conns, result: &Result<Answer, Ref
             | Answer::ResetPassword(())
             | Answer::PlaceSession(()),
         ) => core.turn.follow_ups.push(FollowUp::Mail),
+        Ok(Answer::ReleaseNickNames(1..)) => core.turn.follow_ups.push(FollowUp::Mail),
         // The list of those that are called may be another one.
         Ok(Answer::SetHook(_) | Answer::SetActive(_) | Answer::DeleteAccount(())) => {
             core.turn.follow_ups.push(FollowUp::Hooks);

@@ -9,7 +9,7 @@ use super::fault::{Fault, Stop};
 use super::uploads;
 use super::{
     accounts, blocks, bots, certificate, changes, codes, conversations, deletion, digests, duty, event_log,
-    groups, hooks, invites, outbox, pins, posting, preferences, presence, profiles, push, sessions,
+    groups, hooks, invites, outbox, pins, posting, preferences, presence, profiles, push, reserved, sessions,
 };
 use crate::base::time::UnixMs;
 use crate::model::event::Events;
@@ -140,6 +140,7 @@ impl Batch<'_> {
             Write::SetActive(set) => self.in_savepoint(|batch| accounts::set_active(batch, *set)),
             Write::SetAdmin(set) => self.in_savepoint(|batch| accounts::set_admin(batch, *set)),
             Write::UpdateProfile(update) => self.in_savepoint(|batch| profiles::update(batch, &update)),
+            Write::ReleaseNickNames(names) => self.in_savepoint(|batch| reserved::perform(batch, &names)),
             Write::SetBlock(block) => self.in_savepoint(|batch| blocks::set(batch, *block)),
             Write::IssueVerifyCode(issue) => self.in_savepoint(|batch| codes::issue_verify(batch, *issue)),
             Write::IssueResetCode(issue) => self.in_savepoint(|batch| codes::issue_reset(batch, *issue)),

@@ -8,7 +8,7 @@
 //! those of the standard library; the test below fails when they change.
 //! Invariant: the values of a level never change.
 
-use super::{codes, deletion, digests, event_log, invites, outbox, posting, sessions};
+use super::{codes, deletion, digests, event_log, invites, outbox, posting, reserved, sessions};
 use crate::base::mention;
 use crate::limits;
 use crate::model::{bot, duty, message, preferences, system_message, write_time};
@@ -49,6 +49,8 @@ level! {
     outbox::MAIL_GIVE_UP_MS => 86_400_000;
     digests::EVERY_MS => 86_400_000;
     duty::DUTY_MS => 15_000;
+    reserved::DIGITS => 6;
+    reserved::DRAWS_MAX => 16;
     bot::BOTS_MAX => 1_000;
     bot::BOT_TOKENS_MAX => 20;
 }

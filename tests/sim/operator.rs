@@ -17,6 +17,7 @@ use natter::model::mail::{Content, Language, NewMail, SealedCode, SetDigest, Wri
 use natter::model::member::{AddMember, NewAccount, SetActive, SetAdmin};
 use natter::model::node::NodeName;
 use natter::model::operation::Write;
+use natter::model::profile::ReleaseNickNames;
 use natter::model::push::{ForgetSubscription, PushLevel, Recipient, Subscribe};
 use natter::model::session::{ChangePassword, NewSession, OpenSession, RevokeSessions, SessionSelector};
 
@@ -173,6 +174,7 @@ pub fn writes(at: UnixMs) -> Vec<Write> {
             token: Id::from_u128(FIRST_ID + 72),
         }
         .into(),
+        ReleaseNickNames { at, names: vec!["operator_of_the_run".to_owned()], seed: [5; 16] }.into(),
         PruneLog { before: UnixMs(at.0 - HOUR_MS / 60) }.into(),
         hold_duty("a"),
         hold_duty("b"),

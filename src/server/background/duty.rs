@@ -17,6 +17,7 @@ use crate::base::time::{Now, UnixMs};
 use crate::model::duty::{self, DUTY_MS, HoldDuty};
 use crate::model::node::NodeName;
 use crate::model::operation::{Answer, Operation, Refusal};
+use crate::model::profile::ReleaseNickNames;
 use crate::model::settings::ClusterSettings;
 use crate::server::background::digest;
 use crate::server::background::hooks;
@@ -50,6 +51,8 @@ struct Shared {
     /// What is wrong with the clock of this machine, by which the work would be done too early or too late.
     clock_fault: Option<String>,
     held_until: UnixMs,
+    /// Whether the holders of reserved nick names are to get others: once for each time that this node gets the duty.
+    releases: bool,
 }
 
 /// The duty is asked for each 5 s: a node that knows of no hold that lasted until then is behind, or nobody writes.
@@ -65,6 +68,7 @@ impl Duty {
             holder: None,
             clock_fault: None,
             held_until: UnixMs(0),
+            releases: false,
         });
         Duty { shared }
     }
@@ -113,6 +117,7 @@ pub fn tick(core: &mut Core) {
     if asks {
         shared.ask_at = now.instant + RENEW_EVERY;
     }
+    let releases = is_held && !is_draining && std::mem::take(&mut shared.releases);
     // Who stops lets another one have it, and so does who does not know the time.
     if asks && !is_draining && shared.clock_fault.is_none() {
         shared.asked_at = Some(now);
@@ -121,6 +126,17 @@ pub fn tick(core: &mut Core) {
     }
     if is_over {
         lost(core);
+    }
+    if releases {
+        let release = ReleaseNickNames::new(now.unix_ms, &mut *core.entropy);
+        core.ask_store(Caller::Server, release.into_command(), Next::Task(Task::ReleaseNickNames));
+    }
+}
+
+/// If the log did not take it, it is asked for again.
+pub fn released(core: &mut Core, result: &Result<Answer, Refusal>) {
+    if let (Some(shared), Err(_)) = (&mut core.background.duty.shared, result) {
+        shared.releases = true;
     }
 }
 
@@ -166,6 +182,7 @@ pub fn answered(core: &mut Core, result: Result<Answer, Refusal>) {
             shared.ask_at = asked_at.instant + RENEW_EVERY;
             let is_new = shared.until.replace(asked_at.later(Duration::from_millis(DUTY_MS))).is_none();
             if is_new {
+                shared.releases = true;
                 gained(core);
             }
         }

@@ -193,6 +193,7 @@ pub fn answered(core: &mut Core, task: Task, result: Result<Answer, Refusal>) {
         // After a fault the push service says again that it is gone.
         Task::ForgetSubscription => {}
         Task::HoldDuty => duty::answered(core, result),
+        Task::ReleaseNickNames => duty::released(core, &result),
         Task::KeepCertificate => certificate::written(core, &result),
         Task::SendMail(_) | Task::FindPlace(_) | Task::Push(_) | Task::CallHook(_) => {}
     }
@@ -223,6 +224,7 @@ pub fn finished(core: &mut Core, task: Task, done: Done) {
         | Task::ReadHook(_)
         | Task::MoveHook
         | Task::HoldDuty
+        | Task::ReleaseNickNames
         | Task::KeepCertificate => {}
     }
 }

@@ -104,6 +104,20 @@ fn a_node_that_was_stopped_sends_no_mail_again() {
     assert_eq!(mails(&cluster).iter().sum::<usize>(), 1);
 }
 
+/// Who got the duty asks all stores to rename the holders of names that are reserved now.
+#[test]
+fn the_node_with_the_duty_releases_the_reserved_nick_names() {
+    let mut cluster = Cluster::new(3);
+    let asked = |cluster: &Cluster, at: usize| {
+        cluster[at].trace.iter().filter(|asked| **asked == "ReleaseNickNames").count()
+    };
+    cluster.pass(Duration::from_secs(60));
+    assert_eq!([0, 1, 2].map(|at| asked(&cluster, at)), [1, 0, 0]);
+    cluster.dead.insert(0);
+    cluster.pass(TAKEN_OVER + Duration::from_secs(60));
+    assert_eq!(asked(&cluster, 1) + asked(&cluster, 2), 1);
+}
+
 #[test]
 fn the_log_is_pruned_and_the_deleted_erased_by_one_node() {
     let settings = natter::model::settings::Settings {

@@ -5,8 +5,10 @@ use natter::base::seal::{Chain, SealKey};
 use natter::base::time::UnixMs;
 use natter::model::duty::{DUTY_MS, Duty, HoldDuty};
 use natter::model::entry::{Entry, EntryBody, Life, NodeName};
+use natter::model::mail::{Content, FetchMail};
 use natter::model::message::Destination;
 use natter::model::operation::{Answer, Write};
+use natter::model::profile::{ListProfiles, ReleaseNickNames};
 use natter::store::{
     Access, Applied, AppliedEntry, Delivered, Fault, Ignored, OpenFault, Place, Sessions, Store,
     StoreOptions, adopt, adopt_node, cluster_rows, follow, leave,
@@ -469,4 +471,43 @@ fn entries_that_begin_or_end_a_log_change_no_row() {
     let ignored = |at: usize| matches!(applied[at], AppliedEntry::Ignored(Ignored::Misplaced));
     assert!(ignored(2) && ignored(3), "{applied:?}");
     assert_eq!(kit.store().start_values(NOW_MS).expect("values").epoch, "first");
+}
+
+/// Which names are reserved is a matter of the build, so a write says it, and what is drawn.
+#[test]
+fn reserved_nick_names_are_released_alike_on_all_nodes() {
+    let mut commands = Kit::new("release-commands");
+    let people = ["bots", "ann"].map(|name| commands.sign_up_command(name));
+    let profiles = people.each_ref().map(|sign_up| sign_up.account.profile);
+    let mut log = TestLog::new("epoch");
+    let mut author = log.author("a", 5);
+    log.write(&mut author, people.map(Write::from).into());
+    let release = |seed| ReleaseNickNames::new(NOW_MS, &mut Seeded(seed));
+    log.write(&mut author, vec![release(1).into()]);
+    log.write(&mut author, vec![release(2).into()]);
+    let kits = ["release-one", "release-two"].map(|name| {
+        let mut kit = new_node(name);
+        let applied = apply(&mut kit, &log.entries);
+        let of_entry = |entry: &AppliedEntry| match entry {
+            AppliedEntry::Performed(outcomes) => match &outcomes[0].result {
+                Ok(Answer::ReleaseNickNames(holders)) => (*holders, outcomes[0].events.len()),
+                other => panic!("{other:?}"),
+            },
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(
+            (of_entry(&applied[3]), of_entry(&applied[4])),
+            ((1, 1), (0, 0)),
+            "the second finds nobody"
+        );
+        kit
+    });
+    assert_eq!(rows(&kits[0]), rows(&kits[1]));
+    let [mut kit, _] = kits;
+    let list = ListProfiles { viewer: profiles[1], ids: profiles.to_vec() };
+    let names: Vec<String> = kit.read(list).expect("profiles").into_iter().map(|one| one.nick_name).collect();
+    assert!(names[0].starts_with("bots") && names[0].len() == 10 && names[1] == "ann", "{names:?}");
+    let mails = kit.read(FetchMail { at: NOW_MS.after(60_000), limit: 9 }).expect("the outbox").mails;
+    let renamed = mails.iter().filter(|mail| matches!(mail.content, Content::NickNameChanged(_)));
+    assert_eq!(renamed.count(), 1);
 }
