@@ -3,8 +3,8 @@
 //! They write as real clients do (masked frames, ULIDs, one JSON object per post), and read only the beginning of an answer, so
 //! that the bench measures the server.
 //! Two loads: each sender keeps a number of posts unanswered (closed loop), or posts are due at a fixed rate whatever the
-//! server does (open loop), timed until their answers or until they are delivered. Invariant: a post counts when its answer is read, and every post is answered before a
-//! measurement ends.
+//! server does (open loop), timed until their answers or until they are delivered.
+//! Invariant: a post counts when its answer is read, and every post is answered before a measurement ends.
 
 #![allow(dead_code, reason = "each bench uses one of the loads")]
 

@@ -285,7 +285,6 @@ fn is_uri(bytes: &[u8], extra: &[u8]) -> bool {
     true
 }
 
-/// Decodes a value of a form: a plus is a space.
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
