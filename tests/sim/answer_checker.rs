@@ -139,7 +139,7 @@ impl Model {
                     self.mails.emails.insert(member, sign_up.account.email.expose().clone());
                     self.device_is_new(member, &sign_up.session);
                     if let Some(code) = &sign_up.code {
-                        self.code_issued(member, code, sign_up.account.at);
+                        self.code_issued(Some(member), code, sign_up.account.at);
                     }
                     self.open_session(sign_up.account.profile, &sign_up.session);
                     match invite {
@@ -160,7 +160,7 @@ impl Model {
                 let profile = self.profile_of[&open.member];
                 self.open_session(profile, &open.session);
                 if self.device_is_new(open.member, &open.session) {
-                    self.mail_written(open.member, &open.mail, open.at);
+                    self.mail_written(Some(open.member), &open.mail, open.at);
                 }
             }
             Write::RefreshSession(refresh) => self.refresh(lane, refresh, outcome),
@@ -184,13 +184,12 @@ impl Model {
             }
             Write::IssueVerifyCode(issue) => {
                 check(outcome, Ok(()), 0, "verify.renew");
-                self.code_issued(issue.member, &issue.code, issue.at);
+                self.code_issued(Some(issue.member), &issue.code, issue.at);
             }
             Write::IssueResetCode(issue) => {
                 check(outcome, Ok(()), 0, "reset.code");
-                if let Some(member) = self.mails.member(issue.email.expose()) {
-                    self.code_issued(member, &issue.code, issue.at);
-                }
+                let member = self.mails.member(issue.email.expose());
+                self.code_issued(member, &issue.code, issue.at);
             }
             Write::PublishUpload(publish) => self.upload_published(publish, outcome),
             Write::UpdateUpload(update) => self.upload_updated(update, outcome),

@@ -22,9 +22,13 @@ use super::reference::Model;
 const HOUR_MS: u64 = 3_600_000;
 const DAY_MS: u64 = 24 * HOUR_MS;
 
+/// A member, or an address that no member has.
+type Holder = Result<MemberId, [u8; 16]>;
+
 #[derive(Clone, Debug)]
 struct Mail {
-    member: MemberId,
+    /// `None`: nobody has the address of this code, and nothing is sent.
+    member: Option<MemberId>,
     content: Content,
     written_at: UnixMs,
     due_at: UnixMs,
@@ -38,10 +42,10 @@ pub struct Mails {
     gone: BTreeSet<MemberId>,
     /// What every member has signed in with.
     devices: BTreeSet<(MemberId, String)>,
-    /// When the codes of each kind were made.
-    codes: BTreeMap<(MemberId, &'static str), Vec<UnixMs>>,
+    /// When the codes of each kind were made, of a member or of an address that no member has.
+    codes: BTreeMap<(Holder, &'static str), Vec<UnixMs>>,
     /// Each mail that was ever written.
-    written: BTreeMap<MailId, MemberId>,
+    written: BTreeMap<MailId, Option<MemberId>>,
     outbox: BTreeMap<MailId, Mail>,
     /// Who wants digests, and when the last one was written.
     digests: BTreeMap<MemberId, (bool, UnixMs)>,
@@ -73,7 +77,7 @@ impl Model {
         self.mails.devices.insert((member, device))
     }
 
-    pub(super) fn mail_written(&mut self, member: MemberId, mail: &NewMail, at: UnixMs) {
+    pub(super) fn mail_written(&mut self, member: Option<MemberId>, mail: &NewMail, at: UnixMs) {
         let NewMail { id, content, hold_ms, .. } = mail;
         let due_at = at.after(*hold_ms);
         let row = Mail { member, content: content.clone(), written_at: at, due_at, tries: 0 };
@@ -82,16 +86,18 @@ impl Model {
     }
 
     /// A code replaces the one before it, unless that is too young or there were too many.
-    pub(super) fn code_issued(&mut self, member: MemberId, code: &NewCode, at: UnixMs) {
+    pub(super) fn code_issued(&mut self, member: Option<MemberId>, code: &NewCode, at: UnixMs) {
         let kind = code.mail.content.kind();
-        let made = self.mails.codes.entry((member, kind)).or_default();
+        let made = self.mails.codes.entry((member.ok_or(code.holder), kind)).or_default();
         let within = |then: &UnixMs, ms: u64| at >= *then && at.since(*then) < ms;
         let recent = made.iter().rev().take(CODES_AN_HOUR).filter(|then| within(then, HOUR_MS)).count();
         if made.last().is_some_and(|then| within(then, CODE_INTERVAL_MS)) || recent >= CODES_AN_HOUR {
             return;
         }
         made.push(at);
-        self.mails.outbox.retain(|_, mail| mail.member != member || mail.content.kind() != kind);
+        self.mails
+            .outbox
+            .retain(|_, mail| mail.member.is_none() || mail.member != member || mail.content.kind() != kind);
         self.mail_written(member, &code.mail, at);
     }
 
@@ -108,7 +114,7 @@ impl Model {
             if written_at.0 + DAY_MS <= write.at.0 {
                 *written_at = write.at;
                 let mail = NewMail::new(*mail, Language::En, Content::Digest(Digest::default()));
-                self.mail_written(*member, &mail, write.at);
+                self.mail_written(Some(*member), &mail, write.at);
             }
         }
     }
@@ -122,7 +128,8 @@ impl Model {
             self.mails.outbox.get(id).is_some_and(|mail| matches!(mail.content, Content::Digest(_)))
         };
         let is_sent = self.mails.sent.contains(&sent.id);
-        assert!(is_sent || is_digest(&sent.id), "no mail server has taken {}", sent.id);
+        let is_to_nobody = self.mails.written.get(&sent.id) == Some(&None);
+        assert!(is_sent || is_to_nobody || is_digest(&sent.id), "no mail server has taken {}", sent.id);
         self.mails.outbox.remove(&sent.id);
     }
 
@@ -185,9 +192,10 @@ impl Model {
                 Content::Digest(digest) => Some(digest.total),
                 _ => None,
             };
-            assert_eq!(to.is_none(), unread == Some(0), "only members get mails here");
+            assert_eq!(to.is_none(), row.member.is_none() || unread == Some(0), "the recipient of {id}");
             if let Some(to) = to {
-                assert_eq!((to.member, to.email.expose()), (row.member, &self.mails.emails[&row.member]));
+                assert_eq!(Some(to.member), row.member);
+                assert_eq!(*to.email.expose(), self.mails.emails[&to.member]);
             }
             let is_same = unread.is_some() || *content == row.content;
             assert!(is_same && *written_at == row.written_at, "the mail {id}");
@@ -198,7 +206,7 @@ impl Model {
     /// A worker gets a mail.
     pub fn mail_sending(&mut self, letter: &Letter) {
         let Letter { id, member, to, .. } = letter;
-        assert_eq!(self.mails.written.get(id), Some(member), "the recipient of {id}");
+        assert_eq!(self.mails.written.get(id), Some(&Some(*member)), "the recipient of {id}");
         assert_eq!(*to.expose(), self.mails.emails[member], "the address of {id}");
         assert!(!self.mails.sent_by_process.contains(id), "{id} is sent again by the process that sent it");
         assert!(self.mails.sending.insert(*id), "{id} is sent by two workers");
@@ -224,7 +232,7 @@ impl Model {
     pub(super) fn mails_erased(&mut self, member: MemberId) {
         self.mails.gone.insert(member);
         self.mails.digests.remove(&member);
-        self.mails.outbox.retain(|_, mail| mail.member != member);
+        self.mails.outbox.retain(|_, mail| mail.member != Some(member));
     }
 
     /// How many mails wait, and how many mail servers have taken.
