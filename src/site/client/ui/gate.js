@@ -289,7 +289,8 @@ export function verifyView(root, held, { done, later }) {
     done();
   };
   const draw = () => {
-    const { email: address } = held.member;
+    // Only a bot has no address, and it does not sign in here.
+    const address = held.member.email ?? '';
     const parts = verifyForm({ address, later: other, delivery, done: verified });
     root.replaceChildren(frame([h('h1', null, t('verify.title')), ...parts], draw));
   };

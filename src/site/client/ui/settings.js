@@ -206,7 +206,7 @@ function accountPanel({ shell, close }) {
         element.reset();
         succeeded(t('set.password_done'));
       },
-      children: passwordFields(member.email),
+      children: passwordFields(member.email ?? ''),
     }),
     actionRow('exit', t('signout'), 'sign-out', leave),
     actionRow('trash', t('set.delete'), 'account-delete', openDeletion, true),

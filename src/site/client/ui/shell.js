@@ -351,7 +351,7 @@ function openVerification() {
     testid: 'verify-dialog',
     build: ({ close }) =>
       verifyForm({
-        address: member.email,
+        address: member.email ?? '',
         done: () => {
           model.learnMe({ member: { ...member, verified: true } });
           close();
