@@ -129,6 +129,9 @@ fn converse(passes_streams: bool, has_expected: fn(&Counts) -> bool) {
     ann.choose(c, "composer-file", &file);
     ann.click(c, "composer-send");
     bob.wait(c, "the file", &by("message-file"));
+    // The list moves under the pointer until it has come back.
+    let all_read = "[...document.querySelectorAll('[data-mine=true]')].filter(m => m.dataset.read === 'true').length === 2";
+    ann.wait(c, "both are read", all_read);
     ann.hover(c, &message("Can you read this?"));
     ann.click(c, "message-more");
     ann.click(c, "menu-edit");
