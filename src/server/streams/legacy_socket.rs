@@ -131,7 +131,9 @@ impl LegacySocket {
         let event = &publication.event;
         let Fact::MessagePosted(message) = &event.fact else { return false };
         let audience = &event.audience;
-        if !audience.direct || !audience.profiles.contains(&self.receiver) {
+        // Who has deleted their account is no member any more, and the conversation goes on.
+        let is_known = self.conversation == Some(message.conversation);
+        if !audience.direct || !is_known && !audience.profiles.contains(&self.receiver) {
             return false;
         }
         self.conversation = Some(message.conversation);
