@@ -4,8 +4,6 @@
 //! router checks the listener.
 //! Invariant: no client of the public listener can reach these handlers.
 
-use std::collections::BTreeMap;
-
 use super::rules;
 use crate::base::id::Id;
 use crate::base::secret::Secret;
@@ -25,15 +23,10 @@ use crate::model::problem::{Code, Problem};
 
 /// GET /admin/members.
 pub fn list(_: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> {
-    let list = ListAccounts { after: request.params.next(read_next)?, limit: request.params.limit()? };
+    let list = ListAccounts { after: request.params.next_number('m')?, limit: request.params.limit()? };
     Ok(Step::store(list, |_, page| {
         Reply::list(&page.members, page.next.map(|place| format!("m{place}"))).step()
     }))
-}
-
-fn read_next(text: &str) -> Option<u64> {
-    // Digits only: Rust's `parse` accepts a sign, the contract does not.
-    text.strip_prefix('m').filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()))?.parse().ok()
 }
 
 /// POST /admin/members. The display name is the part of the address before the `@`, until the member changes it.
@@ -103,7 +96,7 @@ pub fn delete(_: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> {
 pub fn remove_node(_: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> {
     let node = NodeName::parse(request.params.required_text("node")?).ok_or(Problem::invalid("node"))?;
     let removed = |existed| match existed {
-        true => Reply::ok(&[("status", "ok")].into_iter().collect::<BTreeMap<_, _>>()).step(),
+        true => Reply::done().step(),
         false => Err(Code::NotFound.into()),
     };
     Ok(Step::store(RemoveNode { node }, move |_, existed| removed(existed)))

@@ -53,16 +53,11 @@ pub fn add(ctx: &mut Ctx<'_>, actor: Option<Actor>, request: &Request<'_>) -> Re
 /// GET /bots.
 pub fn list(_: &mut Ctx<'_>, actor: Option<Actor>, request: &Request<'_>) -> Result<Step, Problem> {
     let params = &request.params;
-    let list = ListBots { by: by(actor), after: params.next(read_next)?, limit: params.limit()? };
+    let list = ListBots { by: by(actor), after: params.next_number('b')?, limit: params.limit()? };
     Ok(Step::store(list, |ctx, page| {
         let bots: Vec<Bot> = page.bots.into_iter().map(|bot| shown(ctx, bot)).collect();
         Reply::list(&bots, page.next.map(|place| format!("b{place}"))).step()
     }))
-}
-
-fn read_next(text: &str) -> Option<u64> {
-    // Digits only: Rust's `parse` accepts a sign, the contract does not.
-    text.strip_prefix('b').filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()))?.parse().ok()
 }
 
 fn shown(ctx: &Ctx<'_>, mut bot: Bot) -> Bot {

@@ -48,7 +48,7 @@ pub fn list(ctx: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<St
         at: ctx.now.unix_ms,
         member: actor.member,
         current: actor.session,
-        after: request.params.next(read_next)?,
+        after: request.params.next_number('s')?,
         limit: request.params.limit()?,
     };
     Ok(Step::store(list, |_, page| Reply::list(&page.sessions, page.next.map(write_next)).step()))
@@ -57,12 +57,6 @@ pub fn list(ctx: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<St
 /// `s<number>`: the page after that position.
 fn write_next(place: u64) -> String {
     format!("s{place}")
-}
-
-fn read_next(text: &str) -> Option<u64> {
-    // Digits only: Rust's `parse` accepts a sign, the contract does not.
-    let digits = text.strip_prefix('s').filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()))?;
-    digits.parse().ok()
 }
 
 /// DELETE /user/sessions/{session}.

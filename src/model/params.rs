@@ -144,6 +144,13 @@ impl<'a> Params<'a> {
         }
     }
 
+    /// The `next` of a list that goes on behind a number: this letter and the number. Anything else is 400.
+    pub fn next_number(&self, letter: char) -> Result<Option<u64>, Problem> {
+        // Digits only: Rust's `parse` accepts a sign, the contract does not.
+        let is_digits = |text: &&str| text.bytes().all(|b| b.is_ascii_digit());
+        self.next(|text| text.strip_prefix(letter).filter(is_digits)?.parse().ok())
+    }
+
     /// The opaque `next` of a list; a text that `read` does not accept is 400.
     pub fn next<T>(&self, read: impl FnOnce(&str) -> Option<T>) -> Result<Option<T>, Problem> {
         match self.find("next") {
@@ -203,6 +210,22 @@ mod tests {
         let far = [("limit".to_owned(), "9".repeat(30))];
         assert_eq!(Params::new(&[], &far, None).limit(), Ok(PAGE_MAX));
         assert_eq!(params.next(|_| Some(1)), Ok(None));
+    }
+
+    #[test]
+    fn a_list_goes_on_behind_a_number() {
+        let bad = Err(Problem::new(Code::ErrorParsingData));
+        for (next, expect) in [
+            ("b12", Ok(Some(12))),
+            ("b+1", bad.clone()),
+            ("b", bad.clone()),
+            ("12", bad.clone()),
+            ("m12", bad),
+        ] {
+            let query = [("next".to_owned(), next.to_owned())];
+            assert_eq!(Params::new(&[], &query, None).next_number('b'), expect, "{next}");
+        }
+        assert_eq!(Params::new(&[], &[], None).next_number('b'), Ok(None));
     }
 
     #[test]

@@ -313,7 +313,8 @@ impl Runtime {
         self.redirect
     }
 
-    /// Starts the threads of the database. `writes` says what becomes of a write. If a later step of the start fails, dropping the queue ends them.
+    /// Starts the threads of the database. `writes` says what becomes of a write. If a later step of the start fails, dropping the queue
+    /// ends them.
     pub fn storage<R: Reads>(
         &self,
         writer: impl Database,

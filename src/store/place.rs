@@ -1,6 +1,7 @@
 //! Entries of the log of a cluster, applied: how far a database is, which entries count, and their transaction.
 //!
-//! Owns the tables `place`, `nodes` and `skip`. What a write does is the same as for a natter alone; but no write of an entry is refused for a
+//! Owns the tables `place`, `nodes` and `skip`. What a write does is the same as for a natter alone; but no write of an entry is refused
+//! for a
 //! fault, because all other nodes perform it: the transaction ends, and the caller applies the same entries again.
 //!
 //! By which rules, and in which schema, is the level in force. An entry raises it if every node knows the level, as its last Hello says;

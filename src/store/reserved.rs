@@ -1,4 +1,5 @@
-//! Renames the profiles whose nick name became reserved: when the database of a natter alone was opened and is proven to be on disk, and in a
+//! Renames the profiles whose nick name became reserved: when the database of a natter alone was opened and is proven to be on disk, and
+//! in a
 //! cluster by a write, so that all nodes draw the same names.
 //!
 //! Owns the new name, the event that notifies devices and peers, and the mail to the holder. The list of

@@ -61,7 +61,7 @@ pub fn exchange(
             Ok(answer) => return Ok(keep(kept, connection, answer)),
             // The service has closed it, perhaps after it took the request: then it gets the same one twice.
             Err(fault) => {
-                log::debug!(target: "natter::push", "a kept connection is over: {}", fault.reason())
+                log::debug!(target: "natter::work", "a kept connection is over: {}", fault.reason())
             }
         }
     }

@@ -196,7 +196,8 @@ impl Visit {
     }
 
     /// Makes the log with its first entry. Returns the place behind it. The entry is sent again until the log has it, so its bytes are
-    /// always the same. `level` is in force from there on. A log that an earlier command has begun with the same meaning, and that has no other entry, is taken.
+    /// always the same. `level` is in force from there on. A log that an earlier command has begun with the same meaning, and that has no
+    /// other entry, is taken.
     pub(super) fn make(
         &mut self,
         cluster: &Cluster,

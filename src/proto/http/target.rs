@@ -195,7 +195,8 @@ impl Target {
         pairs
     }
 
-    /// The target for a log: the path without a secret in it, and only those keys of the query that look like names. A ticket, an access token and
+    /// The target for a log: the path without a secret in it, and only those keys of the query that look like names. A ticket, an access
+    /// token and
     /// a signature are values; a token in the position of a key is too long for a name or has other characters.
     pub fn redacted(&self) -> String {
         const KEY_MAX: usize = 24;

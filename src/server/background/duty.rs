@@ -196,7 +196,7 @@ pub fn answered(core: &mut Core, result: Result<Answer, Refusal>) {
 fn gained(core: &mut Core) {
     log::info!(target: "natter::cluster", "this node sends the mails and notifications of the cluster now");
     push::begin(core);
-    hooks::begin(core);
+    hooks::begin_anew(core);
     digest::begin(core);
     tasks::wake_shared(core);
 }
@@ -215,5 +215,5 @@ fn lost(core: &mut Core) {
         ),
     }
     push::stop(core);
-    hooks::stop(core);
+    hooks::begin_anew(core);
 }

@@ -162,13 +162,8 @@ pub fn tick(core: &mut Core) {
     }
 }
 
-/// The duty of a cluster is this node's now: each hook goes on from its stored cursor.
-pub fn begin(core: &mut Core) {
-    core.background.hooks = Hooks::new(true);
-}
-
-/// Another node does it now. Answers and workers under way find nothing.
-pub fn stop(core: &mut Core) {
+/// The duty of a cluster has come or gone: each hook goes on from its stored cursor. Answers and workers under way find nothing.
+pub fn begin_anew(core: &mut Core) {
     core.background.hooks = Hooks::new(true);
 }
 

@@ -1,7 +1,8 @@
 //! The files of deleted uploads on one node of several: each removes its own, and the node on duty forgets the rows later.
 //!
 //! Each run then looks at the files of one of the 256 folders: a file that another node gave may have no row, because its upload was
-//! refused, and one that has a row may have lost its second copy, which is then made again. Owns which of the listed files this node has removed. Leaves to `tasks` when a run begins, and a server alone to
+//! refused, and one that has a row may have lost its second copy, which is then made again. Owns which of the listed files this node has
+//! removed. Leaves to `tasks` when a run begins, and a server alone to
 //! [`uploads`](crate::uploads), which forgets each row at once.
 //!
 //! ```text
