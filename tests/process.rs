@@ -79,6 +79,14 @@ fn client_id() -> String {
     <natter::base::id::Id>::from_u128(1 << 100 | u128::from(NEXT.fetch_add(1, Ordering::Relaxed))).to_string()
 }
 
+/// Posts a text in a conversation.
+fn post_in(http: &mut support::net::Http, sender: &support::http::Person, conversation: &str, text: &str) {
+    let body =
+        format!(r#"{{"conversation":"{conversation}","client_id":"{}","body":"{text}"}}"#, client_id());
+    let posted = http.ask_as(sender, "POST", "/api/v1/messages", Some(&body)).expect("a response");
+    assert_eq!(posted.status, 201, "{}", posted.text());
+}
+
 /// A post of `body` as JSON params, for HTTP and, with an `op`, for the WebSocket.
 fn post_to(profile: &str, client_id: &str, body: &str) -> String {
     format!(

@@ -13,7 +13,7 @@ use super::support::TestDir;
 use super::support::http::Person;
 use super::support::net::{Http, PATIENCE, at};
 use super::support::process::{Launch, Natter};
-use super::{client_id, stdout_of, until};
+use super::{post_in, stdout_of, until};
 
 struct Arrived {
     fields: BTreeMap<String, String>,
@@ -119,11 +119,7 @@ impl Stage {
     }
 
     fn post(&mut self, text: &str) {
-        let body =
-            format!(r#"{{"conversation":"{}","client_id":"{}","body":"{text}"}}"#, self.group, client_id());
-        let posted =
-            self.http.ask_as(&self.ann, "POST", "/api/v1/messages", Some(&body)).expect("a response");
-        assert_eq!(posted.status, 201, "{}", posted.text());
+        post_in(&mut self.http, &self.ann, &self.group, text);
     }
 
     fn state(&self) -> String {

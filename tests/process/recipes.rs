@@ -6,7 +6,7 @@ use super::support::TestDir;
 use super::support::http::Person;
 use super::support::net::Http;
 use super::support::process::{Launch, Natter};
-use super::{client_id, stdout_of, until};
+use super::{post_in, stdout_of, until};
 
 /// Where the README's own server is.
 const OF_README: &str = "https://chat.example.org/hooks/nh_…";
@@ -53,11 +53,7 @@ impl Stage {
     }
 
     fn post(&mut self, text: &str) {
-        let body =
-            format!(r#"{{"conversation":"{}","client_id":"{}","body":"{text}"}}"#, self.group, client_id());
-        let posted =
-            self.http.ask_as(&self.ann, "POST", "/api/v1/messages", Some(&body)).expect("a response");
-        assert_eq!(posted.status, 201, "{}", posted.text());
+        post_in(&mut self.http, &self.ann, &self.group, text);
     }
 
     /// A call of the hook over a socket of its own.

@@ -1,7 +1,7 @@
 //! Writes requests and reads responses for tests.
 
 use natter::base::json::{self, Value};
-use natter::server::contract::ConnId;
+use natter::server::contract::{ConnId, ListenerKind};
 
 use super::World;
 
@@ -154,6 +154,14 @@ impl World {
     pub fn ask_as(&mut self, person: &Person, method: &str, path: &str, body: Option<&str>) -> Response {
         let bearer = format!("Bearer {}", person.access);
         self.ask(method, path, &[("Authorization", &bearer)], body)
+    }
+
+    /// The same through the control socket.
+    pub fn ask_operator(&mut self, method: &str, path: &str, body: Option<&str>) -> Response {
+        let conn = self.connect_through("127.0.0.1", ListenerKind::Control);
+        let response = self.ask_on(conn, method, path, &[], body);
+        self.reset(conn);
+        response
     }
 
     /// The value of one series of `/metrics`.

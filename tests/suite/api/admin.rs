@@ -6,13 +6,6 @@ use natter::server::contract::ListenerKind;
 use crate::support::World;
 use crate::support::http::{Person, Response, request, responses};
 
-fn ask(world: &mut World, method: &str, path: &str, body: Option<&str>) -> Response {
-    let conn = world.connect_through("127.0.0.1", ListenerKind::Control);
-    let response = world.ask_on(conn, method, path, &[], body);
-    world.reset(conn);
-    response
-}
-
 fn refused(response: &Response) -> (u16, String) {
     (response.status, response.code())
 }
@@ -55,8 +48,8 @@ fn the_public_listener_has_no_admin_route() {
         assert_eq!(world.ask_as(&ann, method, path, Some(who)).status, 404, "{path}");
     }
     assert_eq!(world.ask_as(&ann, "GET", "/api/v1/user/me", None).status, 200);
-    assert_eq!(ask(&mut world, "GET", "/healthz", None).status, 200, "the same HTTP");
-    assert_eq!(ask(&mut world, "GET", "/api/v1/user/me", None).status, 401, "and the same rules");
+    assert_eq!(world.ask_operator("GET", "/healthz", None).status, 200, "the same HTTP");
+    assert_eq!(world.ask_operator("GET", "/api/v1/user/me", None).status, 401, "and the same rules");
 }
 
 #[test]
@@ -65,14 +58,14 @@ fn members_are_listed_page_by_page() {
     for name in ["ann", "bob", "carl"] {
         world.sign_up(name);
     }
-    let first = ask(&mut world, "GET", "/admin/members?limit=2", None);
+    let first = world.ask_operator("GET", "/admin/members?limit=2", None);
     assert_eq!((first.status, first.at("data.0.email")), (200, "ann@example.org".into()));
     assert_eq!((first.at("data.1.email"), first.at("data.2")), ("bob@example.org".into(), "null".into()));
     let path = format!("/admin/members?limit=2&next={}", first.at("next"));
-    let second = ask(&mut world, "GET", &path, None);
+    let second = world.ask_operator("GET", &path, None);
     assert_eq!((second.at("data.0.email"), second.at("next")), ("carl@example.org".into(), "null".into()));
     assert!(!first.text().contains("argon2"));
-    let bad = ask(&mut world, "GET", "/admin/members?next=z", None);
+    let bad = world.ask_operator("GET", "/admin/members?next=z", None);
     assert_eq!(refused(&bad), (400, "error_parsing_data".into()));
 }
 
@@ -82,7 +75,7 @@ fn a_member_is_added_by_an_operator_even_while_sign_up_is_closed() {
     settings.sign_up = natter::model::settings::SignUpRule::Closed;
     let mut world = World::with(settings);
     let body = r#"{"email":"Ann.Lee@Example.org","password":"correct horse 9"}"#;
-    let added = ask(&mut world, "POST", MEMBERS, Some(body));
+    let added = world.ask_operator("POST", MEMBERS, Some(body));
     assert_eq!(
         (added.status, added.at("data.email")),
         (201, "ann.lee@example.org".into()),
@@ -93,7 +86,10 @@ fn a_member_is_added_by_an_operator_even_while_sign_up_is_closed() {
     let session = sign_in(&mut world, "ann.lee@example.org", "correct horse 9");
     assert_eq!((session.status, session.at("data.profile.display_name")), (200, "ann.lee".into()));
     let mut check = |body: &str, expect: (u16, &str)| {
-        assert_eq!(refused(&ask(&mut world, "POST", MEMBERS, Some(body))), (expect.0, expect.1.to_owned()));
+        assert_eq!(
+            refused(&world.ask_operator("POST", MEMBERS, Some(body))),
+            (expect.0, expect.1.to_owned())
+        );
     };
     check(body, (409, "email_taken"));
     check(r#"{"email":"x","password":"correct horse 9"}"#, (422, "invalid_email"));
@@ -108,7 +104,7 @@ fn a_disabled_member_is_refused_until_enabled() {
     let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
     let socket = world.open_socket(&ann, "/api/v1/ws");
     let by_mail = r#"{"who":"Ann@Example.org"}"#;
-    let disabled = ask(&mut world, "POST", "/admin/members/disable", Some(by_mail));
+    let disabled = world.ask_operator("POST", "/admin/members/disable", Some(by_mail));
     assert_eq!((disabled.status, disabled.at("data.active")), (200, "false".into()));
     assert_eq!(world.close_code(socket), Some(4401));
     assert_eq!(world.ask_as(&ann, "GET", "/api/v1/user/me", None).status, 401);
@@ -118,7 +114,7 @@ fn a_disabled_member_is_refused_until_enabled() {
     let out = sign_in(&mut world, "ann@example.org", "correct horse ann's");
     assert_eq!(refused(&out), (401, "email_password_wrong".into()));
     let by_id = format!(r#"{{"who":"{}"}}"#, ann.member.to_lowercase());
-    assert_eq!(ask(&mut world, "POST", "/admin/members/enable", Some(&by_id)).at("data.active"), "true");
+    assert_eq!(world.ask_operator("POST", "/admin/members/enable", Some(&by_id)).at("data.active"), "true");
     assert_eq!(sign_in(&mut world, "ann@example.org", "correct horse ann's").status, 200);
     for (who, expect) in [
         (r#"{"who":"nobody@example.org"}"#, (404, "not_found")),
@@ -127,7 +123,7 @@ fn a_disabled_member_is_refused_until_enabled() {
         ("{}", (422, "invalid_who")),
     ] {
         for verb in ["disable", "enable", "promote", "demote", "delete"] {
-            let answer = ask(&mut world, "POST", &format!("/admin/members/{verb}"), Some(who));
+            let answer = world.ask_operator("POST", &format!("/admin/members/{verb}"), Some(who));
             assert_eq!(refused(&answer), (expect.0, expect.1.to_owned()), "{verb} {who}");
         }
     }
@@ -141,7 +137,7 @@ fn a_member_is_an_admin_from_promote_to_demote() {
     let nick = world.ask_as(&ann, "GET", "/api/v1/user/me", None).at("data.profile.nick_name");
     let mut check = |verb: &str, who: &str, expect: &str| {
         let body = format!(r#"{{"who":"{who}"}}"#);
-        let changed = ask(&mut world, "POST", &format!("/admin/members/{verb}"), Some(&body));
+        let changed = world.ask_operator("POST", &format!("/admin/members/{verb}"), Some(&body));
         assert_eq!((changed.status, changed.at("data.admin")), (200, expect.into()), "{verb} {who}");
         let me = world.ask_as(&ann, "GET", "/api/v1/user/me", None);
         assert_eq!(me.at("data.member.admin"), expect, "{verb} {who}");
@@ -162,12 +158,12 @@ fn a_member_deleted_by_an_operator_has_no_account_and_the_messages_stay() {
     let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
     let body = format!(r#"{{"to":"{}","client_id":"01ARZ3NDEKTSV4RRFFQ69G5FAV","body":"hi"}}"#, bob.profile);
     let conversation = world.ask_as(&ann, "POST", "/api/v1/messages", Some(&body)).at("data.conversation");
-    let gone = ask(&mut world, "POST", "/admin/members/delete", Some(r#"{"who":"ann@example.org"}"#));
+    let gone = world.ask_operator("POST", "/admin/members/delete", Some(r#"{"who":"ann@example.org"}"#));
     assert_eq!((gone.status, gone.at("data.id")), (200, ann.member.clone()));
     assert_eq!(world.ask_as(&ann, "GET", "/api/v1/user/me", None).status, 401);
     let list = world.ask_as(&bob, "GET", &format!("/api/v1/conversations/{conversation}/messages"), None);
     assert_eq!((list.at("data.0.body"), list.at("data.0.sender")), ("hi".into(), "null".into()));
-    assert_eq!(ask(&mut world, "GET", MEMBERS, None).at("data.1"), "null");
+    assert_eq!(world.ask_operator("GET", MEMBERS, None).at("data.1"), "null");
 }
 
 #[test]
@@ -177,8 +173,8 @@ fn each_copy_of_the_database_has_its_own_name_and_failures_are_reported() {
         assert_eq!(answer.status, 201, "{}", answer.text());
         answer.at("data.file")
     };
-    let first = copy(&ask(&mut world, "POST", "/admin/backup", None));
-    let second = copy(&ask(&mut world, "POST", "/admin/backup", None));
+    let first = copy(&world.ask_operator("POST", "/admin/backup", None));
+    let second = copy(&world.ask_operator("POST", "/admin/backup", None));
     assert_ne!(first, second);
     assert!(first.starts_with("natter.backup-") && !first.contains('/'), "{first}");
     for (refusal, expect) in [

@@ -6,19 +6,11 @@ use natter::base::crypto::{HmacKey, sha256};
 use natter::base::id::Id;
 use natter::limits::HOOK_BODY_MAX;
 use natter::model::bot::{BOT_TOKENS_MAX, TOKEN_NAME_MAX};
-use natter::server::contract::ListenerKind;
 
 use crate::support::World;
 use crate::support::http::{Person, Response};
 
 const BOTS: &str = "/api/v1/bots";
-
-fn operator(world: &mut World, method: &str, path: &str, body: Option<&str>) -> Response {
-    let conn = world.connect_through("127.0.0.1", ListenerKind::Control);
-    let response = world.ask_on(conn, method, path, &[], body);
-    world.reset(conn);
-    response
-}
 
 fn refused(response: &Response) -> (u16, String) {
     (response.status, response.code())
@@ -26,11 +18,11 @@ fn refused(response: &Response) -> (u16, String) {
 
 /// A bot, as a member that has its token.
 fn bot(world: &mut World, name: &str) -> Person {
-    let made = operator(world, "POST", "/admin/bots", Some(&format!(r#"{{"display_name":"{name}"}}"#)));
+    let made = world.ask_operator("POST", "/admin/bots", Some(&format!(r#"{{"display_name":"{name}"}}"#)));
     assert_eq!((made.status, made.at("data.active")), (201, "true".into()), "{}", made.text());
     let profile = made.at("data.profile.id");
     let token =
-        operator(world, "POST", &format!("/admin/bots/{profile}/tokens"), Some(r#"{"name":"first"}"#));
+        world.ask_operator("POST", &format!("/admin/bots/{profile}/tokens"), Some(r#"{"name":"first"}"#));
     let access = token.at("data.token");
     Person { profile, member: token.at("data.id"), access, refresh: String::new() }
 }
@@ -43,7 +35,7 @@ fn group(world: &mut World, admin: &Person, members: &[&Person]) -> String {
 
 fn hook(world: &mut World, bot: &Person, conversation: &str) -> String {
     let body = format!(r#"{{"name":"disk","conversation":"{conversation}"}}"#);
-    let made = operator(world, "POST", &format!("/admin/bots/{}/tokens", bot.profile), Some(&body));
+    let made = world.ask_operator("POST", &format!("/admin/bots/{}/tokens", bot.profile), Some(&body));
     assert_eq!(made.status, 201, "{}", made.text());
     let url = made.at("data.url");
     assert!(url.ends_with(&format!("/hooks/{}", made.at("data.token"))), "{url}");
@@ -115,7 +107,7 @@ fn a_bot_takes_part_where_it_is_a_member_and_nowhere_else() {
     }
     let by_id = format!("/api/v1/profiles?ids={}", ann.profile);
     assert_eq!(world.ask_as(&disk, "GET", &by_id, None).at("data.0.id"), ann.profile);
-    let promoted = operator(&mut world, "POST", "/admin/members/promote", Some(r#"{"who":"disk_watch"}"#));
+    let promoted = world.ask_operator("POST", "/admin/members/promote", Some(r#"{"who":"disk_watch"}"#));
     assert_eq!(refused(&promoted), (403, "not_allowed".into()));
 }
 
@@ -143,29 +135,28 @@ fn its_streams_end_with_its_token() {
     world.texts(socket);
     let tokens = format!("/admin/bots/{}/tokens", disk.profile);
     world.pass(Duration::from_secs(120));
-    let listed = operator(&mut world, "GET", &tokens, None);
+    let listed = world.ask_operator("GET", &tokens, None);
     assert_eq!((listed.at("data.0.name"), listed.at("data.0.token")), ("first".into(), "null".into()));
     assert!(listed.at("data.0.last_used_at") > listed.at("data.0.created_at"), "{}", listed.text());
     let one = format!("{tokens}/{}", listed.at("data.0.id"));
-    assert_eq!(operator(&mut world, "DELETE", &one, None).status, 204);
+    assert_eq!(world.ask_operator("DELETE", &one, None).status, 204);
     assert!(world.is_closed(socket) || world.close_code(socket) == Some(4401), "its streams end");
     assert_eq!(world.ask_as(&disk, "GET", "/api/v1/conversations", None).status, 401);
-    assert_eq!(refused(&operator(&mut world, "DELETE", &one, None)), (404, "not_found".into()));
+    assert_eq!(refused(&world.ask_operator("DELETE", &one, None)), (404, "not_found".into()));
     let mut world = world.restart();
     assert_eq!(world.ask_as(&disk, "GET", "/api/v1/conversations", None).status, 401);
     // With its bot all of them end.
     let spare = bot(&mut world, "spare");
-    operator(&mut world, "POST", "/admin/members/disable", Some(r#"{"who":"spare"}"#));
+    world.ask_operator("POST", "/admin/members/disable", Some(r#"{"who":"spare"}"#));
     assert_eq!(world.ask_as(&spare, "GET", "/api/v1/conversations", None).status, 401);
-    let token = operator(
-        &mut world,
+    let token = world.ask_operator(
         "POST",
         &format!("/admin/bots/{}/tokens", spare.profile),
         Some(r#"{"name":"late"}"#),
     );
     assert_eq!(refused(&token), (403, "not_allowed".into()));
-    operator(&mut world, "POST", "/admin/members/delete", Some(r#"{"who":"spare"}"#));
-    let list = operator(&mut world, "GET", "/admin/bots", None);
+    world.ask_operator("POST", "/admin/members/delete", Some(r#"{"who":"spare"}"#));
+    let list = world.ask_operator("GET", "/admin/bots", None);
     assert_eq!((list.at("data.0.profile.nick_name"), list.at("data.1")), ("disk".into(), "null".into()));
 }
 
@@ -173,7 +164,7 @@ fn its_streams_end_with_its_token() {
 fn bots_are_managed_by_the_admins_of_the_server() {
     let mut world = World::new();
     let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
-    operator(&mut world, "POST", "/admin/members/promote", Some(&format!(r#"{{"who":"{}"}}"#, ann.member)));
+    world.ask_operator("POST", "/admin/members/promote", Some(&format!(r#"{{"who":"{}"}}"#, ann.member)));
     let disk = bot(&mut world, "disk");
     let one = format!("{BOTS}/{}/tokens", disk.profile);
     let token = format!("{one}/{}", disk.member);
@@ -354,9 +345,9 @@ fn a_hook_permits_nothing_else_and_ends() {
     world.ask_as(&ann, "PUT", &member, Some("{}"));
     assert_eq!(call(&mut world, &path, &[], "x").status, 201);
     let tokens = format!("/admin/bots/{}/tokens", disk.profile);
-    let listed = operator(&mut world, "GET", &tokens, None);
+    let listed = world.ask_operator("GET", &tokens, None);
     assert_eq!((listed.at("data.1.name"), listed.at("data.1.conversation")), ("disk".into(), tea.clone()));
-    operator(&mut world, "DELETE", &format!("{tokens}/{}", listed.at("data.1.id")), None);
+    world.ask_operator("DELETE", &format!("{tokens}/{}", listed.at("data.1.id")), None);
     assert_eq!(refused(&call(&mut world, &path, &[], "x")), unknown, "of one that was revoked");
 }
 

@@ -6,19 +6,12 @@ use natter::base::id::Id;
 use natter::base::json;
 use natter::model::hook::{HookCall, HookFailure};
 use natter::model::settings::Settings;
-use natter::server::contract::{Input, ListenerKind};
+use natter::server::contract::Input;
 
 use crate::support::World;
 use crate::support::http::{Person, Response, text_at};
 
 const SECOND: Duration = Duration::from_secs(1);
-
-fn operator(world: &mut World, method: &str, path: &str, body: Option<&str>) -> Response {
-    let conn = world.connect_through("127.0.0.1", ListenerKind::Control);
-    let response = world.ask_on(conn, method, path, &[], body);
-    world.reset(conn);
-    response
-}
 
 /// A bot with a hook, and a group that it is in with a person.
 struct Scene {
@@ -38,7 +31,7 @@ impl Scene {
     fn with(settings: Settings) -> Scene {
         let mut world = World::with(settings);
         let ann = world.sign_up("ann");
-        let made = operator(&mut world, "POST", "/admin/bots", Some(r#"{"display_name":"disk"}"#));
+        let made = world.ask_operator("POST", "/admin/bots", Some(r#"{"display_name":"disk"}"#));
         let bot = made.at("data.profile.id");
         let body = format!(r#"{{"title":"Tea","members":["{bot}"]}}"#);
         let group = world.ask_as(&ann, "POST", "/api/v1/conversations", Some(&body)).at("data.id");
@@ -59,7 +52,7 @@ impl Scene {
 
     fn set(&mut self) -> Response {
         let body = r#"{"url":"https://bot.example.org/natter?a=b"}"#;
-        let set = operator(&mut self.world, "PUT", &self.path.clone(), Some(body));
+        let set = self.world.ask_operator("PUT", &self.path.clone(), Some(body));
         assert_eq!(set.status, 200, "{}", set.text());
         set
     }
@@ -81,7 +74,7 @@ impl Scene {
     }
 
     fn state(&mut self) -> Response {
-        operator(&mut self.world, "GET", &self.path.clone(), None)
+        self.world.ask_operator("GET", &self.path.clone(), None)
     }
 
     fn fail(&mut self, times: usize, retry_after: Option<Duration>) {
@@ -128,7 +121,7 @@ fn the_events_of_a_bot_come_in_order_and_once() {
     scene.say("three");
     scene.world = scene.world.restart();
     assert_eq!(texts(&scene.calls(SECOND)), ["three"]);
-    operator(&mut scene.world, "DELETE", &scene.path.clone(), None);
+    scene.world.ask_operator("DELETE", &scene.path.clone(), None);
     scene.say("four");
     assert_eq!(scene.calls(SECOND).len(), 0, "it was removed");
     assert_eq!(scene.state().status, 404);
@@ -198,10 +191,10 @@ fn a_pruned_cursor_is_one_reset() {
 fn a_disabled_bot_is_not_called_and_another_hook_begins_anew() {
     let mut scene = Scene::new();
     let who = Some(r#"{"who":"disk"}"#);
-    operator(&mut scene.world, "POST", "/admin/members/disable", who);
+    scene.world.ask_operator("POST", "/admin/members/disable", who);
     scene.say("one");
     assert_eq!(scene.calls(SECOND).len(), 0);
-    operator(&mut scene.world, "POST", "/admin/members/enable", who);
+    scene.world.ask_operator("POST", "/admin/members/enable", who);
     assert_eq!(texts(&scene.calls(SECOND)), ["one"], "what it missed");
     scene.fail(1, None);
     scene.say("two");
@@ -212,7 +205,7 @@ fn a_disabled_bot_is_not_called_and_another_hook_begins_anew() {
     let calls = scene.calls(60 * SECOND);
     assert_eq!(texts(&calls), ["three"]);
     assert!(calls[0].id.starts_with(&other));
-    operator(&mut scene.world, "POST", "/admin/members/delete", who);
+    scene.world.ask_operator("POST", "/admin/members/delete", who);
     scene.say("four");
     assert_eq!(scene.calls(SECOND).len(), 0);
 }
@@ -231,7 +224,7 @@ fn a_hook_leads_nowhere_inside() {
         "",
     ] {
         let set =
-            operator(&mut scene.world, "PUT", &scene.path.clone(), Some(&format!(r#"{{"url":"{url}"}}"#)));
+            scene.world.ask_operator("PUT", &scene.path.clone(), Some(&format!(r#"{{"url":"{url}"}}"#)));
         assert_eq!((set.status, set.code().as_str()), (422, "invalid_url"), "{url}");
     }
     let path = scene.path.replace("/admin", "/api/v1");
@@ -244,8 +237,8 @@ fn a_hook_leads_nowhere_inside() {
     let mut settings = crate::support::settings(crate::support::limits());
     settings.hooks_private = true;
     let mut world = World::with(settings);
-    let bot = operator(&mut world, "POST", "/admin/bots", Some(r#"{"display_name":"disk"}"#));
+    let bot = world.ask_operator("POST", "/admin/bots", Some(r#"{"display_name":"disk"}"#));
     let path = format!("/admin/bots/{}/hook", bot.at("data.profile.id"));
-    let set = operator(&mut world, "PUT", &path, Some(r#"{"url":"http://127.0.0.1:9000/a"}"#));
+    let set = world.ask_operator("PUT", &path, Some(r#"{"url":"http://127.0.0.1:9000/a"}"#));
     assert_eq!(set.status, 200, "{}", set.text());
 }

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use natter::model::settings::SignUpRule;
-use natter::server::contract::ListenerKind;
 
 use crate::support::World;
 use crate::support::http::{Person, Response, request};
@@ -20,16 +19,13 @@ fn refused(response: &Response) -> (u16, String) {
     (response.status, response.code())
 }
 
-fn operator(world: &mut World, method: &str, path: &str, body: Option<&str>) -> Response {
-    let conn = world.connect_through("127.0.0.1", ListenerKind::Control);
-    let response = world.ask_on(conn, method, path, &[], body);
-    world.reset(conn);
-    response
-}
-
 fn set_admin(world: &mut World, person: &Person, verb: &str) {
     let body = format!(r#"{{"who":"{}"}}"#, person.member);
-    assert_eq!(operator(world, "POST", &format!("/admin/members/{verb}"), Some(&body)).status, 200, "{verb}");
+    assert_eq!(
+        world.ask_operator("POST", &format!("/admin/members/{verb}"), Some(&body)).status,
+        200,
+        "{verb}"
+    );
 }
 
 fn group(world: &mut World, admin: &Person, members: &[&Person]) -> String {
@@ -223,10 +219,10 @@ fn the_invites_of_a_member_end_with_the_right_to_make_them() {
     });
     ends(&mut world, "disabled", &|world| {
         let who = format!(r#"{{"who":"{}"}}"#, bob.member);
-        assert_eq!(operator(world, "POST", "/admin/members/disable", Some(&who)).status, 200);
+        assert_eq!(world.ask_operator("POST", "/admin/members/disable", Some(&who)).status, 200);
     });
     let who = format!(r#"{{"who":"{}"}}"#, bob.member);
-    assert_eq!(operator(&mut world, "POST", "/admin/members/enable", Some(&who)).status, 200);
+    assert_eq!(world.ask_operator("POST", "/admin/members/enable", Some(&who)).status, 200);
     let bob = world.sign_in("bob");
     let code = code_to(&mut world, &bob, &group, 1);
     let body = Some(r#"{"password":"correct horse bob's"}"#);
@@ -305,7 +301,7 @@ fn with_sign_up_by_invite_a_stranger_needs_one_that_admits() {
     let answer = world.ask("POST", "/api/v1/user/sign-up", &[], Some(without));
     assert_eq!(refused(&answer), (403, "sign_up_closed".into()));
     // The operator's is for one person unless it says more.
-    let made = operator(&mut world, "POST", "/admin/invites", None);
+    let made = world.ask_operator("POST", "/admin/invites", None);
     assert_eq!(
         (made.status, made.at("data.uses_max"), made.at("data.maker")),
         (201, "1".into(), "null".into())
@@ -319,16 +315,16 @@ fn with_sign_up_by_invite_a_stranger_needs_one_that_admits() {
     let ann = Person::from_response(&answer);
     assert_invalid(&sign_up(&mut world, "bob", &code), "used");
     // A member that opens one to the server neither joins anything nor uses it.
-    let two = operator(&mut world, "POST", "/admin/invites", Some(r#"{"uses":2,"expires_s":60}"#));
+    let two = world.ask_operator("POST", "/admin/invites", Some(r#"{"uses":2,"expires_s":60}"#));
     let opened = open(&mut world, &ann, &two.at("data.code"));
     assert_eq!((opened.status, opened.at("data")), (200, "null".into()));
-    assert_eq!(operator(&mut world, "GET", "/admin/invites", None).at("data.0.uses"), "0");
+    assert_eq!(world.ask_operator("GET", "/admin/invites", None).at("data.0.uses"), "0");
     // An address that is taken uses none.
     assert_eq!(refused(&sign_up(&mut world, "ann", &two.at("data.code"))), (409, "email_taken".into()));
     assert_eq!(sign_up(&mut world, "bob", &two.at("data.code")).status, 201);
     let revoke = format!(r#"{{"invite":"{}"}}"#, two.at("data.id"));
-    assert_eq!(operator(&mut world, "POST", "/admin/invites/revoke", Some(&revoke)).status, 204);
-    assert_eq!(operator(&mut world, "POST", "/admin/invites/revoke", Some(&revoke)).status, 404);
+    assert_eq!(world.ask_operator("POST", "/admin/invites/revoke", Some(&revoke)).status, 204);
+    assert_eq!(world.ask_operator("POST", "/admin/invites/revoke", Some(&revoke)).status, 404);
     assert_invalid(&sign_up(&mut world, "cy", &two.at("data.code")), "revoked");
     for path in ["/admin/invites", "/admin/invites/revoke"] {
         assert_eq!(world.ask_as(&ann, "POST", path, Some("{}")).status, 404, "{path}");
@@ -338,7 +334,7 @@ fn with_sign_up_by_invite_a_stranger_needs_one_that_admits() {
 #[test]
 fn the_invite_of_a_group_admits_a_stranger_only_if_its_maker_is_an_admin_of_the_server() {
     let mut world = world_with(SignUpRule::Invite);
-    let made = operator(&mut world, "POST", "/admin/invites", Some(r#"{"uses":2}"#)).at("data.code");
+    let made = world.ask_operator("POST", "/admin/invites", Some(r#"{"uses":2}"#)).at("data.code");
     let ann = Person::from_response(&sign_up(&mut world, "ann", &made));
     let bob = Person::from_response(&sign_up(&mut world, "bob", &made));
     let group = group(&mut world, &ann, &[]);
@@ -375,7 +371,7 @@ fn the_invite_of_a_group_admits_a_stranger_only_if_its_maker_is_an_admin_of_the_
 fn a_closed_server_takes_nobody_by_an_invite_and_an_open_one_everybody() {
     let mut world = World::new();
     let ann = world.sign_up("ann");
-    let made = operator(&mut world, "POST", "/admin/invites", None);
+    let made = world.ask_operator("POST", "/admin/invites", None);
     assert_eq!((made.status, sign_up(&mut world, "bob", &made.at("data.code")).status), (201, 201));
     assert_invalid(&sign_up(&mut world, "cy", &made.at("data.code")), "used, though none is needed");
     let group = group(&mut world, &ann, &[]);
@@ -383,10 +379,7 @@ fn a_closed_server_takes_nobody_by_an_invite_and_an_open_one_everybody() {
     let dan = Person::from_response(&sign_up(&mut world, "dan", &code));
     assert_eq!(members(&mut world, &dan, &group).len(), 2);
     let mut closed = world_with(SignUpRule::Closed);
-    assert_eq!(
-        refused(&operator(&mut closed, "POST", "/admin/invites", None)),
-        (403, "sign_up_closed".into())
-    );
+    assert_eq!(refused(&closed.ask_operator("POST", "/admin/invites", None)), (403, "sign_up_closed".into()));
     assert_eq!(refused(&sign_up(&mut closed, "ann", &code)), (403, "sign_up_closed".into()));
 }
 

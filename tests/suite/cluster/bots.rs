@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use natter::base::id::Id;
-use natter::server::contract::ListenerKind;
 
 use super::socket;
 use crate::support::cluster::Cluster;
@@ -13,9 +12,7 @@ use crate::support::http::{Person, Response};
 const TAKEN_OVER: Duration = Duration::from_secs(16);
 
 fn operator(cluster: &mut Cluster, at: usize, method: &str, path: &str, body: Option<&str>) -> Response {
-    let conn = cluster[at].connect_through("127.0.0.1", ListenerKind::Control);
-    let response = cluster[at].ask_on(conn, method, path, &[], body);
-    cluster[at].reset(conn);
+    let response = cluster[at].ask_operator(method, path, body);
     cluster.settle();
     response
 }
