@@ -59,6 +59,8 @@ const LISTENERS: usize = usize::MAX - 2;
 /// over by then.
 const TRIM_CLOSED_MIN: usize = 256;
 const TRIM_AFTER: Duration = Duration::from_secs(1);
+/// After the start the same is done, when the other threads have started, too.
+const TRIM_STARTED_AFTER: Duration = Duration::from_millis(100);
 
 /// If a sleep ends this late or later, the process did not run meanwhile. A shorter delay is a busy machine.
 const STANDSTILL: Duration = Duration::from_secs(1);
@@ -179,7 +181,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
     pub fn run(mut self) -> Result<(), ServeFault> {
         let mut events = Events::with_capacity(EVENTS_MAX);
         self.notify("READY=1");
-        kernel::release_code_pages();
+        self.trim_at = Some(Instant::now() + TRIM_STARTED_AFTER);
         let ended = loop {
             match self.turn(&mut events) {
                 Ok(false) => {}
@@ -347,11 +349,13 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
         self.parts.storage.tick(now.instant);
     }
 
-    /// After a wave of closed connections, returns their memory to the system, in a thread because it may take long.
+    /// After the start and after a wave of closed connections, returns their memory to the system, in a thread because it
+    /// may take long.
     fn trim(&mut self, now: Instant) {
         if self.trim_at.is_some_and(|at| at <= now) {
             (self.closed, self.trim_at) = (0, None);
-            if let Err(error) = std::thread::Builder::new().name("trim".to_owned()).spawn(kernel::trim_memory)
+            if let Err(error) =
+                std::thread::Builder::new().name("trim".to_owned()).spawn(kernel::return_memory)
             {
                 self.parts
                     .background

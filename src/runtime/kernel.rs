@@ -110,8 +110,14 @@ pub fn lower_priority(nice: libc::c_int) {
     }
 }
 
-/// Returns freed memory to the system: the allocator would keep it. May take milliseconds.
-pub fn trim_memory() {
+/// Returns memory that is not needed now to the system. May take milliseconds.
+pub fn return_memory() {
+    trim_memory();
+    release_code_pages();
+}
+
+/// Returns freed memory: the allocator would keep it.
+fn trim_memory() {
     // SAFETY: a call without pointers that is allowed at any time in any thread.
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     unsafe {
@@ -119,10 +125,11 @@ pub fn trim_memory() {
     }
 }
 
-/// Releases the pages of code that only the start needed: they count as memory of the process while they are mapped, and
-/// are two of the eight megabytes of an idle server. Pages that are needed again are in the page cache.
+/// Releases the pages of code, of which most were needed by the start alone: they count as memory of the process while
+/// they are mapped, and are some of the eight megabytes of an idle server. Pages that are needed again are in the page
+/// cache.
 #[cfg(target_os = "linux")]
-pub fn release_code_pages() {
+fn release_code_pages() {
     // Without /proc no page is released, which has no other effect.
     for line in std::fs::read_to_string("/proc/self/maps").unwrap_or_default().lines() {
         let Some((start, end)) = code_mapping(line) else { continue };
@@ -133,7 +140,7 @@ pub fn release_code_pages() {
 }
 
 #[cfg(not(target_os = "linux"))]
-pub fn release_code_pages() {}
+fn release_code_pages() {}
 
 /// The address range of a line of `/proc/self/maps` that maps the code of a file: `55d0c0a00000-55d0c0e00000 r-xp 00170000
 /// fe:00 1234  /bin/natter`.

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::support::TestDir;
-use super::support::net::{Http, Ws};
+use super::support::net::{Http, PATIENCE, Ws};
 use super::support::process::{Launch, Natter};
 use super::verdict;
 
@@ -30,6 +30,7 @@ pub fn measure() -> bool {
     let natter = launch.start();
     let mut http = Http::connect(natter.address);
     assert_eq!(http.ask("GET", "/readyz", &[], None).expect("a response").status, 200);
+    natter.wait_until_idle(PATIENCE);
     let Some(idle) = natter.memory_kib("VmRSS:") else {
         println!("  no /proc here: nothing measured");
         return false;
@@ -53,6 +54,7 @@ fn secure(launch: &Launch) -> bool {
     let forwarded = tls::forward_to(natter.address);
     let mut http = Http::connect(forwarded);
     assert_eq!(http.ask("GET", "/readyz", &[], None).expect("a response").status, 200);
+    natter.wait_until_idle(PATIENCE);
     let idle = natter.memory_kib("VmRSS:").unwrap_or_default();
     let held = verdict(idle < IDLE_KIB_MAX, format_args!("idle with https: {idle} KiB resident, of 8 MiB"));
     let ben = http.sign_up("ben");
