@@ -9,9 +9,13 @@ use std::path::PathBuf;
 
 use lexopt::Arg;
 
+pub use self::completions::{SHELLS, completions};
 pub use self::help::{Topic, help};
+pub use self::manual::manual;
 
+mod completions;
 mod help;
+mod manual;
 
 /// Exit status of a command line that was not understood.
 pub const EXIT_USAGE: u8 = 2;
@@ -45,6 +49,10 @@ pub enum Invocation {
     Cluster(ClusterCommand),
     /// Print [`help()`] of this topic.
     Help(Topic),
+    /// Print [`completions()`] of one of [`SHELLS`].
+    Completions(&'static str),
+    /// Print [`manual()`].
+    Manual,
     /// Print [`version`].
     Version,
 }
@@ -422,6 +430,14 @@ fn invocation(words: &[OsString], options: &mut Options) -> Result<Invocation, S
             Err(format!("unexpected argument {last:?}"))
         }
         ["cluster", command] => Err(format!("unknown command {command:?} of cluster")),
+        ["manual"] => Ok(Invocation::Manual),
+        ["completions", shell] => {
+            let shell = SHELLS.into_iter().find(|known| known == shell);
+            shell
+                .map(Invocation::Completions)
+                .ok_or_else(|| "completions are for bash, zsh and fish".to_owned())
+        }
+        ["completions"] => Err("completions needs bash, zsh or fish".to_owned()),
         ["secret"] => Err("secret needs reset".to_owned()),
         ["secret", command] => Err(format!("unknown command {command:?} of secret")),
         [first, .., last] if help::command(first).is_some() => Err(format!("unexpected argument {last:?}")),

@@ -18,12 +18,12 @@ pub enum Topic {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Command {
     pub(super) name: &'static str,
-    arguments: &'static str,
-    summary: &'static str,
-    details: &'static str,
+    pub(super) arguments: &'static str,
+    pub(super) summary: &'static str,
+    pub(super) details: &'static str,
 }
 
-static COMMANDS: [Command; 9] = [
+pub(super) static COMMANDS: [Command; 11] = [
     Command {
         name: "serve",
         arguments: "",
@@ -137,6 +137,31 @@ static COMMANDS: [Command; 9] = [
                   --replace      deletes the log that is there\n\n\
                   All need CLUSTER_NODE, CLUSTER_SERVERS and what they bring with them, as `natter serve` does.",
     },
+    Command {
+        name: "completions",
+        arguments: "bash | zsh | fish",
+        summary: "Print the completions of a shell",
+        details: "With them the shell completes the commands and options of natter. A package installs them. By\n\
+                  hand: `natter completions bash > /usr/share/bash-completion/completions/natter`, for zsh\n\
+                  `_natter` in a folder of $fpath, for fish ~/.config/fish/completions/natter.fish.",
+    },
+    Command {
+        name: "manual",
+        arguments: "",
+        summary: "Print the manual page, as roff",
+        details: "A package installs it. To read it without one: `natter manual | man -l -`.",
+    },
+];
+
+/// Where variables come from.
+pub(super) const ENVIRONMENT: &str = "A .env file in the working directory is read first, real variables win; an empty\n\
+    value counts as unset. Each secret can also come from a file: NAME_FILE=path.";
+
+/// What can be given to every command: option, value, meaning.
+pub(super) const FOR_ALL: [(&str, &str, &str); 3] = [
+    ("--data", "DIR", "The server's folder, instead of DATA_DIR; for every command"),
+    ("-h, --help", "", "Print this help, or that of a command"),
+    ("-V, --version", "", "Print the version"),
 ];
 
 /// The command of this name.
@@ -173,12 +198,11 @@ fn help_natter() -> String {
             format_args!("  {:<14} {}", format!("{usage} {}", short(command)).trim_end(), command.summary),
         );
     }
-    out.push_str(
-        "\nOptions:\n  --data DIR     The server's folder, instead of DATA_DIR; for every command\n  \
-         -h, --help     Print this help, or that of a command\n  -V, --version  Print the version\n\n\
-         Environment. A .env file in the working directory is read first, real variables win; an empty\n\
-         value counts as unset. Each secret can also come from a file: NAME_FILE=path.\n",
-    );
+    out.push_str("\nOptions:\n");
+    for (option, value, meaning) in FOR_ALL {
+        line(&mut out, format_args!("  {:<14} {meaning}", format!("{option} {value}").trim_end()));
+    }
+    line(&mut out, format_args!("\nEnvironment. {ENVIRONMENT}"));
     for (heading, variables) in &config::SECTIONS {
         line(&mut out, format_args!("\n{heading}:"));
         for variable in *variables {

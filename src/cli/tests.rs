@@ -33,6 +33,10 @@ fn every_command_is_read() {
     check("restore a.tar --end-sessions", restore("a.tar", true));
     check("--end-sessions restore a.tar", restore("a.tar", true));
     check("secret reset", Invocation::ResetSecret);
+    check("manual", Invocation::Manual);
+    for shell in SHELLS {
+        check(&format!("completions {shell}"), Invocation::Completions(shell));
+    }
     check("cluster init", Invocation::Cluster(ClusterCommand::Init));
     check("cluster join a.tar", Invocation::Cluster(ClusterCommand::Join { file: "a.tar".into() }));
     check("cluster leave", Invocation::Cluster(ClusterCommand::Leave { new_epoch: false }));
@@ -197,6 +201,10 @@ fn wrong_arguments_are_refused() {
     check_refused(&["check", "--seen", "b=1"], "--seen belongs to cluster rebuild", "natter check");
     check_refused(&["--create=yes"], "unexpected argument for option '--create': \"yes\"", "natter");
     check_refused(&["secret"], "secret needs reset", "natter secret");
+    check_refused(&["completions"], "completions needs bash, zsh or fish", "natter completions");
+    let shells = "completions are for bash, zsh and fish";
+    check_refused(&["completions", "tcsh"], shells, "natter completions");
+    check_refused(&["manual", "serve"], "unexpected argument \"serve\"", "natter manual");
     check_refused(&["secret", "show"], "unknown command \"show\" of secret", "natter secret");
     check_refused(&["secret", "reset", "now"], "unexpected argument \"now\"", "natter secret");
 }

@@ -26,9 +26,11 @@ use std::process::ExitCode;
 
 use crate::cli::{self, Arguments, Invocation};
 use crate::config::{Config, Fault, Warning};
+use crate::runtime::look_up_without_plugins;
 
 /// Runs the command of the arguments.
 pub fn run(arguments: Arguments) -> ExitCode {
+    look_up_without_plugins();
     let Arguments { invocation, data_dir } = arguments;
     let folder = DataFolder(data_dir);
     match invocation {
@@ -48,6 +50,8 @@ pub fn run(arguments: Arguments) -> ExitCode {
             ExitCode::FAILURE
         }
         Invocation::Help(topic) => print(&cli::help(topic)),
+        Invocation::Completions(shell) => print(&cli::completions(shell)),
+        Invocation::Manual => print(&cli::manual()),
         Invocation::Version => print(&format!("{}\n", cli::version())),
     }
 }

@@ -110,6 +110,24 @@ pub fn lower_priority(nice: libc::c_int) {
     }
 }
 
+/// Names of hosts are looked up in `/etc/hosts` and in the DNS alone: glibc would load the other sources of
+/// `/etc/nsswitch.conf` as plug-ins, of which a static program must not load those of another version of glibc. Call it
+/// before the first thread is started.
+pub fn look_up_without_plugins() {
+    #[cfg(all(target_os = "linux", target_env = "gnu", target_feature = "crt-static"))]
+    {
+        unsafe extern "C" {
+            fn __nss_configure_lookup(
+                database: *const libc::c_char,
+                line: *const libc::c_char,
+            ) -> libc::c_int;
+        }
+        // SAFETY: a function of <nss.h> with two texts that it only reads; no other thread runs yet.
+        let failed = unsafe { __nss_configure_lookup(c"hosts".as_ptr(), c"files dns".as_ptr()) };
+        assert!(failed == 0, "both sources are a part of glibc");
+    }
+}
+
 /// Returns memory that is not needed now to the system. May take milliseconds.
 pub fn return_memory() {
     trim_memory();

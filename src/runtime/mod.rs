@@ -69,6 +69,7 @@ use event_loop::{EventLoop, Parts, SIGNALS, WAKER, listener_token};
 use handshakes::Handshakes;
 use inbox::Inbox;
 pub use indexing::Indexes;
+pub use kernel::{free_bytes, look_up_without_plugins};
 use listener::Listener;
 pub use notify::Notify;
 pub use readers::{Interrupt, Reads};
