@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::model::job::{Done, Job};
 use crate::proto::http::client::ResponseReader;
 use crate::runtime::data_dir::{DataDir, DataDirFault, control_socket};
+use crate::runtime::free_bytes;
 use crate::runtime::in_memory::{Environment, InMemory};
 use crate::server::Server;
 use crate::server::contract::{ConnId, Input, ListenerKind};
@@ -158,7 +159,7 @@ impl Here {
         };
         let now = clock();
         let password_tag = hashes.then(|| keys::tag(&secrets.password));
-        let options = StoreOptions { password_tag, ..store_options(config) };
+        let options = StoreOptions { password_tag, free_bytes: Some(free_bytes), ..store_options(config) };
         let text = |error: crate::store::OpenFault| error.to_string();
         let (store, begin) = Store::open(&options, &mut entropy, now.unix_ms).map_err(text)?;
         let reader = Reader::open(&options).map_err(text)?;

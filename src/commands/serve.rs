@@ -35,7 +35,7 @@ use crate::runtime::data_dir::DataDir;
 use crate::runtime::signals::Signals;
 use crate::runtime::{
     Assigned, DatabaseSpace, Listen, Listeners, Notify, OnReload, Passed, PoolKind, Runtime, RuntimeOptions,
-    Workers, Writes,
+    Workers, Writes, free_bytes,
 };
 use crate::server::Server;
 use crate::store::{Index, Reader, Store, StoreOptions};
@@ -105,7 +105,11 @@ fn start(config: &Config, log: &Logging, passed: Result<Passed, String>) -> Resu
         log::warn!(target: "natter::config", "{warning}");
     }
     let now = clock();
-    let options = StoreOptions { password_tag: Some(keys::tag(&secrets.password)), ..store_options(config) };
+    let options = StoreOptions {
+        password_tag: Some(keys::tag(&secrets.password)),
+        free_bytes: Some(free_bytes),
+        ..store_options(config)
+    };
     #[cfg_attr(not(feature = "cluster"), expect(unused_mut, reason = "a node of a cluster catches up"))]
     let (mut store, mut begin) = Store::open(&options, &mut entropy, now.unix_ms)?;
     if begin.newest_ms > now.unix_ms {
@@ -277,6 +281,7 @@ pub fn store_options(config: &Config) -> StoreOptions {
         password_tag: None,
         wal_max: config.wal_max,
         in_cluster: config.cluster.is_some(),
+        free_bytes: None,
     }
 }
 

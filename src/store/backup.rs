@@ -7,7 +7,7 @@
 //! that no step is repeated, however busy the writer is, and no snapshot is held between two steps.
 //! Invariant: a copy is complete or does not exist.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -49,6 +49,24 @@ pub fn copy(
         log::warn!("storage: an incomplete backup can't be removed: {error}");
     }
     Err(refused)
+}
+
+/// Copies the open database of `conn` to `target`, in the folder of the database; a file of this name is replaced. The copy is on
+/// disk afterwards.
+pub(super) fn copy_to(conn: &Connection, database: &Path, target: &Path) -> rusqlite::Result<()> {
+    let path = database.with_file_name(format!("{PREFIX}upgrade"));
+    clear(database).map_err(storage)?;
+    let copied = fill(conn, &path, &mut || true).and_then(|_| {
+        let sync = |path: &Path| File::open(path).and_then(|file| file.sync_all());
+        let moved = sync(&path).and_then(|()| fs::rename(&path, target));
+        moved.and_then(|()| sync(connection::folder(database))).map_err(storage)
+    });
+    if copied.is_err()
+        && let Err(error) = remove(&path)
+    {
+        log::warn!("storage: an incomplete copy can't be removed: {error}");
+    }
+    copied
 }
 
 /// Removes copies that no command fetched.
@@ -95,7 +113,7 @@ fn create(path: &Path) -> rusqlite::Result<Connection> {
 }
 
 /// The error that SQLite itself would return.
-fn storage(error: io::Error) -> rusqlite::Error {
+pub(super) fn storage(error: io::Error) -> rusqlite::Error {
     let code = match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => rusqlite::ffi::SQLITE_FULL,
         _ => rusqlite::ffi::SQLITE_CANTOPEN,

@@ -11,6 +11,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::StoreOptions;
+use super::before_upgrade;
 use super::fault::OpenFault;
 use super::migrations::{self, VERSION};
 use super::value::number;
@@ -47,6 +48,7 @@ pub(super) fn open_writer(options: &StoreOptions) -> Result<Connection, OpenFaul
     configure(&conn, WRITER_CACHE_KIB).map_err(wrap)?;
     prepare_writer(&conn, options.synchronous_full).map_err(wrap)?;
     let target = migrations::target(&conn, options.in_cluster).map_err(wrap)?;
+    before_upgrade::keep(&conn, path, target, options.free_bytes);
     migrations::migrate(&mut conn, target).map_err(wrap)?;
     keep_pages(&conn, true).map_err(wrap)?;
     Ok(conn)

@@ -14,6 +14,7 @@ mod accounts;
 mod attachments;
 mod backup;
 mod batch;
+mod before_upgrade;
 mod block;
 mod blocks;
 mod bots;
@@ -76,6 +77,7 @@ use std::path::PathBuf;
 
 use crate::model::operation::Outcome;
 
+pub use before_upgrade::FreeBytes;
 pub use fault::{Fault, OpenFault};
 pub use index::{Index, Step};
 pub use inspect::{Access, Survey, check, exists, has_members, needs_other_secret, survey};
@@ -95,7 +97,7 @@ pub use writer::{Store, WriteHandle};
 pub type PasswordTag = [u8; 16];
 
 /// Where the database is and how it is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct StoreOptions {
     /// The database file. Its `-wal` and `-shm` files are in the same folder.
     pub path: PathBuf,
@@ -110,6 +112,8 @@ pub struct StoreOptions {
     /// A node of a cluster: the log alone changes what the nodes have in common, and its first entry names the epoch. The database of
     /// such a node is not opened without this, since any other write would make it another state than that of the other nodes.
     pub in_cluster: bool,
+    /// Asked before the schema changes, whether there is room for a copy of the database. `None` keeps no copy.
+    pub free_bytes: Option<FreeBytes>,
 }
 
 impl StoreOptions {
@@ -118,7 +122,14 @@ impl StoreOptions {
 
     pub fn new(path: PathBuf) -> StoreOptions {
         let wal_max = StoreOptions::WAL_MAX;
-        StoreOptions { path, synchronous_full: true, password_tag: None, wal_max, in_cluster: false }
+        StoreOptions {
+            path,
+            synchronous_full: true,
+            password_tag: None,
+            wal_max,
+            in_cluster: false,
+            free_bytes: None,
+        }
     }
 }
 

@@ -24,7 +24,7 @@ use super::fault::{Fault, with_cause};
 use super::migrations::{self, Relaxed};
 use super::value::{id, int, number, text};
 use super::writer::{Store, WriteHandle, erases};
-use super::{connection, metadata};
+use super::{before_upgrade, connection, metadata};
 use crate::base::crypto::Entropy;
 use crate::base::seal::Chain;
 use crate::base::time::UnixMs;
@@ -215,6 +215,12 @@ impl WriteHandle<'_> {
 
     /// Applies an entry under the settings that a change of the schema needs.
     fn migrating(&mut self, delivered: &mut [Delivered]) -> rusqlite::Result<Vec<AppliedEntry>> {
+        if let [each] = &*delivered
+            && let Some(level) = raises(self.conn, &each.entry)?
+        {
+            let state = &self.writer_state;
+            before_upgrade::keep(self.conn, &state.path, migrations::of_level(level), state.free_bytes);
+        }
         let relaxed = Relaxed::begin(self.conn)?;
         let written = connection::keep_pages(self.conn, false).and_then(|()| self.perform_all(delivered));
         let written = self.conclude(written);

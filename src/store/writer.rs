@@ -14,6 +14,8 @@ use std::time::Instant;
 use rusqlite::{Connection, ffi};
 
 use super::batch::{Batch, Log};
+#[cfg(feature = "cluster")]
+use super::before_upgrade::FreeBytes;
 use super::cache::Cache;
 use super::durability::{Durability, State};
 use super::fault::{Fault, FaultLog, OpenFault, with_cause};
@@ -22,8 +24,8 @@ use super::metadata::Beginning;
 use super::reserve::Reserve;
 use super::upkeep::Replacing;
 use super::{
-    Committed, StoreOptions, backup, bots, certificate, connection, hooks, metadata, push, replacement,
-    reserve, reserved, search_changes,
+    Committed, StoreOptions, backup, before_upgrade, bots, certificate, connection, hooks, metadata, push,
+    replacement, reserve, reserved, search_changes,
 };
 use crate::base::crypto::Entropy;
 use crate::base::id::Id;
@@ -53,6 +55,9 @@ pub(super) struct WriterState {
     pub cache: Cache,
     pub log: Log,
     pub path: PathBuf,
+    /// See [`StoreOptions::free_bytes`].
+    #[cfg(feature = "cluster")]
+    pub free_bytes: Option<FreeBytes>,
     /// The last transaction failed: the head of the event log is read again before the next one.
     stale: bool,
     pub durability: Durability,
@@ -143,6 +148,7 @@ impl Store {
         }
         backup::clear(&options.path)
             .and_then(|()| replacement::clear(&options.path))
+            .and_then(|()| before_upgrade::expire(&options.path, now_ms))
             .map_err(|error| OpenFault::Failed { path: options.path.clone(), detail: error.to_string() })?;
         Store::start(conn, options, entropy, now_ms).map_err(|error| OpenFault::new(&options.path, error))
     }
@@ -166,6 +172,8 @@ impl Store {
             cache: Cache::default(),
             log,
             path: options.path.clone(),
+            #[cfg(feature = "cluster")]
+            free_bytes: options.free_bytes,
             stale: false,
             durability,
             failing: None,

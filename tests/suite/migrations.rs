@@ -1,13 +1,15 @@
 //! The history of the schema: every released version opens today with all of its content.
 
-use crate::store_kit::{Kit, complete, options};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+use crate::store_kit::{Kit, Seeded, complete, options};
 use natter::base::id::Id;
 use natter::base::time::UnixMs;
 use natter::model::conversation::{MarkRead, Marked, UnreadMentions};
 use natter::model::id::ProfileId;
 use natter::model::member::{EraseMessages, Erased, FindCredential};
 use natter::model::message::{Destination, ListMessages, PagePoint};
-use natter::store::{Access, StoreOptions, VERSION, check};
+use natter::store::{Access, FreeBytes, Store, StoreOptions, VERSION, check};
 use rusqlite::Connection;
 
 /// The migrations as they were released.
@@ -226,6 +228,64 @@ fn every_released_version_opens_today() {
         check(&kit.options, Access::Exclusive).expect("a sound database");
         assert_eq!(kit.sql_number("PRAGMA user_version"), VERSION);
     }
+}
+
+#[test]
+fn the_database_before_an_upgrade_is_kept_once_and_can_be_opened() {
+    let kept = |options: &StoreOptions| {
+        let folder = options.path.parent().expect("a folder");
+        let names =
+            std::fs::read_dir(folder).expect("the folder").map(|entry| entry.expect("an entry").file_name());
+        let names = names.map(|name| name.into_string().expect("a name"));
+        let mut names: Vec<String> = names.filter(|name| !name.starts_with("search")).collect();
+        names.retain(|name| {
+            !["natter.db", "natter.db-wal", "natter.db-shm", "reserve"].contains(&name.as_str())
+        });
+        names
+    };
+    let open = |options: &StoreOptions, now_ms| {
+        drop(Store::open(options, &mut Seeded(7), UnixMs(now_ms)).expect("an upgrade"));
+    };
+    // A new database has nothing to keep, and one without room is upgraded without a copy.
+    let new = StoreOptions { free_bytes: Some(|_| Some(u64::MAX)), ..options("kept-new") };
+    open(&new, 0);
+    assert_eq!(kept(&new), [""; 0]);
+    for (name, free_bytes) in [
+        ("kept-none", None),
+        ("kept-unknown", Some((|_| None) as FreeBytes)),
+        ("kept-full", Some(|_| Some(64 << 20))),
+    ] {
+        let (old, conn) = of_version(12, name);
+        drop(conn);
+        let old = StoreOptions { free_bytes, ..old };
+        open(&old, 0);
+        assert_eq!(kept(&old), [""; 0], "{name}");
+    }
+    // What is only in the write-ahead log is in the copy.
+    let (old, conn) = of_version(12, "kept");
+    let old = StoreOptions { free_bytes: Some(|_| Some(u64::MAX)), ..old };
+    let count = "SELECT count(*) FROM messages";
+    let messages: i64 = conn.query_row(count, [], |row| row.get(0)).expect("a number");
+    let folder = old.path.parent().expect("a folder");
+    for stale in ["natter.db.schema-7", "natter.backup-upgrade"] {
+        std::fs::write(folder.join(stale), "of an earlier upgrade").expect("a file");
+    }
+    open(&old, 0);
+    drop(conn);
+    assert_eq!(kept(&old), ["natter.db.schema-12"]);
+    let copy = folder.join("natter.db.schema-12");
+    let made = std::fs::metadata(&copy).expect("the copy");
+    assert_eq!(made.permissions().mode() & 0o777, 0o600);
+    let conn = Connection::open(&copy).expect("the copy");
+    let number = |sql: &str| conn.query_row(sql, [], |row| row.get::<_, i64>(0)).expect("a number");
+    assert_eq!((number("PRAGMA user_version"), number(count)), (12, messages));
+    drop(conn);
+    // A start without an upgrade keeps it for a month.
+    let made_ms = made.mtime() as u64 * 1_000;
+    open(&old, made_ms + 30 * 86_400_000);
+    assert_eq!(kept(&old), ["natter.db.schema-12"]);
+    open(&old, made_ms + 30 * 86_400_000 + 1_000);
+    assert_eq!(kept(&old), [""; 0]);
 }
 
 fn a_client_id_has_one_message_of_its_sender(kit: &mut Kit, ann: ProfileId) {

@@ -915,6 +915,9 @@ fn the_schema_changes_at_the_entry_on_all_nodes() {
     let has_since =
         |kit: &Kit| numbers(kit, "SELECT count(*) FROM pragma_table_info('duty') WHERE name = 'since'");
     let mut cluster = Cluster::ready("schema", &["a", "b"]);
+    for node in &mut cluster.nodes {
+        node.kit.options.free_bytes = Some(|_| Some(u64::MAX));
+    }
     cluster.writes(0, hold_duty("a"));
     let before = schema(&cluster.nodes[0].kit);
     cluster.install(0, LEVEL);
@@ -930,6 +933,12 @@ fn the_schema_changes_at_the_entry_on_all_nodes() {
     cluster.writes(0, hold_duty("a"));
     for node in &cluster.nodes {
         assert_eq!((schema(&node.kit), has_since(&node.kit)), (before + 1, vec![1]));
+        // The database of before is kept.
+        let kept = node.kit.options.path.with_file_name(format!("natter.db.schema-{before}"));
+        let conn = rusqlite::Connection::open(kept).expect("the copy");
+        let version: i64 =
+            conn.pragma_query_value(None, "user_version", |row| row.get(0)).expect("a version");
+        assert_eq!(version, before);
     }
     // The rule of the level: the duty that was given before has no beginning, the next one does.
     assert_eq!(texts(&cluster.nodes[1].kit, "SELECT ifnull(since, 'unknown') FROM duty"), ["unknown"]);
