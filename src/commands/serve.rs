@@ -199,6 +199,7 @@ fn start(config: &Config, log: &Logging, passed: Result<Passed, String>) -> Resu
     let opener = Opener::new(paths, runtime.closer()?);
     workers.add(PoolKind::File, move || opener.clone())?;
     let mut settings = settings(config, &secrets, address.port(), default_image);
+    settings.measures = runtime.measures();
     // Every push service speaks https.
     settings.push = cfg!(feature = "tls").then_some(push_settings);
     if let Some(certificate) = certificate {
@@ -437,6 +438,7 @@ pub fn settings(
         hooks_private: config.hooks_private,
         https: None,
         cluster: config.cluster.as_ref().map(|cluster| cluster_settings(cluster, secrets)),
+        measures: Arc::default(),
     }
 }
 

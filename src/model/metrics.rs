@@ -77,6 +77,21 @@ impl ErrorKind {
     }
 }
 
+/// How many members and uploads there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CountTotals;
+
+/// Of [`CountTotals`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Totals {
+    /// Members, disabled ones included.
+    pub members: u64,
+    /// Uploads, without previews.
+    pub uploads: u64,
+    /// The bytes of all files of uploads.
+    pub upload_bytes: u64,
+}
+
 /// Files that passed between this node of a cluster and others, since its start.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CopyCounts {

@@ -23,6 +23,7 @@ pub mod invite;
 pub mod job;
 pub mod mail;
 pub(crate) mod mail_text;
+pub mod measures;
 pub mod member;
 pub mod message;
 pub mod metrics;

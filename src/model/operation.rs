@@ -40,6 +40,7 @@ use super::message::{
     DeleteMessage, EditMessage, ForwardMessage, FoundMessages, GetMessage, LegacyHistory, ListMessages,
     Message, MessagePage, OpenLegacySocket, PinMessage, PostMessage, Posted, React, SearchMessages,
 };
+use super::metrics::{CountTotals, Totals};
 use super::preferences::ClearConversation;
 use super::presence::{FindListeners, FindPeers, MarkOffline, Peers};
 use super::profile::{
@@ -245,6 +246,8 @@ operations! {
         FindKept -> Vec<KeptFile>;
         // The log.
         ReadLog => LogPage;
+        // Reports.
+        CountTotals => Totals;
     }
     /// For the one writer: a part of a transaction.
     Write {

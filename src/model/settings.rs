@@ -2,11 +2,13 @@
 //!
 //! Invariant: it does not change after the start, and no secret can be printed.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::conversation::Conversation;
 use super::event::Fact;
 use super::id::UploadId;
+use super::measures::Measures;
 use super::message::Message;
 use super::node::{NodeName, NodeState};
 use super::profile::Profile;
@@ -63,6 +65,8 @@ pub struct Settings {
     pub https: Option<Https>,
     /// Which of several natters this is; `None` if it is the only one.
     pub cluster: Option<ClusterSettings>,
+    /// What all threads of this process measure.
+    pub measures: Arc<Measures>,
 }
 
 /// One of several natters that apply one log.
@@ -168,6 +172,7 @@ impl Settings {
             hooks_private: false,
             https: None,
             cluster: None,
+            measures: Arc::default(),
         }
     }
 }

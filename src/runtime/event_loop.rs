@@ -38,6 +38,7 @@ use super::workers::Workers;
 use super::{Asked, Machine, OnReload, ServeFault, Stops};
 use crate::base::time::{Now, UnixMs};
 use crate::limits::READ_BUFFER;
+use crate::model::measures::Measure;
 use crate::model::metrics::ErrorKind;
 use crate::proto::tls::server::Acceptor;
 use crate::server::contract::{ConnId, Input};
@@ -199,6 +200,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
     fn turn(&mut self, events: &mut Events) -> Result<bool, ServeFault> {
         self.poll(events)?;
         let now = clock();
+        let began = now.instant;
         self.record(events);
         self.take_signals(now)?;
         self.count_dropped_lines(now);
@@ -213,6 +215,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
         self.trim(now.instant);
         self.run_rounds(now);
         self.close();
+        self.parts.inbox.measures.took_here(Measure::LoopTurn, began.elapsed());
         let Phase::Draining(drain) = &mut self.phase else { return Ok(false) };
         let is_over = drain.is_over(now.instant);
         if self.parts.machine.is_drained() {

@@ -17,6 +17,7 @@ use super::workers::PoolKind;
 use crate::base::open_file::OpenFile;
 use crate::model::id::UploadId;
 use crate::model::job::Done;
+use crate::model::measures::Measures;
 use crate::model::metrics::ErrorKind;
 #[cfg(feature = "cluster")]
 use crate::model::metrics::LogProgress;
@@ -88,6 +89,8 @@ pub struct Inbox {
     emptied: Condvar,
     woken: AtomicBool,
     waker: mio::Waker,
+    /// What all threads measure.
+    pub measures: Arc<Measures>,
 }
 
 #[derive(Default)]
@@ -100,7 +103,13 @@ struct State {
 
 impl Inbox {
     pub fn new(waker: mio::Waker) -> Inbox {
-        Inbox { state: Mutex::default(), emptied: Condvar::new(), woken: AtomicBool::new(false), waker }
+        Inbox {
+            state: Mutex::default(),
+            emptied: Condvar::new(),
+            woken: AtomicBool::new(false),
+            waker,
+            measures: Arc::default(),
+        }
     }
 
     /// Posts one completion; waits while the inbox is full. After [`Inbox::close`] it is dropped.

@@ -34,6 +34,7 @@ mod ready;
 #[cfg(feature = "cluster")]
 pub mod replica;
 pub mod signals;
+mod sizes;
 mod socket;
 mod storage;
 #[cfg(test)]
@@ -56,6 +57,7 @@ use crate::base::open_file::Closer;
 use crate::base::send_queue::SendQueue;
 use crate::base::time::Now;
 use crate::limits::DRAIN_MAX;
+use crate::model::measures::Measures;
 use crate::proto::tls::server::Acceptor;
 use crate::server::contract::{ConnId, Effect, Input, ListenerKind};
 #[cfg(feature = "cluster")]
@@ -307,6 +309,11 @@ impl Runtime {
     /// The public address that was bound.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// What all threads measure.
+    pub fn measures(&self) -> Arc<Measures> {
+        Arc::clone(&self.inbox.measures)
     }
 
     /// The address that was bound for redirects.

@@ -1,6 +1,7 @@
 //! Connects the real components: the server to the loop, the store to its threads, the workers to their pools.
 
 use std::net::IpAddr;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 #[cfg(feature = "cluster")]
@@ -97,6 +98,10 @@ macro_rules! writer {
 
             fn pause(&mut self) -> Duration {
                 self.pause()
+            }
+
+            fn folder(&self) -> Option<&Path> {
+                Some(self.folder())
             }
 
             #[cfg(feature = "cluster")]

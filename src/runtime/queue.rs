@@ -9,6 +9,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use crate::model::measures::{Measure, Measures};
+
 /// Locks a mutex also after a panic under its lock: its value is consistent at every point that could panic.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -27,18 +29,22 @@ pub enum Taken {
 pub struct Queue<T> {
     state: Mutex<State<T>>,
     filled: Condvar,
+    /// Where it is measured how long its oldest item waits.
+    measured: Option<(Arc<Measures>, Measure)>,
 }
 
 struct State<T> {
     items: VecDeque<T>,
+    /// When the oldest item came, if that is measured.
+    since: Option<Instant>,
     sleepers: usize,
     closed: bool,
 }
 
 impl<T> Default for Queue<T> {
     fn default() -> Self {
-        let state = State { items: VecDeque::new(), sleepers: 0, closed: false };
-        Queue { state: Mutex::new(state), filled: Condvar::new() }
+        let state = State { items: VecDeque::new(), since: None, sleepers: 0, closed: false };
+        Queue { state: Mutex::new(state), filled: Condvar::new(), measured: None }
     }
 }
 
@@ -54,6 +60,11 @@ impl<T> Queue<T> {
                 } else {
                     let count = most.min(state.items.len());
                     out.extend(state.items.drain(..count));
+                }
+                if let (Some((measures, measure)), Some(since)) = (&self.measured, state.since) {
+                    measures.took(*measure, since.elapsed());
+                    // What is left came no earlier.
+                    state.since = (!state.items.is_empty()).then_some(since);
                 }
                 return Taken::Items;
             }
@@ -78,6 +89,7 @@ impl<T> Queue<T> {
         let wakes = items.len().min(state.sleepers);
         if state.items.is_empty() {
             std::mem::swap(&mut state.items, items);
+            state.since = self.measured.as_ref().map(|_| Instant::now());
         } else {
             state.items.append(items);
         }
@@ -112,6 +124,12 @@ pub struct Producer<T> {
 impl<T> Producer<T> {
     pub fn new(in_flight_max: usize) -> Producer<T> {
         Producer { queue: Arc::default(), staged: VecDeque::new(), in_flight: 0, in_flight_max }
+    }
+
+    /// As [`Producer::new`], and it is measured how long the oldest item waits for a consumer.
+    pub fn measured(in_flight_max: usize, measures: &Arc<Measures>, measure: Measure) -> Producer<T> {
+        let queue = Queue { measured: Some((Arc::clone(measures), measure)), ..Queue::default() };
+        Producer { queue: Arc::new(queue), staged: VecDeque::new(), in_flight: 0, in_flight_max }
     }
 
     /// The consumers' side.
@@ -229,5 +247,24 @@ mod tests {
         producer.push_staged();
         producer.close();
         assert_eq!(sleeper.join().expect("it ends"), (vec![7], true));
+    }
+
+    #[test]
+    fn a_measured_queue_tells_how_long_its_oldest_item_waited() {
+        let measures = Arc::default();
+        let mut producer = Producer::measured(8, &measures, Measure::WaitWrite);
+        let waits = || measures.observed(Measure::WaitWrite);
+        assert!(producer.offer('a') && producer.offer('b') && producer.offer('c'));
+        producer.push_staged();
+        let (queue, before) = (producer.queue(), Instant::now());
+        while before.elapsed() < Duration::from_millis(2) {
+            std::thread::yield_now();
+        }
+        let mut out = VecDeque::new();
+        assert_eq!((queue.take(&mut out, 2, None), waits().count()), (Taken::Items, 1));
+        // The one that is left came as early.
+        assert_eq!((queue.take(&mut out, 2, None), waits().count()), (Taken::Items, 2));
+        assert!(waits().sum >= 4_000, "{:?}", waits());
+        assert_eq!((queue.take(&mut out, 2, Some(before)), waits().count()), (Taken::Nothing, 2));
     }
 }

@@ -13,6 +13,7 @@ use super::inbox::{Completion, Inbox};
 use super::queue::lock;
 use super::read_queue::ReadQueue;
 use super::threads::{Thread, spawn};
+use crate::model::measures::Measure;
 use crate::model::metrics::ErrorKind;
 use crate::model::operation::{Answer, Flow, Read, Refusal};
 use crate::server::contract::Ticket;
@@ -49,7 +50,8 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    queue: ReadQueue<Box<Read>>,
+    /// With the time at which each came.
+    queue: ReadQueue<(Instant, Box<Read>)>,
     /// One for each thread.
     slots: Vec<Slot>,
     sleepers: usize,
@@ -68,9 +70,10 @@ struct Running {
 }
 
 impl Readers {
-    /// Starts one thread for each reader, all with this name.
+    /// Starts one thread for each reader, all with this name. `wait` is how long reads wait for one.
     pub fn start<R: Reads>(
         name: &str,
+        wait: Measure,
         readers: Vec<R>,
         inbox: &Arc<Inbox>,
         background: &Background,
@@ -83,7 +86,7 @@ impl Readers {
                 state.slots.push(Slot { interrupt: reader.interrupt(), running: None });
                 state.slots.len() - 1
             };
-            let work = Work { shared: Arc::clone(&shared), slot, inbox: Arc::clone(inbox) };
+            let work = Work { shared: Arc::clone(&shared), slot, wait, inbox: Arc::clone(inbox) };
             let background = background.clone();
             threads.push(spawn(name, inbox, move || work.run(reader, &background))?);
         }
@@ -93,8 +96,9 @@ impl Readers {
     /// Queues one read. Returns the ticket of the read that is refused for it, if one is.
     #[must_use]
     pub fn submit(&mut self, flow: Flow, ticket: Ticket, read: Box<Read>) -> Option<Ticket> {
-        self.watch_at.get_or_insert_with(|| Instant::now() + WATCH_EVERY);
-        lock(&self.shared.state).queue.offer(flow, ticket, read)
+        let now = Instant::now();
+        self.watch_at.get_or_insert(now + WATCH_EVERY);
+        lock(&self.shared.state).queue.offer(flow, ticket, (now, read))
     }
 
     /// Wakes as many threads as there are reads to start.
@@ -166,14 +170,16 @@ impl Drop for Readers {
 struct Work {
     shared: Arc<Shared>,
     slot: usize,
+    wait: Measure,
     inbox: Arc<Inbox>,
 }
 
 impl Work {
     fn run<R: Reads>(self, mut reader: R, background: &Background) {
-        while let Some((flow, ticket, read)) = self.next() {
+        while let Some((flow, ticket, (asked, read))) = self.next() {
             let name = read.name();
             let began = Instant::now();
+            self.inbox.measures.took(self.wait, began.saturating_duration_since(asked));
             let result = match catch_unwind(AssertUnwindSafe(|| reader.read(*read))) {
                 Ok(result) => {
                     // `Busy` is an interruption. The store logs the other faults.
@@ -193,7 +199,7 @@ impl Work {
     }
 
     /// The next read; sleeps until there is one. `None` at the end.
-    fn next(&self) -> Option<(Flow, Ticket, Box<Read>)> {
+    fn next(&self) -> Option<(Flow, Ticket, (Instant, Box<Read>))> {
         let mut state = lock(&self.shared.state);
         loop {
             if state.closed {

@@ -167,6 +167,11 @@ pub fn raise_open_files(wanted: u64) -> u64 {
     open_files().map_or(limit.rlim_cur, |limit| limit.rlim_cur)
 }
 
+/// How many files may be open; 0 if the system does not report it.
+pub fn open_files_max() -> u64 {
+    open_files().map_or(0, |limit| limit.rlim_cur)
+}
+
 fn open_files() -> Option<libc::rlimit> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: writes our own struct.

@@ -9,6 +9,8 @@
 #[cfg(feature = "cluster")]
 mod cluster_node;
 mod maintenance;
+#[cfg(feature = "cluster")]
+mod measured;
 mod writer_thread;
 
 use std::io;
@@ -29,6 +31,7 @@ use super::threads::{Thread, spawn};
 #[cfg(feature = "cluster")]
 use crate::base::seal::Chain;
 use crate::model::backup::BackUp;
+use crate::model::measures::Measure;
 use crate::model::operation::{Flow, Lane, Read, Refusal, Write};
 use crate::server::contract::Ticket;
 
@@ -76,12 +79,13 @@ impl Storage {
         let progress = Arc::new(IndexProgress::default());
         progress.hold(readiness.unproven);
         let thread = WriterThread::new(writes, readiness, Arc::clone(&progress), Arc::clone(inbox));
-        let writes = Producer::new(WRITES_IN_FLIGHT_MAX);
+        let writes = Producer::measured(WRITES_IN_FLIGHT_MAX, &inbox.measures, Measure::WaitWrite);
         let mut threads = Vec::with_capacity(3 + readers.len());
         let queue = writes.queue();
         threads.push(spawn("writer", inbox, move || thread.run(writer, &queue))?);
-        let readers = Readers::start("reader", readers, inbox, background, &mut threads)?;
-        let searches = Readers::start("search", vec![searcher], inbox, background, &mut threads)?;
+        let readers = Readers::start("reader", Measure::WaitRead, readers, inbox, background, &mut threads)?;
+        let searches =
+            Readers::start("search", Measure::WaitSearch, vec![searcher], inbox, background, &mut threads)?;
         let (its_progress, its_inbox) = (Arc::clone(&progress), Arc::clone(inbox));
         threads.push(spawn("index", inbox, move || index_until_closed(index, &its_progress, &its_inbox))?);
         Ok(Storage { writes, readers, searches, progress, closed: Lanes::default(), threads })

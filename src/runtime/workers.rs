@@ -18,6 +18,7 @@ use crate::base::turns::Turns;
 use crate::limits::{HOOK_THREADS, MAILS_UNDER_WAY_MAX, PASSWORD_JOBS_MAX, PASSWORD_THREADS, PUSH_THREADS};
 use crate::model::id::ProfileId;
 use crate::model::job::{Done, Job};
+use crate::model::measures::Measure;
 use crate::model::metrics::ErrorKind;
 use crate::server::contract::Ticket;
 
@@ -321,17 +322,29 @@ fn work_until_closed<W: Worker>(
             Taken::Items => is_idle = false,
         }
         for (ticket, job) in items.drain(..) {
-            let name = job.name();
+            let (name, measure, began) = (job.name(), measure_of(&job), Instant::now());
             // The panic's text is not logged: it could contain a secret.
             let done = catch_unwind(AssertUnwindSafe(|| worker.run(job))).unwrap_or_else(|_| {
                 worker = make();
                 Done::Failed
             });
+            measure.into_iter().for_each(|measure| inbox.measures.took(measure, began.elapsed()));
             if matches!(done, Done::Failed) {
                 background.report(kind.error_kind(), format_args!("{name} failed"));
             }
             inbox.post(Completion::Finished(kind, ticket, done));
         }
+    }
+}
+
+/// What is measured of a job.
+fn measure_of(job: &Job) -> Option<Measure> {
+    match job {
+        job if job.is_password() => Some(Measure::PasswordHash),
+        Job::Push(_) => Some(Measure::Push),
+        Job::CallHook(_) => Some(Measure::Hook),
+        Job::SendMail(_) => Some(Measure::Mail),
+        _ => None,
     }
 }
 

@@ -139,6 +139,8 @@ pub enum Periodic {
     Hooks,
     /// Forgets expired state in memory.
     Expire,
+    /// Counts members and uploads for reports.
+    Totals,
     /// Reads the certificate again if its files changed, or goes on with the order of the next one.
     Certificate,
 }

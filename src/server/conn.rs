@@ -86,6 +86,8 @@ pub struct Conn {
     pub charged: usize,
     /// Bytes sent since the progress of this answer was last checked.
     pub progress: u64,
+    /// The kind of stream that it is, as the metrics have counted it.
+    pub counted: Option<usize>,
     /// A flush is asked for, and the runtime has not taken that yet.
     pub flush_asked: bool,
     /// What `dispatch::wants_read` said last: when it turns true, the runtime is asked to read again.
@@ -167,6 +169,7 @@ impl Conn {
             address: None,
             charged: 0,
             progress: 0,
+            counted: None,
             flush_asked: false,
             reading: true,
         }

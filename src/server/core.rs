@@ -26,7 +26,7 @@ use crate::server::contract::{Effect, ListenerKind, Ticket};
 use crate::server::crowd::Crowd;
 use crate::server::ended::EndedSessions;
 use crate::server::request::Requests;
-use crate::server::request::report::Metrics;
+use crate::server::request::metrics::Metrics;
 use crate::server::streams::Streams;
 use crate::server::turn::Turn;
 use crate::server::uploads::receive::Uploads;
@@ -83,7 +83,7 @@ impl Core {
             effects: VecDeque::new(),
             calls: Slab::new(),
             turn: Turn::default(),
-            metrics: Metrics::default(),
+            metrics: Metrics::new(now.unix_ms),
             ended: EndedSessions::default(),
             crowd: Crowd::default(),
             requests,

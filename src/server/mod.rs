@@ -109,7 +109,7 @@ use self::background::tasks;
 use self::calls::{Call, Periodic};
 use self::clock::{Clock, soonest};
 use self::close_reason::CloseReason;
-use self::conn::{Conn, Conns};
+use self::conn::{Conn, Conns, Phase};
 use self::contract::{ConnId, Effect, Input};
 use self::core::Core;
 use self::request::http;
@@ -124,6 +124,7 @@ use crate::base::send_queue::SendQueue;
 use crate::base::time::Now;
 use crate::base::timers::Timers;
 use crate::model::job::Done;
+use crate::model::measures::Measure;
 use crate::model::operation::{Outcome, Start};
 use crate::model::settings::Settings;
 
@@ -223,7 +224,9 @@ impl Server {
         while let Some(ticket) = self.core.requests.hashing.take_refused() {
             self.go_on_with(ticket, Done::Busy);
         }
-        while let Some((ticket, job)) = self.core.requests.hashing.start_next() {
+        while let Some((ticket, job, asked)) = self.core.requests.hashing.start_next() {
+            let waited = self.core.now.instant.saturating_duration_since(asked);
+            self.core.settings.measures.took_here(Measure::WaitPassword, waited);
             self.core.effects.push_back(Effect::Work { ticket, job });
         }
     }
@@ -314,6 +317,8 @@ impl Server {
         }
         self.core.crowd.update(conn);
         self.core.requests.receiving.update(conn);
+        let kind = if let Phase::Stream(kind) = &conn.phase { Some(kind.number()) } else { None };
+        count_stream(&mut self.core, conn, kind);
         let wants_read = dispatch::wants_read(&self.core, conn);
         let resumed = wants_read && !conn.reading;
         conn.reading = wants_read;
@@ -353,6 +358,7 @@ impl Server {
         );
         self.timers.set(id, None);
         dispatch::forget(&mut self.core, &mut conn);
+        count_stream(&mut self.core, &mut conn, None);
         if conn.faulted {
             self.core.effects.push_back(Effect::LaneReset(id.lane()));
         }
@@ -400,6 +406,15 @@ impl Server {
         for id in self.conns.ids() {
             self.with_conn(id, dispatch::drain);
         }
+    }
+}
+
+/// Counts a connection as the kind of stream that it is now, if it is one.
+fn count_stream(core: &mut Core, conn: &mut Conn, kind: Option<usize>) {
+    let before = std::mem::replace(&mut conn.counted, kind);
+    if before != kind {
+        before.into_iter().for_each(|kind| core.metrics.streams[kind] -= 1);
+        kind.into_iter().for_each(|kind| core.metrics.streams[kind] += 1);
     }
 }
 

@@ -144,6 +144,7 @@ fn answer(conn: &Connection, index: &mut IndexReader, read: Read) -> Result<Answ
         Read::FindUpload(find) => Answer::FindUpload(Box::new(uploads::find(conn, *find)?)),
         Read::ListErasedFiles(list) => Answer::ListErasedFiles(uploads::list_erased(conn, list)?),
         Read::FindOrphans(find) => Answer::FindOrphans(uploads::orphans(conn, find)?),
+        Read::CountTotals(_) => Answer::CountTotals(Box::new(uploads::totals(conn)?)),
         Read::FindKept(find) => Answer::FindKept(uploads::kept(conn, find)?),
     })
 }

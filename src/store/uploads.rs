@@ -14,6 +14,7 @@ use super::value::{id, int, number, number_or_null, text, text_or_null};
 use crate::base::crypto::hex;
 use crate::base::time::UnixMs;
 use crate::model::id::UploadId;
+use crate::model::metrics::Totals;
 use crate::model::operation::{Answer, Refusal};
 use crate::model::upload::{
     AdmitUpload, DeleteUpload, FindKept, FindOrphans, FindUpload, ForgetFiles, Image, KeptFile,
@@ -94,6 +95,14 @@ pub(super) fn count_more(conn: &Connection, file: i64, uploads: u64) -> rusqlite
     )?
     .execute((file, int(uploads)))?;
     Ok(())
+}
+
+/// The counts of all owners together, and the number of members.
+pub fn totals(conn: &Connection) -> rusqlite::Result<Totals> {
+    conn.prepare_cached(
+        "SELECT (SELECT count(*) FROM members), ifnull(sum(files), 0), ifnull(sum(bytes), 0) FROM upload_usage",
+    )?
+    .query_row([], |row| Ok(Totals { members: number(row, 0)?, uploads: number(row, 1)?, upload_bytes: number(row, 2)? }))
 }
 
 /// Bytes of the preview that an upload has; 0 without one.

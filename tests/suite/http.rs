@@ -8,6 +8,7 @@ mod close_reasons;
 mod content;
 mod cors;
 mod framing;
+mod metrics;
 mod order;
 mod rates;
 

@@ -196,6 +196,11 @@ impl World {
         World::with(settings(limits()))
     }
 
+    /// What the server measures.
+    pub fn measures(&self) -> std::sync::Arc<natter::model::measures::Measures> {
+        std::sync::Arc::clone(&self.settings.measures)
+    }
+
     pub fn with(settings: Settings) -> World {
         let now = Now { instant: Instant::now(), unix_ms: START_MS };
         World::start(TestDir::new(), settings, now, 1, None)

@@ -23,7 +23,8 @@ impl Fixture {
         let background = Background::new(Arc::clone(&inbox));
         let mut threads = Vec::new();
         let stores = (0..count).map(|_| Store::default()).collect();
-        let readers = Readers::start("reader", stores, &inbox, &background, &mut threads).expect("threads");
+        let readers = Readers::start("reader", Measure::WaitRead, stores, &inbox, &background, &mut threads)
+            .expect("threads");
         Fixture { _poll: poll, inbox, readers, threads, errors: Vec::new() }
     }
 

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::Item;
 use super::maintenance::Maintenance;
+use super::measured::Measured;
 use super::writer_thread::Writer;
 use crate::base::seal::Chain;
 use crate::limits::PROBE_EVERY;
@@ -165,7 +166,7 @@ impl ClusterNode {
         inbox: &Inbox,
     ) -> Option<String> {
         let now = Instant::now();
-        self.replica.turn(now, &mut *self.log, writer.applies());
+        self.replica.turn(now, &mut *self.log, &mut Measured { store: writer.applies(), inbox });
         maintenance.report(writer, self.replica.unready());
         for output in self.replica.take_outputs() {
             match output {

@@ -12,6 +12,7 @@ use crate::model::metrics::ErrorKind;
 use crate::model::readiness::Readiness;
 use crate::runtime::inbox::{Completion, Inbox};
 use crate::runtime::indexing::IndexProgress;
+use crate::runtime::sizes::Sizes;
 use crate::store::Fault;
 
 /// Time between two calls of [`Writer::maintain`] (checkpoint, repair) while no write comes.
@@ -44,13 +45,15 @@ pub(super) struct Maintenance {
     /// The last deletion left something to do, and the time before which the next one does not begin.
     is_sweep_left: bool,
     sweep_at: Instant,
+    sizes: Sizes,
     inbox: Arc<Inbox>,
 }
 
 impl Maintenance {
     pub fn new(readiness: Readiness, progress: Arc<IndexProgress>, inbox: Arc<Inbox>) -> Maintenance {
         let (is_sweep_left, sweep_at) = (true, Instant::now());
-        Maintenance { readiness, progress, swept: 0, is_sweep_left, sweep_at, inbox }
+        let sizes = Sizes::default();
+        Maintenance { readiness, progress, swept: 0, is_sweep_left, sweep_at, sizes, inbox }
     }
 
     /// When there is something to do although no write comes.
@@ -71,6 +74,7 @@ impl Maintenance {
     ) -> Option<&'static str> {
         let maintained = writer.maintain();
         self.report(writer, because);
+        self.sizes.measure(writer.folder(), &self.inbox.measures);
         maintained.err().and_then(|fault| self.maintenance_failed(fault))
     }
 

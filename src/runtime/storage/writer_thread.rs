@@ -4,6 +4,7 @@
 //! Invariant: a batch is answered after its commit, and after a fault the rest of its lane is refused.
 
 use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ use super::cluster_node::ClusterNode;
 use super::maintenance::{Maintenance, error_kind, fatal};
 use crate::base::id::Id;
 use crate::model::backup::{BackUp, DatabaseCopy};
+use crate::model::measures::Measure;
 use crate::model::metrics::ErrorKind;
 use crate::model::operation::{Answer, Lane, Outcome, Refusal, Write};
 use crate::model::readiness::Readiness;
@@ -42,6 +44,10 @@ pub trait Writer {
     fn is_at_work(&self) -> bool;
     /// How long the database must stay unlocked before the next batch, for another process that waits for it.
     fn pause(&mut self) -> Duration;
+    /// The folder of the database, if it has one.
+    fn folder(&self) -> Option<&Path> {
+        None
+    }
     /// In a cluster it applies entries instead.
     #[cfg(feature = "cluster")]
     fn applies(&mut self) -> &mut dyn Applies;
@@ -291,7 +297,13 @@ impl WriterThread {
     /// Commits the current batch and posts its answers. Returns the reason if the process must stop.
     fn commit(&mut self, writer: &mut dyn Writer) -> Option<&'static str> {
         let committed = match &mut self.writes {
-            Writes::Alone(batches) => batches.commit(|batch| writer.commit(batch)),
+            Writes::Alone(batches) => batches.commit(|batch| {
+                let (writes, began) = (batch.len() as u64, Instant::now());
+                let committed = writer.commit(batch);
+                self.inbox.measures.took_here(Measure::Commit, began.elapsed());
+                self.inbox.measures.observe(Measure::Batch, writes);
+                committed
+            }),
             #[cfg(feature = "cluster")]
             Writes::InCluster(_) => None,
         };

@@ -39,7 +39,7 @@ struct Row {
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-const TABLE: [Row; 10] = [
+const TABLE: [Row; 11] = [
     // A new mail wakes the task; mails that the last process left are fetched at once. What was sent is recorded without the duty too,
     // so it is the task that asks for it.
     row(Periodic::Mail, Duration::ZERO, MINUTE, outbox::run),
@@ -54,6 +54,8 @@ const TABLE: [Row; 10] = [
     // Some times a second while a bot has an outgoing hook; the first one wakes the task.
     row(Periodic::Hooks, Duration::ZERO, MINUTE, hooks::run).shared(),
     row(Periodic::Expire, MINUTE, MINUTE, upkeep::expire),
+    // With 100,000 members it takes a reader some milliseconds.
+    row(Periodic::Totals, Duration::ZERO, MINUTE, upkeep::count_totals),
     // A new file of a certificate is in use within half a minute; an order asks for earlier runs.
     row(Periodic::Certificate, Duration::ZERO, Duration::from_secs(20), certificate::run),
 ];
@@ -176,6 +178,7 @@ pub fn answered(core: &mut Core, task: Task, result: Result<Answer, Refusal>) {
         Task::Run(Periodic::Digest) => digest::answered(core, result),
         Task::Run(Periodic::Erase) => upkeep::erased(core, result),
         Task::Run(Periodic::PruneLog) => upkeep::pruned(core, result),
+        Task::Run(Periodic::Totals) => upkeep::counted(core, result),
         Task::Run(Periodic::Push) => push::read(core, result),
         Task::Run(Periodic::Hooks) => hooks::listed(core, result),
         Task::ReadHook(hook) => hooks::read(core, hook, result),

@@ -1,4 +1,4 @@
-//! Periodic upkeep: messages of deleted accounts, old events, files of deleted uploads, expired state in memory.
+//! Periodic upkeep: messages of deleted accounts, old events, files of deleted uploads, expired state in memory, totals for reports.
 //!
 //! Leaves to `tasks` when each runs.
 //! Invariant: a run is one bounded step, so that posts come between two steps. What a step leaves is done by the next run,
@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::base::time::UnixMs;
 use crate::model::event::PruneLog;
 use crate::model::member::{EraseMessages, Erased};
+use crate::model::metrics::CountTotals;
 use crate::model::operation::{Answer, Operation, Refusal};
 use crate::server::background::sweep;
 use crate::server::background::tasks;
@@ -56,6 +57,22 @@ pub fn remove_files(core: &mut Core) -> bool {
         return sweep::run(core);
     }
     steps::ask(core, Caller::Task(Periodic::RemoveFiles), crate::uploads::sweep()).is_some()
+}
+
+/// Counts members and uploads.
+pub fn count_totals(core: &mut Core) -> bool {
+    if core.is_draining() {
+        return false;
+    }
+    core.ask_store(Caller::Server, CountTotals.into_command(), Next::Task(Task::Run(Periodic::Totals)));
+    true
+}
+
+/// After a fault, the totals of the last minute stay.
+pub fn counted(core: &mut Core, result: Result<Answer, Refusal>) {
+    let totals = result.ok().and_then(CountTotals::from_answer);
+    core.metrics.totals = totals.or(core.metrics.totals);
+    tasks::ended(core, Periodic::Totals, None);
 }
 
 /// Removes expired state from memory; it asks neither storage nor a worker.

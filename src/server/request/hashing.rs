@@ -16,6 +16,7 @@
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
+use std::time::Instant;
 
 use crate::base::network::Prefix;
 use crate::base::turns::{Turns, prefixes};
@@ -74,7 +75,8 @@ pub struct Hashing {
 
 const _: () = assert!(UNDER_WAY_MAX <= PASSWORD_JOBS_MAX);
 
-type Waiting = (Ticket, Job);
+/// With the time at which it came.
+type Waiting = (Ticket, Job, Instant);
 
 /// One queue, served in turn by account or prefix.
 #[derive(Debug, Default)]
@@ -82,7 +84,7 @@ struct Line(Turns<Share, Waiting>);
 
 impl Hashing {
     /// Adds a job. If there is no room, another one is refused for it, or it is refused itself.
-    pub fn ask(&mut self, asker: Asker, ticket: Ticket, job: Job) {
+    pub fn ask(&mut self, asker: Asker, ticket: Ticket, job: Job, now: Instant) {
         let (line, path) = match asker {
             Asker::Account(member) => (&mut self.known, vec![Share::Account(member)]),
             Asker::Operator => (&mut self.known, vec![Share::Operator]),
@@ -90,7 +92,7 @@ impl Hashing {
                 (&mut self.others, prefixes(address).into_iter().map(Share::Network).collect())
             }
         };
-        self.refused.extend(line.push(&path, (ticket, job)));
+        self.refused.extend(line.push(&path, (ticket, job, now)));
     }
 
     /// A job that was refused and has no answer yet.
@@ -100,12 +102,12 @@ impl Hashing {
 
     /// Removes a job that no client waits for any more; `false` if it does not wait here.
     pub fn forget(&mut self, ticket: Ticket) -> bool {
-        let is_it = |(waiting, _): &Waiting| *waiting == ticket;
+        let is_it = |(waiting, ..): &Waiting| *waiting == ticket;
         self.known.0.remove(&[], is_it).or_else(|| self.others.0.remove(&[], is_it)).is_some()
     }
 
-    /// The next job for the workers, while they can begin one.
-    pub fn start_next(&mut self) -> Option<(Ticket, Job)> {
+    /// The next job for the workers, while they can begin one, and when it came.
+    pub fn start_next(&mut self) -> Option<Waiting> {
         if self.under_way >= UNDER_WAY_MAX {
             return None;
         }
@@ -139,7 +141,7 @@ impl Line {
             if self.0.len_of(path[0]) >= longest || most == path[0] {
                 return Some(waiting.0);
             }
-            refused = self.0.drop_newest().map(|(ticket, _)| ticket);
+            refused = self.0.drop_newest().map(|(ticket, ..)| ticket);
         }
         self.0.push(path, waiting);
         refused
@@ -174,14 +176,14 @@ mod tests {
                 Ok(number) => Asker::Account(Id::from_u128(number)),
                 Err(_) => Asker::Address(address.parse().expect("an address")),
             };
-            self.hashing.ask(asker, ticket, job);
+            self.hashing.ask(asker, ticket, job, Instant::now());
             self.hashing.take_refused().map(|refused| self.names[&refused].clone())
         }
 
         /// The addresses of all that wait, as they are served.
         fn serve(&mut self) -> Vec<String> {
             std::iter::from_fn(|| {
-                let (ticket, _) = self.hashing.start_next()?;
+                let (ticket, ..) = self.hashing.start_next()?;
                 self.hashing.done();
                 Some(self.names[&ticket].clone())
             })

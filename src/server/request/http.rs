@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::base::send_queue::Segment;
 use crate::limits::{HEAD_DEADLINE, PROGRESS_BYTES, PROGRESS_WINDOW};
 use crate::model::handler::Reply;
+use crate::model::measures::Measure;
 use crate::model::problem::{Code, Problem};
 use crate::proto::http::body::BodyDecoder;
 use crate::proto::http::head::{Expect, Framing, Head, HeadError, HeadReader};
@@ -50,6 +51,9 @@ pub fn sent(core: &Core, conn: &mut Conn) {
 pub fn secured(core: &mut Core, conn: &mut Conn, resumed: bool) {
     conn.is_handshaking = false;
     core.metrics.secured(resumed);
+    // Nothing was answered yet, so this is when it came.
+    let took = core.now.instant.saturating_duration_since(conn.useful_at);
+    core.settings.measures.took_here(Measure::TlsHandshake, took);
     if matches!(conn.phase, Phase::ReadHead { since: None, .. }) {
         conn.deadline = Some(core.now.instant + HEAD_DEADLINE);
     }

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use crate::base::json;
 use crate::base::send_queue::Segment;
 use crate::model::handler::{Body, Reply};
+use crate::model::measures::Measure;
 use crate::model::problem::{Code, Problem};
 use crate::proto::http::head::{Method, Version};
 use crate::proto::http::language::Language;
@@ -19,6 +20,7 @@ use crate::server::request::admit;
 use crate::server::request::cors;
 use crate::server::request::exchange::Exchange;
 use crate::server::request::http;
+use crate::server::request::metrics;
 use crate::server::request::rate_limit::Verdict;
 use crate::server::request::routes::{Access, Action, RateClass};
 
@@ -53,6 +55,7 @@ pub fn reply(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>, repl
 /// Queues a refusal and moves on.
 pub fn refuse(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>, problem: &Problem) {
     let failure = count_failure(core, &exchange, problem);
+    core.metrics.refused(problem.code);
     exchange.rate = exchange.rate.or(failure);
     let is_write = exchange.route.is_some_and(|route| route.rate == RateClass::Write);
     // No request may overtake a post that is to be repeated. After a fault the writer refuses the rest of this connection's
@@ -93,6 +96,7 @@ pub fn headless(core: &mut Core, conn: &mut Conn, problem: &Problem) {
     out.extend_from_slice(&body);
     conn.send.push(Segment::Owned(out));
     core.metrics.response("-", problem.status());
+    core.metrics.refused(problem.code);
     log::info!(
         target: "natter::access",
         request = request_id.as_str(), route = "-", status = problem.status(), bytes = body.len(), us = 0,
@@ -146,6 +150,10 @@ pub fn begin_stream(
     let mut out = Vec::with_capacity(512);
     head.encode(&mut out, BodyFraming::stream(exchange.head.version), false, exchange.head.version);
     conn.send.push(Segment::Owned(out));
+    if exchange.route.is_some_and(|route| route.access == Access::Events) {
+        let took = core.now.instant.saturating_duration_since(exchange.started);
+        core.settings.measures.took_here(Measure::RequestStream, took);
+    }
     log_access(core, conn, exchange, 200, 0);
 }
 
@@ -235,10 +243,15 @@ fn finish(
 fn log_access(core: &mut Core, conn: &Conn, exchange: &Exchange, status: u16, bytes: u64) {
     let route = exchange.route.map_or("-", |route| route.name);
     core.metrics.response(route, status);
+    let took = core.now.instant.saturating_duration_since(exchange.started);
+    // The answer to a poll comes when an event does.
+    if exchange.route.is_none_or(|route| route.access != Access::Events) {
+        core.settings.measures.took_here(metrics::class_of(exchange.route), took);
+    }
     if !log::log_enabled!(target: "natter::access", log::Level::Info) {
         return;
     }
-    let us = core.now.instant.saturating_duration_since(exchange.started).as_micros() as u64;
+    let us = took.as_micros() as u64;
     let member = exchange.actor.map_or("-".to_owned(), |actor| actor.member.to_string());
     let peer = if exchange.client.address == conn.peer { conn.peer } else { exchange.client.address };
     log::info!(

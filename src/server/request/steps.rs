@@ -180,7 +180,7 @@ fn wait_for_hash(core: &mut Core, conn: &Conn, exchange: &Exchange, job: Job, th
         None => Asker::Address(exchange.client.address),
     };
     let ticket = core.calls.insert(Call { caller: Caller::Request(conn.id), next: Next::Hash(then) });
-    core.requests.hashing.ask(asker, ticket, job);
+    core.requests.hashing.ask(asker, ticket, job, core.now.instant);
     ticket
 }
 

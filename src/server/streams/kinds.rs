@@ -64,6 +64,20 @@ impl StreamKind {
         }
     }
 
+    /// Its number in [`STREAM_KINDS`](crate::server::request::metrics::STREAM_KINDS).
+    pub fn number(&self) -> usize {
+        match self {
+            StreamKind::WebSocket(stream) => match stream.protocol {
+                Protocol::Native(_) => 0,
+                Protocol::Legacy(_) => 1,
+            },
+            StreamKind::EventStream(_) => 2,
+            StreamKind::Export(_) => 3,
+            StreamKind::Poll(_) => 4,
+            StreamKind::Echo(_) => 5,
+        }
+    }
+
     /// The session whose end ends it. A complete request for an export is answered to its end.
     fn session(&self) -> Option<SessionId> {
         match self {

@@ -10,6 +10,7 @@ use crate::model::conversation::MarkRead;
 use crate::model::event::Fact;
 use crate::model::handler::{Actor, Body, Step};
 use crate::model::id::{ConversationId, ProfileId};
+use crate::model::measures::Measure;
 use crate::model::message::{LegacyHistory, OpenLegacySocket};
 use crate::model::operation::{Answer, Operation, Refusal};
 use crate::model::problem::{Code, Problem};
@@ -229,7 +230,7 @@ pub fn text(core: &mut Core, stream: &mut SocketStream, send: &mut SendQueue, co
     {
         return stream.ops.pause(core.now.instant, after, text);
     }
-    let number = stream.ops.begin(None, true);
+    let number = stream.ops.begin(None, true, Measure::RequestPost, core.now.instant);
     let outcome = steps::guard(core, |ctx| streams::pair_frame(ctx, actor, receiver, text.as_bytes()));
     step(core, stream, send, conn, number, outcome);
 }
@@ -252,7 +253,7 @@ pub fn step(
                 Body::Raw { bytes, .. } => bytes.bytes().map(<[u8]>::to_vec).unwrap_or_default(),
                 Body::Data { .. } | Body::Empty => Vec::new(),
             };
-            stream.ops.finish(send, number, Response::Line(line));
+            stream.ops.finish(core, send, number, Response::Line(line));
         }
         Ok(Step::Stream(_) | Step::Receive { .. }) => {}
         Ok(step) => {
@@ -261,7 +262,8 @@ pub fn step(
         Err(problem) => {
             websocket::count_refused(stream, core.now.instant);
             let language = stream.client.language;
-            stream.ops.finish(send, number, Response::Line(error(&problem, language)));
+            core.metrics.refused(problem.code);
+            stream.ops.finish(core, send, number, Response::Line(error(&problem, language)));
             if problem.retry() || problem.code == Code::GeneralError {
                 stream.ops.refuse_rest();
             }

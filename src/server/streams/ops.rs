@@ -12,6 +12,7 @@ use crate::base::json::{self, Object, Value};
 use crate::base::send_queue::SendQueue;
 use crate::base::time::UnixMs;
 use crate::model::handler::{Body, Reply, Request, Step};
+use crate::model::measures::Measure;
 use crate::model::params::Params;
 use crate::model::problem::{Code, Problem};
 use crate::proto::http::language::Language;
@@ -20,6 +21,7 @@ use crate::server::calls::Caller;
 use crate::server::contract::ConnId;
 use crate::server::core::Core;
 use crate::server::request::admit;
+use crate::server::request::metrics;
 use crate::server::request::rate_limit::Bucket;
 use crate::server::request::router;
 use crate::server::request::routes::{Action, RateClass};
@@ -41,6 +43,9 @@ pub struct Ops {
 
 struct Pending {
     number: u64,
+    /// What its duration counts as, and since when.
+    class: Measure,
+    asked: Instant,
     /// An op without an `id` is answered only when it is refused.
     re: Option<RequestId>,
     response: Option<Response>,
@@ -104,9 +109,9 @@ impl Ops {
     }
 
     /// A new op's number.
-    pub fn begin(&mut self, re: Option<RequestId>, is_write: bool) -> u64 {
+    pub fn begin(&mut self, re: Option<RequestId>, is_write: bool, class: Measure, asked: Instant) -> u64 {
         self.next += 1;
-        let pending = Pending { number: self.next, re, response: None };
+        let pending = Pending { number: self.next, class, asked, re, response: None };
         if is_write {
             self.writes.push_back(pending);
         } else {
@@ -116,9 +121,14 @@ impl Ops {
     }
 
     /// Queues the answer of an op as soon as its order allows.
-    pub fn finish(&mut self, send: &mut SendQueue, number: u64, response: Response) {
+    pub fn finish(&mut self, core: &Core, send: &mut SendQueue, number: u64, response: Response) {
+        let count = |op: &Pending| {
+            let took = core.now.instant.saturating_duration_since(op.asked);
+            core.settings.measures.took_here(op.class, took);
+        };
         if let Some(position) = self.reads.iter().position(|read| read.number == number) {
             let read = self.reads.swap_remove(position);
+            count(&read);
             return push_answer(send, read.re.as_ref(), &response);
         }
         // Answers come in the order of the queue, except for an op that was refused at once. Numbers rise along the queue.
@@ -129,6 +139,7 @@ impl Ops {
         self.writes[position].response = Some(response);
         while let Some(response) = self.writes.front_mut().and_then(|write| write.response.take()) {
             let write = self.writes.pop_front();
+            write.iter().for_each(count);
             push_answer(send, write.and_then(|write| write.re).as_ref(), &response);
         }
         if self.writes.is_empty() && self.writes.capacity() > 16 {
@@ -173,7 +184,7 @@ pub fn text(core: &mut Core, stream: &mut SocketStream, send: &mut SendQueue, co
     };
     let name = object.get("op").and_then(Value::as_str).unwrap_or_default();
     if name == "auth" {
-        let number = stream.ops.begin(re, false);
+        let number = stream.ops.begin(re, false, Measure::RequestOther, core.now.instant);
         let result = auth(core, stream, &object);
         return answer(core, stream, send, number, result);
     }
@@ -182,7 +193,7 @@ pub fn text(core: &mut Core, stream: &mut SocketStream, send: &mut SendQueue, co
         if let Some(after) = admit::take(core, bucket).and_then(|verdict| verdict.retry_after) {
             return stream.ops.pause(core.now.instant, after, text);
         }
-        let number = stream.ops.begin(re, false);
+        let number = stream.ops.begin(re, false, Measure::RequestOther, core.now.instant);
         let result = focus(core, stream, &object);
         return answer(core, stream, send, number, result);
     }
@@ -194,11 +205,11 @@ pub fn text(core: &mut Core, stream: &mut SocketStream, send: &mut SendQueue, co
         if let Some(after) = admit::take(core, bucket).and_then(|verdict| verdict.retry_after) {
             return stream.ops.pause(core.now.instant, after, text);
         }
-        let number = stream.ops.begin(re, false);
+        let number = stream.ops.begin(re, false, Measure::RequestOther, core.now.instant);
         return typing(core, stream, send, conn, number, &object);
     }
     let Some(route) = router::find_op(name) else {
-        let number = stream.ops.begin(re, false);
+        let number = stream.ops.begin(re, false, Measure::RequestOther, core.now.instant);
         return answer(core, stream, send, number, Err(Problem::new(Code::UnknownOp)));
     };
     let is_write = route.rate == RateClass::Write;
@@ -207,7 +218,7 @@ pub fn text(core: &mut Core, stream: &mut SocketStream, send: &mut SendQueue, co
     if let Some(after) = admit::take(core, bucket).and_then(|verdict| verdict.retry_after) {
         return stream.ops.pause(core.now.instant, after, text);
     }
-    let number = stream.ops.begin(re, is_write);
+    let number = stream.ops.begin(re, is_write, metrics::class_of(Some(route)), core.now.instant);
     let Action::Handle(handler) = route.action else { return };
     let params = Params::new(&[], &[], Some(&object));
     let request =
@@ -264,11 +275,12 @@ fn answer(
     }
     let language = stream.client.language;
     match result {
-        Ok(reply) => stream.ops.finish(send, number, done(reply)),
+        Ok(reply) => stream.ops.finish(core, send, number, done(reply)),
         Err(problem) => {
             websocket::count_refused(stream, core.now.instant);
             let is_write = stream.ops.writes.iter().any(|write| write.number == number);
-            stream.ops.finish(send, number, refused(&problem, language));
+            core.metrics.refused(problem.code);
+            stream.ops.finish(core, send, number, refused(&problem, language));
             // No further frame is read, and a fault of storage has closed the lane, so no write overtakes the refused one.
             if is_write && (problem.retry() || problem.code == Code::GeneralError) {
                 stream.ops.refuse_rest();
