@@ -33,7 +33,12 @@ pub struct Arguments {
 pub enum Invocation {
     Serve,
     Check,
+    /// To stdout if `file` is `-`.
     Backup {
+        file: PathBuf,
+    },
+    /// Whether a backup is good.
+    VerifyBackup {
         file: PathBuf,
     },
     Restore {
@@ -227,6 +232,7 @@ where
     match options {
         Options { create: true, .. } => refuse("--create belongs to member add".to_owned()),
         Options { bot: Some(_), .. } => refuse("--bot belongs to member add".to_owned()),
+        Options { verify: true, .. } => refuse("--verify belongs to backup".to_owned()),
         Options { end_sessions: true, .. } => refuse("--end-sessions belongs to restore".to_owned()),
         Options { uses: Some(_), .. } => refuse("--uses belongs to invite".to_owned()),
         Options { expires_s: Some(_), .. } => refuse("--expires belongs to invite".to_owned()),
@@ -249,6 +255,7 @@ struct Options {
     create: bool,
     bot: Option<String>,
     end_sessions: bool,
+    verify: bool,
     uses: Option<u64>,
     expires_s: Option<u64>,
     json: bool,
@@ -298,6 +305,7 @@ fn read(argument: Arg<'_>, words: &mut Vec<OsString>, options: &mut Options) -> 
         Arg::Short('V') | Arg::Long("version") => options.version = true,
         Arg::Long("create") => options.create = true,
         Arg::Long("end-sessions") => options.end_sessions = true,
+        Arg::Long("verify") => options.verify = true,
         Arg::Long("json") => options.json = true,
         Arg::Long("confirm") => options.confirm = true,
         Arg::Long("replace") => options.replace = true,
@@ -359,6 +367,9 @@ fn invocation(words: &[OsString], options: &mut Options) -> Result<Invocation, S
         ["secret", "reset"] => Ok(Invocation::ResetSecret),
         ["backup" | "restore" | "member" | "invite" | "bot" | "cluster", .., ""] => {
             Err("the last argument is empty".to_owned())
+        }
+        ["backup", _] if std::mem::take(&mut options.verify) => {
+            Ok(Invocation::VerifyBackup { file: PathBuf::from(&words[1]) })
         }
         ["backup", _] => Ok(Invocation::Backup { file: PathBuf::from(&words[1]) }),
         ["restore", _] => Ok(Invocation::Restore {

@@ -41,12 +41,17 @@ pub(super) static COMMANDS: [Command; 11] = [
     },
     Command {
         name: "backup",
-        arguments: "FILE",
-        summary: "Write all data, including uploads, to FILE",
+        arguments: "FILE | - | --verify FILE",
+        summary: "Write all data, including uploads, to FILE, or check such a file",
         details: "Works while the server runs, and without one. FILE is a tar archive: the database, the uploads\n\
                   and the keys in DATA_DIR. Keys and settings from variables are not in it. FILE gets its name\n\
                   when it is complete; only its owner can read it, and an existing file is never replaced. While\n\
-                  it is written, DATA_DIR needs space for a copy of the database.",
+                  it is written, DATA_DIR needs space for a copy of the database.\n\n\
+                  -         writes the archive to stdout, for a program that takes it elsewhere\n\
+                  --verify  reads FILE to its end: its checksum, every page and reference of the database in it\n\
+                  \u{20}         and the SHA-256 of each upload. Exits with 1 if it can't be restored. The folder of\n\
+                  \u{20}         FILE, or that of temporary files, needs space for a copy of the database\n\n\
+                  With BACKUP_EVERY the server makes and verifies backups by itself.",
     },
     Command {
         name: "restore",

@@ -1,16 +1,23 @@
-//! `natter backup FILE`: writes the database, the keys and the uploads into one archive.
+//! `natter backup FILE`: writes the database, the keys and the uploads into one archive, or with `-` to stdout.
 //!
 //! The process that writes the database makes a copy of it. This command then archives that copy, the keys and the
 //! uploads. An upload never changes after it is published, so its file can be read while the server runs. An upload
-//! that was erased after the copy was made is not in the archive, because its owner erased it.
+//! that was erased after the copy was made is not in the archive, because its owner erased it. Leaves to `verify` whether an
+//! archive is good, and to `scheduled` the backups that the server makes by itself.
 //! Invariant: FILE is complete or does not exist, and no existing file is overwritten.
 
+mod pace;
+pub mod scheduled;
+mod verify;
+
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, BufWriter, ErrorKind, Write};
+use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 use std::process::ExitCode;
 
+use self::pace::{Pace, Paced};
+use self::verify::Verified;
 use super::archive::{DATABASE, UPLOADS, Writer};
 use super::control::{BACKUP, Control, Needs};
 use super::member::good;
@@ -23,15 +30,18 @@ use crate::work::files;
 
 pub fn run(folder: &DataFolder, file: &Path) -> ExitCode {
     with_config(folder, |config| {
-        let Packed { bytes, uploads, keys, survey } = back_up(config, file)?;
-        println!(
-            "{}: {bytes} bytes, with {uploads} files of uploads, of the server in {}",
-            file.display(),
-            absolute(&config.data_dir)
-        );
+        let is_stdout = file == Path::new("-");
+        let packed =
+            if is_stdout { to_stdout(config)? } else { back_up(config, file, &mut Pace::full(), false)? };
+        let Packed { bytes, uploads, keys, survey } = packed;
+        // On stdout is the archive.
+        let say = |text: String| if is_stdout { eprintln!("natter: {text}") } else { println!("{text}") };
+        let name = if is_stdout { "stdout".to_owned() } else { file.display().to_string() };
+        let folder = absolute(&config.data_dir);
+        say(format!("{name}: {bytes} bytes, with {uploads} files of uploads, of the server in {folder}"));
         match keys {
-            0 => println!("the keys are in variables, not in this file: keep them too"),
-            _ => println!("it holds keys of this server: keep it as safe as DATA_DIR"),
+            0 => say("the keys are in variables, not in this backup: keep them too".to_owned()),
+            _ => say("it holds keys of this server: keep it as safe as DATA_DIR".to_owned()),
         }
         if survey.files > uploads {
             eprintln!(
@@ -47,6 +57,26 @@ pub fn run(folder: &DataFolder, file: &Path) -> ExitCode {
     })
 }
 
+/// `natter backup --verify FILE`.
+pub fn run_verify(file: &Path) -> ExitCode {
+    match verify::verify(file, &mut Pace::full()) {
+        Ok(Verified { uploads, missing, is_old }) => {
+            println!("{}: a good backup, with {uploads} files of uploads", file.display());
+            if missing > 0 {
+                println!("{missing} files of uploads that its database knows are not in it");
+            }
+            if is_old {
+                println!("an older natter made it: its files of uploads have no hashes to compare with");
+            }
+            ExitCode::SUCCESS
+        }
+        Err(problem) => {
+            eprintln!("natter: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 /// The content of an archive.
 struct Packed {
     bytes: u64,
@@ -55,7 +85,8 @@ struct Packed {
     survey: Survey,
 }
 
-fn back_up(config: &Config, file: &Path) -> Result<Packed, String> {
+/// With `verifies`, a file that is not good does not get its name.
+fn back_up(config: &Config, file: &Path, pace: &mut Pace, verifies: bool) -> Result<Packed, String> {
     let text = |error: io::Error| format!("{}: {error}", file.display());
     if file.symlink_metadata().is_ok() {
         return Err(format!("{} already exists, and is not overwritten", file.display()));
@@ -67,14 +98,13 @@ fn back_up(config: &Config, file: &Path) -> Result<Packed, String> {
     // Created before the request to the server, so that a folder that can't be written to is reported at once.
     let (part, out) = create_part(file).map_err(text)?;
     let result = copy_database(config).and_then(|(copy, survey)| {
-        if survey.files > 0 && !config.uploads.is_dir() {
-            return Err(format!(
-                "the database knows {} files of uploads, and {} is not a folder: set UPLOADS as for the server",
-                survey.files,
-                absolute(&config.uploads)
-            ));
+        check_uploads(config, &survey)?;
+        let mut to = &out;
+        let packed = pack(config, &mut pace.writer(&mut to, Some(&out)), copy, survey).map_err(text)?;
+        out.sync_all().map_err(text)?;
+        if verifies {
+            verify::verify(&part, pace)?;
         }
-        let packed = pack(config, &out, copy, survey).map_err(text)?;
         put(&part, file).map_err(text)?;
         Ok(packed)
     });
@@ -85,6 +115,35 @@ fn back_up(config: &Config, file: &Path) -> Result<Packed, String> {
         _ => {}
     }
     result
+}
+
+/// `natter backup -`: for a program that takes it elsewhere. An archive that ends early is no backup: its checksum is missing.
+fn to_stdout(config: &Config) -> Result<Packed, String> {
+    let mut stdout = io::stdout().lock();
+    if stdout.is_terminal() {
+        return Err(
+            "stdout is a terminal: send it to a file or a program, as in `natter backup - | ssh ...`"
+                .to_owned(),
+        );
+    }
+    if !store::exists(&store_options(config)) {
+        return Err(no_server(config));
+    }
+    let (copy, survey) = copy_database(config)?;
+    check_uploads(config, &survey)?;
+    pack(config, &mut Pace::full().writer(&mut stdout, None), copy, survey)
+        .map_err(|error| format!("stdout: {error}"))
+}
+
+fn check_uploads(config: &Config, survey: &Survey) -> Result<(), String> {
+    if survey.files == 0 || config.uploads.is_dir() {
+        return Ok(());
+    }
+    Err(format!(
+        "the database knows {} files of uploads, and {} is not a folder: set UPLOADS as for the server",
+        survey.files,
+        absolute(&config.uploads)
+    ))
 }
 
 /// The part of an incomplete file's name before the process id.
@@ -172,7 +231,7 @@ fn is_plain(name: &str) -> bool {
     matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None))
 }
 
-fn pack(config: &Config, out: &File, mut database: File, survey: Survey) -> io::Result<Packed> {
+fn pack(config: &Config, out: &mut Paced<'_>, mut database: File, survey: Survey) -> io::Result<Packed> {
     let mut archive = Writer::new(BufWriter::new(out));
     add(&mut archive, DATABASE, &mut database)?;
     let (mut keys, mut uploads) = (0, 0_u64);
@@ -186,8 +245,7 @@ fn pack(config: &Config, out: &File, mut database: File, survey: Survey) -> io::
         Ok::<(), io::Error>(())
     })?;
     let out = archive.finish()?.into_inner().map_err(|error| error.into_error())?;
-    out.sync_all()?;
-    Ok(Packed { bytes: out.metadata()?.len(), uploads, keys, survey })
+    Ok(Packed { bytes: out.bytes, uploads, keys, survey })
 }
 
 fn add<W: Write>(archive: &mut Writer<W>, name: &str, file: &mut File) -> io::Result<()> {

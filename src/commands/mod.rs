@@ -40,6 +40,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Invocation::Invite(command) => invite::run(&folder, &command),
         Invocation::Bot(command) => bot::run(&folder, &command),
         Invocation::Backup { file } => backup::run(&folder, &file),
+        Invocation::VerifyBackup { file } => backup::run_verify(&file),
         Invocation::Restore { file, end_sessions } => restore::run(&folder, &file, end_sessions),
         Invocation::ResetSecret => secret::run(&folder),
         #[cfg(feature = "cluster")]

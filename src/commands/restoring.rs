@@ -11,7 +11,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::archive::DATABASE;
-use crate::config::{Config, secrets};
+use crate::config::{BACKUPS, Config, secrets};
 use crate::runtime::data_dir;
 
 /// The staging folder, in both folders.
@@ -91,13 +91,14 @@ impl Restoring {
         sync(&self.data)
     }
 
-    /// Refuses folders that contain anything in addition to the files of the lock, because other files would be mixed
-    /// with those of the backup.
+    /// Refuses folders that contain anything in addition to the files of the lock and the backups, because other files would be
+    /// mixed with those of the backup.
     pub fn check_empty(&self) -> Result<(), String> {
         let within = self.uploads.canonicalize().map_err(text(&self.uploads))?;
         for entry in entries(&self.data)? {
-            let is_ours =
-                entry.file_name().is_some_and(|name| data_dir::is_own(name) || name == LOST_AND_FOUND);
+            let is_ours = entry
+                .file_name()
+                .is_some_and(|name| data_dir::is_own(name) || name == LOST_AND_FOUND || name == BACKUPS);
             let leads_to_uploads = || entry.canonicalize().is_ok_and(|entry| within.starts_with(entry));
             if !is_ours && !leads_to_uploads() {
                 return Err(occupied("DATA_DIR", &self.data, &entry));

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use super::backup::scheduled;
 #[cfg(feature = "cluster")]
 use super::cluster::{self, Reached};
 #[cfg(feature = "cluster")]
@@ -200,6 +201,7 @@ fn start(config: &Config, log: &Logging, passed: Result<Passed, String>) -> Resu
     workers.add(PoolKind::File, move || opener.clone())?;
     let mut settings = settings(config, &secrets, address.port(), default_image);
     settings.measures = runtime.measures();
+    scheduled::begin(config, runtime.background(), runtime.measures())?;
     // Every push service speaks https.
     settings.push = cfg!(feature = "tls").then_some(push_settings);
     if let Some(certificate) = certificate {

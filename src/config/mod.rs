@@ -18,6 +18,7 @@ pub(crate) mod values;
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::base::secret::Secret;
 use crate::config::reader::Reader;
@@ -52,6 +53,8 @@ pub struct Config {
     pub trusted_proxies: Networks,
     pub synchronous: Synchronous,
     pub wal_max: u64,
+    /// `None` without BACKUP_EVERY.
+    pub backups: Option<Backups>,
     /// Days; `None` keeps all.
     pub events_kept: Option<u32>,
     pub log: LogOptions,
@@ -80,6 +83,18 @@ pub struct Config {
     /// `None` for one natter alone.
     pub cluster: Option<cluster::Cluster>,
 }
+
+/// The backups that the server makes by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backups {
+    pub every: Duration,
+    /// How many are kept, at least one.
+    pub keep: usize,
+    pub folder: PathBuf,
+}
+
+/// The name of that folder in DATA_DIR, unless BACKUP_DIR names another one.
+pub const BACKUPS: &str = "backups";
 
 /// A certificate and how it is used.
 #[derive(Clone, Debug)]

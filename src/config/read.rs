@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use super::reader::{Reader, SecretRule};
 use super::{
-    Acme, CertificateSource, Config, EmailTls, Host, Https, IpInfo, Mail, MailServer, Synchronous, cluster,
-    secrets, url, values,
+    Acme, BACKUPS, Backups, CertificateSource, Config, EmailTls, Host, Https, IpInfo, Mail, MailServer,
+    Synchronous, cluster, secrets, url, values,
 };
 use crate::limits::{Limits, TLS_DOMAINS_MAX};
 use crate::logging::{LogFormat, LogOptions};
@@ -20,6 +20,7 @@ use crate::model::settings::SignUpRule;
 
 pub(super) fn read(r: &mut Reader<'_>) -> Config {
     let (data_dir, uploads) = folders(r);
+    let backups = backups(r, &data_dir);
     let limits = limits(r);
     let orders = r.is_set("TLS_DOMAIN");
     let (host_is_any, host, port) = listen(r, orders);
@@ -30,6 +31,7 @@ pub(super) fn read(r: &mut Reader<'_>) -> Config {
         public_url: r.optional("PUBLIC_URL", url::site),
         data_dir,
         uploads,
+        backups,
         disk_free_min: r.number("DISK_FREE_MIN"),
         default_profile_pic: r.optional("DEFAULT_PROFILE_PIC", readable_file),
         allowed_origins: r.value("ALLOWED_ORIGINS", url::origins),
@@ -93,10 +95,6 @@ pub(super) fn read(r: &mut Reader<'_>) -> Config {
 }
 
 fn folders(r: &mut Reader<'_>) -> (PathBuf, PathBuf) {
-    let path = |text: &str| match text.contains('\0') {
-        true => Err("has a NUL".to_owned()),
-        false => Ok(PathBuf::from(text)),
-    };
     let data_dir = r.value("DATA_DIR", path);
     // The default of UPLOADS follows DATA_DIR: it is `data/uploads` only if both are unset.
     let uploads = r.optional("UPLOADS", path).unwrap_or_else(|| data_dir.join("uploads"));
@@ -104,6 +102,27 @@ fn folders(r: &mut Reader<'_>) -> (PathBuf, PathBuf) {
         r.fault("UPLOADS", "is the folder of the database");
     }
     (data_dir, uploads)
+}
+
+fn path(text: &str) -> Result<PathBuf, String> {
+    match text.contains('\0') {
+        true => Err("has a NUL".to_owned()),
+        false => Ok(PathBuf::from(text)),
+    }
+}
+
+fn backups(r: &mut Reader<'_>, data_dir: &Path) -> Option<Backups> {
+    let every = r.optional("BACKUP_EVERY", values::time);
+    let keep = r.size("BACKUP_KEEP");
+    let folder = r.optional("BACKUP_DIR", path).unwrap_or_else(|| data_dir.join(BACKUPS));
+    if !r.is_set("BACKUP_EVERY") {
+        for name in ["BACKUP_KEEP", "BACKUP_DIR"] {
+            if r.is_set(name) {
+                r.warn(name, "has no effect without BACKUP_EVERY");
+            }
+        }
+    }
+    Some(Backups { every: every?, keep, folder })
 }
 
 fn limits(r: &mut Reader<'_>) -> Limits {

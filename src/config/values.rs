@@ -3,6 +3,8 @@
 //! The phrase follows the quoted value in a sentence ("is not a number"). Knows no variable and no other value; `config`
 //! checks combinations.
 
+use std::time::Duration;
+
 use log::LevelFilter;
 
 use super::url::{Host, host};
@@ -49,6 +51,22 @@ pub fn number(text: &str, min: u64, max: u64) -> Result<u64, Problem> {
         return Err("is not a whole number".into());
     }
     text.parse().ok().filter(|n| (min..=max).contains(n)).ok_or_else(|| "is out of range".into())
+}
+
+/// The longest time of [`time`], in minutes: a year.
+const MINUTES_MAX: u64 = 366 * 1_440;
+
+/// Minutes, hours or days.
+pub fn time(text: &str) -> Result<Duration, Problem> {
+    let wrong = || "is not a number of minutes, hours or days, such as 30m, 6h or 1d".to_owned();
+    let (digits, minutes) = match text.char_indices().last() {
+        Some((at, 'm')) => (&text[..at], 1),
+        Some((at, 'h')) => (&text[..at], 60),
+        Some((at, 'd')) => (&text[..at], 1_440),
+        _ => return Err(wrong()),
+    };
+    let count = number(digits, 1, MINUTES_MAX / minutes).map_err(|_| wrong())?;
+    Ok(Duration::from_secs(count * minutes * 60))
 }
 
 pub fn switch(text: &str) -> Result<bool, Problem> {

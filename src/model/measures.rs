@@ -160,6 +160,14 @@ gauges! {
     OpenFiles = "process_open_fds" "Number of open file descriptors.";
     /// How many there may be.
     OpenFilesMax = "process_max_fds" "Maximum number of open file descriptors.";
+    /// BACKUP_EVERY.
+    BackupEvery = "natter_backup_interval_seconds" "Time between two backups, BACKUP_EVERY.";
+    /// When the newest good backup of the schedule was begun.
+    BackupAt = "natter_backup_last_success_timestamp_seconds" "When the newest good backup was begun, in Unix seconds.";
+    /// Its length.
+    BackupBytes = "natter_backup_last_bytes" "Size of the newest backup that this process made.";
+    /// How long it took, with its verification.
+    BackupSeconds = "natter_backup_last_duration_seconds" "How long that backup and its verification took.";
 }
 
 /// The measures of a process. All threads share one.

@@ -35,11 +35,13 @@ pub enum ErrorKind {
     Certificate,
     /// A handler panicked; its caller got a 500.
     Panic,
+    /// A backup of BACKUP_EVERY was not made.
+    Backup,
 }
 
 impl ErrorKind {
     /// Every kind.
-    pub const ALL: [ErrorKind; 14] = [
+    pub const ALL: [ErrorKind; 15] = [
         ErrorKind::Commit,
         ErrorKind::DiskFull,
         ErrorKind::Sync,
@@ -54,6 +56,7 @@ impl ErrorKind {
         ErrorKind::Accept,
         ErrorKind::Certificate,
         ErrorKind::Panic,
+        ErrorKind::Backup,
     ];
 
     /// The label in `/metrics` and `/readyz`.
@@ -73,6 +76,7 @@ impl ErrorKind {
             ErrorKind::Accept => "accept",
             ErrorKind::Certificate => "certificate",
             ErrorKind::Panic => "panic",
+            ErrorKind::Backup => "backup",
         }
     }
 }

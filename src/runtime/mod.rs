@@ -71,7 +71,7 @@ use event_loop::{EventLoop, Parts, SIGNALS, WAKER, listener_token};
 use handshakes::Handshakes;
 use inbox::Inbox;
 pub use indexing::Indexes;
-pub use kernel::{free_bytes, look_up_without_plugins};
+pub use kernel::{NICE_UNAWAITED, free_bytes, look_up_without_plugins, lower_priority};
 use listener::Listener;
 pub use notify::Notify;
 pub use readers::{Interrupt, Reads};
@@ -309,6 +309,11 @@ impl Runtime {
     /// The public address that was bound.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The channel of background errors.
+    pub fn background(&self) -> Background {
+        self.background.clone()
     }
 
     /// What all threads measure.

@@ -6,10 +6,10 @@
 
 use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use super::connection::{APPLICATION_ID, application_id, configure, is_ours, length, verdict, with_suffix};
 use super::fault::OpenFault;
@@ -19,6 +19,7 @@ use super::place::{self, Place, Skip};
 use super::value::number;
 use super::{StoreOptions, metadata, replacement, schema_check};
 use crate::limits::READER_CACHE_KIB;
+use crate::model::id::UploadId;
 
 /// Whether another process may have the file open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,6 +161,53 @@ pub fn survey(options: &StoreOptions) -> Result<Survey, OpenFault> {
         .query_row("SELECT count(DISTINCT ifnull(bytes_of, id)) FROM files", [], |row| number(row, 0))
         .map_err(wrap)?;
     Ok(Survey { files, strange: schema_check::difference(&conn).map_err(wrap)? })
+}
+
+/// The SHA-256 of the files of uploads in a backup.
+pub struct FileHashes {
+    conn: Connection,
+    path: PathBuf,
+    /// The files that it refers to; `None` in a database of a version that had no table of them.
+    count: Option<u64>,
+}
+
+/// Checks a copy of the database as `natter restore` does, and opens it for the hashes of files.
+pub fn file_hashes(options: &StoreOptions) -> Result<FileHashes, OpenFault> {
+    check_restored(options, Access::Exclusive)?;
+    let path = options.path.clone();
+    let wrap = |error: rusqlite::Error| OpenFault::new(&path, error);
+    let conn = open(&path, Access::Exclusive)?;
+    let has_files = migrations::version(&conn).map_err(wrap)? >= migrations::FORWARDING;
+    let count =
+        || conn.query_row("SELECT count(DISTINCT ifnull(bytes_of, id)) FROM files", [], |row| number(row, 0));
+    let count = if has_files { Some(count().map_err(wrap)?) } else { None };
+    Ok(FileHashes { conn, path, count })
+}
+
+impl FileHashes {
+    /// Files of uploads that the database refers to; 0 if it [is old](FileHashes::is_old).
+    pub fn count(&self) -> u64 {
+        self.count.unwrap_or(0)
+    }
+
+    /// Whether it is of a version that had no table of files.
+    pub fn is_old(&self) -> bool {
+        self.count.is_none()
+    }
+
+    /// The hash of a published file; `None` if the database does not refer to it.
+    pub fn of(&self, file: UploadId) -> Result<Option<[u8; 32]>, OpenFault> {
+        if self.is_old() {
+            return Ok(None);
+        }
+        let find = || {
+            self.conn
+                .prepare_cached("SELECT sha256 FROM files WHERE id = ?1 OR bytes_of = ?1 LIMIT 1")?
+                .query_row([file.to_bytes()], |row| row.get(0))
+                .optional()
+        };
+        find().map_err(|error| OpenFault::new(&self.path, error))
+    }
 }
 
 fn open(path: &Path, access: Access) -> Result<Connection, OpenFault> {

@@ -92,6 +92,9 @@ pub(super) const PASSWORD_TAG: i64 = 12;
 /// From this version on there is a place in the log of a cluster, and its level.
 pub(super) const CLUSTER: i64 = 33;
 
+/// From this version on a file may have the bytes of another one, and each has its hash.
+pub(super) const FORWARDING: i64 = 21;
+
 /// The schema version this natter writes.
 pub const VERSION: i64 = MIGRATIONS.len() as i64;
 

@@ -80,7 +80,9 @@ use crate::model::operation::Outcome;
 pub use before_upgrade::FreeBytes;
 pub use fault::{Fault, OpenFault};
 pub use index::{Index, Step};
-pub use inspect::{Access, Survey, check, exists, has_members, needs_other_secret, survey};
+pub use inspect::{
+    Access, FileHashes, Survey, check, exists, file_hashes, has_members, needs_other_secret, survey,
+};
 #[cfg(feature = "cluster")]
 pub use inspect::{ClusterRows, cluster_rows};
 pub use metadata::new_epoch;

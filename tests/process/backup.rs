@@ -398,3 +398,92 @@ fn a_stop_in_the_middle_of_a_backup_ends_it() {
     stdout_of(&launch.run(&["backup", "all.tar"]));
     natter.stop();
 }
+
+#[test]
+fn a_backup_on_stdout_is_verified_and_restored() {
+    let dir = TestDir::new();
+    let launch = Launch::new(dir.path());
+    let natter = launch.start();
+    let mut http = Http::connect(natter.address);
+    let (ann, bob) = (http.sign_up("ann"), http.sign_up("bob"));
+    show(&mut http, &ann, &bob, "bytes of an upload");
+    let file = dir.path().join("all.tar");
+    let output = launch.run(&["backup", "-"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    fs::write(&file, &output.stdout).expect("a file");
+    let said = String::from_utf8(output.stderr).expect("UTF-8");
+    assert!(said.contains("stdout: ") && said.contains("with 1 files of uploads"), "{said}");
+    let good = stdout_of(&launch.run(&["backup", "--verify", "all.tar"]));
+    assert!(good.contains("a good backup, with 1 files of uploads") && good.lines().count() == 1, "{good}");
+    assert_eq!(names(dir.path()), ["all.tar", "data"], "no copy of the database is left");
+
+    // Each damage is found, also where the checksum of the archive was made again.
+    let bytes = fs::read(&file).expect("a file");
+    for (what, at) in [("in the middle", bytes.len() / 2), ("in the first page", 1_000)] {
+        let mut bytes = bytes.clone();
+        bytes[at] ^= 1;
+        fs::write(dir.path().join("bad.tar"), bytes).expect("a file");
+        let error = stderr_of(&launch.run(&["backup", "--verify", "bad.tar"]));
+        assert!(error.contains("bad.tar"), "{what}: {error}");
+    }
+    fs::write(dir.path().join("bad.tar"), &bytes[..bytes.len() - 2_000]).expect("a file");
+    let error = stderr_of(&launch.run(&["backup", "--verify", "bad.tar"]));
+    assert!(error.contains("not a complete backup"), "{error}");
+    assert_eq!(names(dir.path()), ["all.tar", "bad.tar", "data"]);
+    natter.stop();
+
+    let other = TestDir::new();
+    fs::rename(&file, other.path().join("all.tar")).expect("moved");
+    stdout_of(&Launch::new(other.path()).run(&["restore", "all.tar"]));
+}
+
+#[test]
+fn the_server_makes_verified_backups_by_itself_and_removes_the_oldest() {
+    let dir = TestDir::new();
+    let folder = dir.path().join("kept");
+    fs::create_dir(&folder).expect("a folder");
+    // Older ones of this schedule, one of a node of a cluster, and a file of somebody else.
+    let old = ["natter-20250101T000000Z.tar", "natter-20250102T000000Z.tar", "natter-20250103T000000Z.tar"];
+    let foreign = ["natter-b-20250101T000000Z.tar", "natter-20250101.tar", "natter-20251301T000000Z.tar"];
+    old.iter().chain(&foreign).for_each(|name| fs::write(folder.join(name), "old").expect("a file"));
+    let launch = Launch::new(dir.path()).with(&[
+        ("BACKUP_EVERY", "1h"),
+        ("BACKUP_KEEP", "2"),
+        ("BACKUP_DIR", "kept"),
+        ("DISK_FREE_MIN", "0"),
+    ]);
+    let natter = launch.start();
+    let mut http = Http::connect(natter.address);
+    until("the oldest are removed", || names(&folder).len() == foreign.len() + 2);
+    let made: Vec<String> =
+        names(&folder).into_iter().filter(|name| !foreign.contains(&name.as_str())).collect();
+    assert_eq!(made[0], old[2], "{made:?}");
+    let newest = made[1].clone();
+    assert!(newest > old[2].to_owned() && newest.len() == old[2].len(), "{newest}");
+    assert_eq!(folder.join(&newest).metadata().expect("a file").permissions().mode() & 0o7777, 0o600);
+    stdout_of(&launch.run(&["backup", "--verify", &format!("kept/{newest}")]));
+    assert_eq!(http.metric("natter_backup_interval_seconds"), 3_600);
+    assert!(http.metric("natter_backup_last_success_timestamp_seconds") > 1_700_000_000);
+    assert_eq!(http.metric(r#"natter_background_errors_total{kind="backup"}"#), 0);
+    natter.stop();
+
+    // One that is young enough is not made again; where none can be made, the older ones stay.
+    let before = names(&folder);
+    let natter = launch.start();
+    let mut http = Http::connect(natter.address);
+    until("its age is known", || {
+        let metrics = http.ask("GET", "/metrics", &[], None).expect("a response");
+        metrics.text().contains("\nnatter_backup_last_success_timestamp_seconds 1")
+    });
+    natter.stop();
+    assert_eq!(names(&folder), before);
+    fs::remove_file(folder.join(&newest)).expect("removed");
+    let before: Vec<String> = before.into_iter().filter(|name| *name != newest).collect();
+    let full = launch.with(&[("DISK_FREE_MIN", "1125899906842624")]);
+    let natter = full.start();
+    let mut http = Http::connect(natter.address);
+    until("it is refused", || http.metric(r#"natter_background_errors_total{kind="backup"}"#) == 1);
+    assert_eq!(names(&folder), before);
+    let log = natter.stop();
+    assert!(log.iter().any(|line| line.contains("no backup is made")), "{log:?}");
+}
