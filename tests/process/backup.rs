@@ -459,7 +459,7 @@ fn the_server_makes_verified_backups_by_itself_and_removes_the_oldest() {
         names(&folder).into_iter().filter(|name| !foreign.contains(&name.as_str())).collect();
     assert_eq!(made[0], old[2], "{made:?}");
     let newest = made[1].clone();
-    assert!(newest > old[2].to_owned() && newest.len() == old[2].len(), "{newest}");
+    assert!(newest.as_str() > old[2] && newest.len() == old[2].len(), "{newest}");
     assert_eq!(folder.join(&newest).metadata().expect("a file").permissions().mode() & 0o7777, 0o600);
     stdout_of(&launch.run(&["backup", "--verify", &format!("kept/{newest}")]));
     assert_eq!(http.metric("natter_backup_interval_seconds"), 3_600);
