@@ -2,9 +2,9 @@
 //!
 //! The process that writes the database makes a copy of it. This command then archives that copy, the keys and the
 //! uploads. An upload never changes after it is published, so its file can be read while the server runs. An upload
-//! that was erased after the copy was made is not in the archive, because its owner erased it. Leaves to `verify` whether an
-//! archive is good, and to `scheduled` the backups that the server makes by itself.
-//! Invariant: FILE is complete or does not exist, and no existing file is overwritten.
+//! that was erased after the copy was made is not in the archive, because its owner erased it. Leaves to `verify`
+//! whether an archive is good, and to `scheduled` the backups that the server makes by itself. Invariant: FILE is
+//! complete or does not exist, and no existing file is overwritten.
 
 mod pace;
 pub mod scheduled;
@@ -117,7 +117,8 @@ fn back_up(config: &Config, file: &Path, pace: &mut Pace, verifies: bool) -> Res
     result
 }
 
-/// `natter backup -`: for a program that takes it elsewhere. An archive that ends early is no backup: its checksum is missing.
+/// `natter backup -`: for a program that takes it elsewhere. An archive that ends early is no backup: its checksum is
+/// missing.
 fn to_stdout(config: &Config) -> Result<Packed, String> {
     let mut stdout = io::stdout().lock();
     if stdout.is_terminal() {

@@ -115,12 +115,8 @@ fn backups(r: &mut Reader<'_>, data_dir: &Path) -> Option<Backups> {
     let every = r.optional("BACKUP_EVERY", values::time);
     let keep = r.size("BACKUP_KEEP");
     let folder = r.optional("BACKUP_DIR", path).unwrap_or_else(|| data_dir.join(BACKUPS));
-    if !r.is_set("BACKUP_EVERY") {
-        for name in ["BACKUP_KEEP", "BACKUP_DIR"] {
-            if r.is_set(name) {
-                r.warn(name, "has no effect without BACKUP_EVERY");
-            }
-        }
+    if r.is_set("BACKUP_DIR") && !r.is_set("BACKUP_EVERY") {
+        r.warn("BACKUP_DIR", "has no effect without BACKUP_EVERY");
     }
     Some(Backups { every: every?, keep, folder })
 }

@@ -1,8 +1,8 @@
 //! What all threads measure for `/metrics`: durations and counts in fixed buckets, and the last value of sizes.
 //!
-//! Owns the table of measures and the way to count one. Leaves to `server/request/metrics` what they look like, and to each
-//! caller the clock.
-//! Invariant: an observation allocates nothing, takes no lock and reads no clock, and the set of measures is fixed.
+//! Owns the table of measures and the way to count one. Leaves to `server/request/metrics` what they look like, and to
+//! each caller the clock. Invariant: an observation allocates nothing, takes no lock and reads no clock, and the set of
+//! measures is fixed.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -208,7 +208,8 @@ impl Measures {
         sum.fetch_add(value, Relaxed);
     }
 
-    /// As [`Measures::took`], for a measure of which only one thread makes observations: without the price of an atomic addition.
+    /// As [`Measures::took`], for a measure of which only one thread makes observations: without the price of an atomic
+    /// addition.
     pub fn took_here(&self, measure: Measure, time: Duration) {
         let value = micros(time);
         let (bucket, sum) = self.place(measure, value);
@@ -259,7 +260,8 @@ impl Observed {
         self.counts.iter().sum()
     }
 
-    /// For each bucket the greatest value and how many observations are not above it. The last one has no greatest value.
+    /// For each bucket the greatest value and how many observations are not above it. The last one has no greatest
+    /// value.
     pub fn cumulative(&self) -> impl Iterator<Item = (Option<u64>, u64)> + '_ {
         let bounds = self.bounds.iter().copied().map(Some).chain([None]);
         bounds.zip(&self.counts).scan(0, |below, (bound, count)| {
@@ -268,8 +270,9 @@ impl Observed {
         })
     }
 
-    /// The value that this share of the observations does not exceed, as far as the buckets tell: within its bucket the values are
-    /// taken as spread evenly, as Prometheus does. Above the last bound: that bound. `None` without an observation.
+    /// The value that this share of the observations does not exceed, as far as the buckets tell: within its bucket the
+    /// values are taken as spread evenly, as Prometheus does. Above the last bound: that bound. `None` without an
+    /// observation.
     pub fn quantile(&self, per_mille: u64) -> Option<u64> {
         let rank = (self.count() * per_mille).div_ceil(1_000).max(1);
         let (mut lower, mut below) = (0, 0);

@@ -47,8 +47,8 @@ fn resident_bytes() -> Option<u64> {
     Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1_024)
 }
 
-/// Linux 6.2 and later report the number as the size of the folder. Before, its entries are counted, one of which is that of the
-/// count itself.
+/// Linux 6.2 and later report the number as the size of the folder. Before, its entries are counted, one of which is
+/// that of the count itself.
 fn open_files() -> u64 {
     match fs::metadata("/proc/self/fd").map_or(0, |folder| folder.len()) {
         0 => fs::read_dir("/proc/self/fd").map_or(0, |entries| (entries.count() as u64).saturating_sub(1)),

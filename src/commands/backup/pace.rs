@@ -1,6 +1,8 @@
-//! How fast an archive is written and read: at once for a command, at half speed for a backup that the server makes by itself.
+//! How fast an archive is written and read: at once for a command, at half speed for a backup that the server makes by
+//! itself.
 //!
-//! Owns the pauses. Invariant: with pauses, at most [`STEP`] bytes wait for the disk, so that a sync of the database waits for no more.
+//! Owns the pauses. Invariant: with pauses, at most [`STEP`] bytes wait for the disk, so that a sync of the database
+//! waits for no more.
 
 use std::fs::File;
 use std::io::{self, Write};

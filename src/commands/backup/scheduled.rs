@@ -1,9 +1,9 @@
 //! BACKUP_EVERY: the backups that the server makes by itself, on a thread of their own.
 //!
-//! Owns when one is made, the names of the files and which of them are removed. A fault is a background error, and the next try comes
-//! after [`RETRY`] or a shorter interval.
-//! Invariant: a file of this schedule is removed only after a newer one was made and verified, and no other file is touched. Each node
-//! of a cluster makes its own, since a backup has the files of its machine: the name of the node is in those of its files.
+//! Owns when one is made, the names of the files and which of them are removed. A fault is a background error, and the
+//! next try comes after [`RETRY`] or a shorter interval. Invariant: a file of this schedule is removed only after a
+//! newer one was made and verified, and no other file is touched. Each node of a cluster makes its own, since a backup
+//! has the files of its machine: the name of the node is in those of its files.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -25,7 +25,8 @@ use crate::work::files;
 
 /// How long after a failed try the next one comes at the latest.
 const RETRY: Duration = Duration::from_secs(600);
-/// Files of uploads whose sizes are added up before a backup, so that it does not fill the disk. Of more, the rest counts as none.
+/// Files of uploads whose sizes are added up before a backup, so that it does not fill the disk. Of more, the rest
+/// counts as none.
 const SIZED_MAX: usize = 1_000_000;
 
 struct Schedule {
@@ -35,7 +36,8 @@ struct Schedule {
     measures: Arc<Measures>,
 }
 
-/// Starts the thread if BACKUP_EVERY is set. It ends with the process: a backup in progress leaves a part that the next one removes.
+/// Starts the thread if BACKUP_EVERY is set. It ends with the process: a backup in progress leaves a part that the next
+/// one removes.
 pub fn begin(config: &Config, background: Background, measures: Arc<Measures>) -> io::Result<()> {
     let Some(backups) = config.backups.clone() else { return Ok(()) };
     let schedule = Schedule { config: config.clone(), backups, background, measures };
@@ -89,13 +91,14 @@ impl Schedule {
         let old = made.len().saturating_sub(self.backups.keep);
         for path in &made[..old] {
             fs::remove_file(path)?;
-            log::info!(target: "natter::backup", "{} was removed: BACKUP_KEEP is {}", path.display(), self.backups.keep);
+            let keep = self.backups.keep;
+            log::info!(target: "natter::backup", "{} was removed: BACKUP_KEEP is {keep}", path.display());
         }
         Ok(())
     }
 
-    /// A backup needs room for two copies of the database, one of them for a while, and for the uploads. What uploads leave to the
-    /// database, it leaves too.
+    /// A backup needs room for two copies of the database, one of them for a while, and for the uploads. What uploads
+    /// leave to the database, it leaves too.
     fn check_room(&self, folder: &Path) -> Result<(), String> {
         let path = store_options(&self.config).path;
         let length = |path: &Path| path.metadata().map_or(0, |file| file.len());
@@ -112,8 +115,8 @@ impl Schedule {
         let needs = 2 * database + uploads + self.config.disk_free_min;
         match free_bytes(folder) {
             Some(free) if free < needs => Err(format!(
-                "no backup is made: {} has {free} bytes free, and a backup needs {needs} with DISK_FREE_MIN: make room, or set a \
-                 BACKUP_DIR on another disk or a smaller BACKUP_KEEP",
+                "no backup is made: {} has {free} bytes free, and a backup needs {needs} with DISK_FREE_MIN: make room, \
+                 or set a BACKUP_DIR on another disk or a smaller BACKUP_KEEP",
                 folder.display()
             )),
             _ => Ok(()),

@@ -1,7 +1,8 @@
 //! `natter backup --verify FILE`: whether a backup can be restored, without restoring it.
 //!
-//! Reads the archive once: the checksum of all of it, every page, index and reference of the database in it, and the SHA-256 of each
-//! upload that the database has. Invariant: FILE is only read, and the copy of the database that is made beside it is gone at the end.
+//! Reads the archive once: the checksum of all of it, every page, index and reference of the database in it, and the
+//! SHA-256 of each upload that the database has. Invariant: FILE is only read, and the copy of the database that is
+//! made beside it is gone at the end.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Write};

@@ -1,4 +1,5 @@
-//! The store of a node of a cluster, with its transactions measured and their faults counted, as those of a natter alone are.
+//! The store of a node of a cluster, with its transactions measured and their faults counted, as those of a natter
+//! alone are.
 //!
 //! Owns nothing; the replica decides what is applied and when it is tried again.
 

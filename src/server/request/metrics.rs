@@ -1,7 +1,7 @@
 //! What the loop counts, and all that is measured as text in the format of Prometheus.
 //!
-//! Owns the names of the metrics. Leaves who may read them to `report`, and what other threads measure to `model/measures`.
-//! Invariant: labels come from closed tables, so that their number is bounded.
+//! Owns the names of the metrics. Leaves who may read them to `report`, and what other threads measure to
+//! `model/measures`. Invariant: labels come from closed tables, so that their number is bounded.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
