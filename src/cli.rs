@@ -46,6 +46,10 @@ pub enum Invocation {
         /// End all sessions of the backup.
         end_sessions: bool,
     },
+    /// The predecessor's data, from these files and folders.
+    Import {
+        files: Vec<PathBuf>,
+    },
     Member(MemberCommand),
     Invite(InviteCommand),
     Bot(BotCommand),
@@ -354,6 +358,7 @@ fn invocation(words: &[OsString], options: &mut Options) -> Result<Invocation, S
             // The name of a file may have any bytes; it is taken from `words` below.
             None if texts.len() == 1 && ["backup", "restore"].contains(&texts[0]) => texts.push("FILE"),
             None if texts == ["cluster", "join"] => texts.push("FILE"),
+            None if texts.first() == Some(&"import") => texts.push("FILE"),
             None => return Err(format!("argument {word:?} is not UTF-8")),
         }
     }
@@ -365,7 +370,7 @@ fn invocation(words: &[OsString], options: &mut Options) -> Result<Invocation, S
         [] | ["serve"] => Ok(Invocation::Serve),
         ["check"] => Ok(Invocation::Check),
         ["secret", "reset"] => Ok(Invocation::ResetSecret),
-        ["backup" | "restore" | "member" | "invite" | "bot" | "cluster", .., ""] => {
+        ["backup" | "restore" | "import" | "member" | "invite" | "bot" | "cluster", .., ""] => {
             Err("the last argument is empty".to_owned())
         }
         ["backup", _] if std::mem::take(&mut options.verify) => {
@@ -376,7 +381,8 @@ fn invocation(words: &[OsString], options: &mut Options) -> Result<Invocation, S
             file: PathBuf::from(&words[1]),
             end_sessions: std::mem::take(&mut options.end_sessions),
         }),
-        [command @ ("backup" | "restore")] => Err(format!("{command} needs a FILE")),
+        ["import", _, ..] => Ok(Invocation::Import { files: words[1..].iter().map(PathBuf::from).collect() }),
+        [command @ ("backup" | "restore" | "import")] => Err(format!("{command} needs a FILE")),
         ["member", "list"] => member(MemberCommand::List),
         ["member", "add"] if options.bot.is_some() => {
             member(MemberCommand::AddBot { name: options.bot.take().unwrap_or_default() })

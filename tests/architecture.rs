@@ -42,8 +42,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "commands",
         &[
-            "limits", "base", "proto", "model", "store", "work", "server", "runtime", "logging", "config",
-            "cli",
+            "limits", "base", "proto", "model", "store", "work", "auth", "server", "runtime", "logging",
+            "config", "cli",
         ],
     ),
     ("main", &["cli", "commands"]),

@@ -26,6 +26,8 @@ mod hooks;
 #[cfg(feature = "tls")]
 #[path = "process/https.rs"]
 mod https;
+#[path = "process/import.rs"]
+mod import;
 #[path = "process/listening.rs"]
 mod listening;
 #[path = "process/mail.rs"]

@@ -23,7 +23,7 @@ pub struct Command {
     pub(super) details: &'static str,
 }
 
-pub(super) static COMMANDS: [Command; 11] = [
+pub(super) static COMMANDS: [Command; 12] = [
     Command {
         name: "serve",
         arguments: "",
@@ -64,6 +64,16 @@ pub(super) static COMMANDS: [Command; 11] = [
                   Sessions that were revoked, members that were disabled and content that was erased after the\n\
                   backup are back.\n\n\
                   --end-sessions  end all sessions: every member must sign in again",
+    },
+    Command {
+        name: "import",
+        arguments: "FILE...",
+        summary: "Bring over the data of the predecessor, the server with MongoDB",
+        details: "FILE is what mongoexport writes, one document a line, without --jsonArray; or a folder of such\n\
+                  files, whose names end with .json, .jsonl or .ndjson. The collections can be in any order, and\n\
+                  DATA_DIR must be empty. Members, profiles and messages keep their ids and times, the messages\n\
+                  their order and what was read of them. Passwords are not brought over: each person asks for a\n\
+                  reset code. If a line is wrong, it is named, and nothing is imported.",
     },
     Command {
         name: "member",

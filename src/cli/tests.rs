@@ -32,6 +32,7 @@ fn every_command_is_read() {
     check("restore -- -a", restore("-a", false));
     check("restore a.tar --end-sessions", restore("a.tar", true));
     check("--end-sessions restore a.tar", restore("a.tar", true));
+    check("import members.json b", Invocation::Import { files: vec!["members.json".into(), "b".into()] });
     check("secret reset", Invocation::ResetSecret);
     check("manual", Invocation::Manual);
     for shell in SHELLS {
@@ -111,6 +112,7 @@ fn wrong_arguments_are_refused() {
     check_refused(&["--help=x"], "unexpected argument for option '--help': \"x\"", "natter");
     check_refused(&["serve", "--version"], "--version takes no command", "natter serve");
     check_refused(&["backup"], "backup needs a FILE", "natter backup");
+    check_refused(&["import"], "import needs a FILE", "natter import");
     check_refused(&["backup", ""], "the last argument is empty", "natter backup");
     check_refused(&["restore", "a", "b"], "unexpected argument \"b\"", "natter restore");
     check_refused(&["backup", "--all"], "unknown option \"--all\"", "natter backup");

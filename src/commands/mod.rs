@@ -12,6 +12,7 @@ mod control;
 #[cfg(feature = "cluster")]
 mod copies;
 mod https;
+mod import;
 mod invite;
 mod keys;
 mod member;
@@ -42,6 +43,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Invocation::Backup { file } => backup::run(&folder, &file),
         Invocation::VerifyBackup { file } => backup::run_verify(&file),
         Invocation::Restore { file, end_sessions } => restore::run(&folder, &file, end_sessions),
+        Invocation::Import { files } => import::run(&folder, &files),
         Invocation::ResetSecret => secret::run(&folder),
         #[cfg(feature = "cluster")]
         Invocation::Cluster(command) => cluster::run(&folder, &command),

@@ -87,7 +87,7 @@ pub use inspect::{
 pub use inspect::{ClusterRows, cluster_rows};
 pub use metadata::new_epoch;
 pub use migrations::VERSION;
-pub use offline::{Sessions, adopt, adopt_secret, forget_codes};
+pub use offline::{Sessions, adopt, adopt_secret, forget_codes, unverify};
 #[cfg(feature = "cluster")]
 pub use offline::{adopt_node, follow, leave, skip};
 #[cfg(feature = "cluster")]

@@ -10,6 +10,7 @@ use super::inspect::{self, Access};
 #[cfg(feature = "cluster")]
 use super::place::{self, Place, Skip};
 use super::{StoreOptions, checkpoints, codes, metadata, outbox, schema_check, sessions};
+use crate::model::id::MemberId;
 
 /// Whether a restored database keeps its sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +81,15 @@ pub fn leave(options: &StoreOptions, keeps_epoch: bool) -> Result<(), OpenFault>
 #[cfg(feature = "cluster")]
 pub fn skip(options: &StoreOptions, skip: Skip) -> Result<(), OpenFault> {
     change(options, |conn| place::set_skip(conn, skip))
+}
+
+/// The e-mail addresses of these members are not verified.
+pub fn unverify(options: &StoreOptions, members: &[MemberId]) -> Result<(), OpenFault> {
+    change(options, |conn| {
+        let mut statement = conn.prepare("UPDATE members SET verified = 0 WHERE id = ?1")?;
+        members.iter().try_for_each(|member| statement.execute([member.to_bytes()]).map(|_| ()))?;
+        metadata::end(conn)
+    })
 }
 
 /// Makes every code void and deletes the mails that contain one, because the secret they depend on is replaced.
