@@ -435,6 +435,8 @@ pub fn settings(
         keep_metadata: config.keep_metadata,
         mail_to_file: matches!(config.mail, config::Mail::Mbox { .. }),
         events_kept: config.events_kept.map(|days| Duration::from_secs(u64::from(days) * 86_400)),
+        messages_kept: config.messages_kept.map(|days| Duration::from_secs(days * 86_400)),
+        uploads_kept: config.uploads_kept.map(|days| Duration::from_secs(days * 86_400)),
         places: config.ip_info.is_some() || config.geoip_db.is_some(),
         push: None,
         hooks_private: config.hooks_private,

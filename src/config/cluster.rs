@@ -65,13 +65,15 @@ pub struct FilesAt {
 
 /// The variables that all nodes must have in common: clients see them, or they decide how long something is kept. Which node answers
 /// a client or holds the duty must make no difference.
-pub const SHARED: [&str; 37] = [
+pub const SHARED: [&str; 39] = [
     "PUBLIC_URL",
     "TLS_DOMAIN",
     "ACME_DIRECTORY",
     "ACME_EMAIL",
     "ALLOWED_ORIGINS",
     "EVENTS_KEPT",
+    "MESSAGES_KEPT",
+    "UPLOADS_KEPT",
     "HSTS",
     "ACCESS_TTL",
     "REFRESH_TTL",

@@ -79,6 +79,8 @@ pub static SECTIONS: [(&str, &[Variable]); 8] = [
         row("SYNCHRONOUS", "full", Text("full or normal"), "`normal` may lose the last acknowledged messages in a power cut."),
         row("WAL_MAX", "268435456", Number(33_554_432, 1_099_511_627_776), "Bytes up to which the database's write-ahead log may grow while another process, such as a shell or a replication, reads the database; above it writes are refused until that read ends. On a nearly full disk the limit is lower."),
         row("EVENTS_KEPT", "", Number(1, 36_500), "Days an event can be replayed; all when unset."),
+        row("MESSAGES_KEPT", "0", Number(0, 36_500), "Days a message is kept; then its content is erased, and a tombstone stays. 0 keeps all; the admins of a group may set less for it."),
+        row("UPLOADS_KEPT", "0", Number(0, 36_500), "Days a file is kept; 0 keeps all. Pictures of profiles and groups stay while they are in use."),
         row("LOG_LEVEL", "info", Text("off, error, warn, info, debug or trace, and module=level, separated by commas"), "What is logged, such as `warn,natter::store=debug`."),
         row("LOG_FORMAT", "text", Text("text or json"), "Format of the log lines on stderr."),
         row("BACKUP_EVERY", "", Text("a number of minutes, hours or days, such as 30m, 6h or 1d"), "Time between two backups that the server makes by itself; none when unset."),

@@ -57,6 +57,10 @@ pub struct Config {
     pub backups: Option<Backups>,
     /// Days; `None` keeps all.
     pub events_kept: Option<u32>,
+    /// Days; `None` keeps all.
+    pub messages_kept: Option<u64>,
+    /// Days; `None` keeps all.
+    pub uploads_kept: Option<u64>,
     pub log: LogOptions,
     pub metrics_token: Option<Secret>,
     /// Set only with the feature `conformance`.

@@ -41,6 +41,8 @@ pub(super) fn read(r: &mut Reader<'_>) -> Config {
         }),
         wal_max: r.number("WAL_MAX"),
         events_kept: r.optional_number("EVENTS_KEPT").map(|days| days as u32),
+        messages_kept: days(r, "MESSAGES_KEPT"),
+        uploads_kept: days(r, "UPLOADS_KEPT"),
         log: log_options(r),
         metrics_token: r.secret("METRICS_TOKEN", SecretRule::HeaderKey),
         conformance_files: conformance_files(r),
@@ -209,6 +211,11 @@ fn geoip_db(r: &mut Reader<'_>) -> Option<PathBuf> {
         return None;
     }
     r.optional("GEOIP_DB", readable_file)
+}
+
+/// A number of days, of which 0 is none.
+fn days(r: &mut Reader<'_>, name: &'static str) -> Option<u64> {
+    Some(r.number(name)).filter(|days| *days > 0)
 }
 
 fn tls_ca_file(r: &mut Reader<'_>) -> Option<PathBuf> {

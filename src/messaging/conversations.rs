@@ -93,6 +93,8 @@ mod tests {
             peer_read_n: None,
             role: None,
             history: None,
+            messages_kept: None,
+            erased_n: None,
             first_n: None,
             mentions: UnreadMentions::default(),
         }

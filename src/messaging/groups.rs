@@ -10,6 +10,7 @@ use crate::model::event::Role;
 use crate::model::handler::{Actor, Ctx, Reply, Request, Step};
 use crate::model::params::written_name;
 use crate::model::problem::Problem;
+use crate::model::retention::KEPT_DAYS_MAX;
 use crate::model::settings::SignUrls;
 
 /// Characters of a group's title. Above: 422 `invalid_title`.
@@ -74,9 +75,14 @@ pub fn update(ctx: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<
         Some("joined") => Some(History::Joined),
         Some(_) => return Err(Problem::invalid("history")),
     };
+    let messages_kept = match params.number("messages_kept")? {
+        None => params.is_null("messages_kept").then_some(None),
+        Some(days) if (1..=u64::from(KEPT_DAYS_MAX)).contains(&days) => Some(Some(days as u32)),
+        Some(_) => return Err(Problem::invalid("messages_kept")),
+    };
     let (at, actor) = (ctx.now.unix_ms, actor.profile);
     let own = preferences::read(params, at)?;
-    let update = UpdateConversation { at, actor, conversation, title, image, history, own };
+    let update = UpdateConversation { at, actor, conversation, title, image, history, messages_kept, own };
     Ok(Step::store(update, |ctx, mut conversation| {
         conversation.sign_urls(&ctx.settings.urls, ctx.now.unix_s());
         Reply::ok(&conversation).step()

@@ -69,6 +69,12 @@ pub struct Conversation {
     /// Of a group.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub history: Option<History>,
+    /// Days that the messages of a group are kept, if that is less than those of others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub messages_kept: Option<u64>,
+    /// All messages up to this `n` are tombstones: their time was over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub erased_n: Option<u64>,
     /// The first message that the viewer sees, if it is not the first one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_n: Option<u64>,
@@ -183,6 +189,8 @@ pub struct UpdateConversation {
     pub image: Option<Option<UploadId>>,
     /// What later newcomers of a group see; nothing changes for those who have joined.
     pub history: Option<History>,
+    /// Days that messages are kept, or `Some(None)` for as long as those of others.
+    pub messages_kept: Option<Option<u32>>,
     /// For oneself only.
     pub own: ChangePreferences,
 }

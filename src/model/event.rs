@@ -194,6 +194,12 @@ pub struct ConversationBrief {
     /// Of a group.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub history: Option<History>,
+    /// Days that the messages of a group are kept, if that is less than those of others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub messages_kept: Option<u64>,
+    /// All messages up to this `n` are tombstones: their time was over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub erased_n: Option<u64>,
     /// A member changed preferences of it: the event is for the member's own devices only, and does not say which.
     #[serde(skip_serializing_if = "is_not_set")]
     pub own: bool,
@@ -409,10 +415,12 @@ mod tests {
                 image: None,
                 members_count: 2,
                 history: Some(History::Joined),
+                messages_kept: Some(30),
+                erased_n: Some(7),
                 own: false,
             })),
             &format!(
-                r#"{{"event":"conversation.created","seq":9,"data":{{"id":"{ta}","type":"group","title":"t","image":null,"members_count":2,"history":"joined"}}}}"#
+                r#"{{"event":"conversation.created","seq":9,"data":{{"id":"{ta}","type":"group","title":"t","image":null,"members_count":2,"history":"joined","messages_kept":30,"erased_n":7}}}}"#
             ),
         );
         check(

@@ -36,6 +36,7 @@ pub mod problem;
 pub mod profile;
 pub mod push;
 pub mod readiness;
+pub mod retention;
 pub mod session;
 pub mod settings;
 pub mod system_message;

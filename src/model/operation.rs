@@ -51,6 +51,7 @@ use super::push::{
     FindPush, ForgetSubscription, MovePushCursor, PostedPage, Push, PushSubscription, ReadPosted,
     SetPushLevel, Subscribe, Unsubscribe,
 };
+use super::retention::{EraseOld, FindOld, OldPage};
 use super::session::{
     ChangePassword, EndSession, ListSessions, OpenSession, Opened, RecordLastSeen, RefreshSession, Refreshed,
     RevokeSessions, SessionPage,
@@ -79,7 +80,9 @@ impl Write {
             // The writer reads every direct peer, each of whom gets the event. A change of `presence` alone is for oneself.
             Write::UpdateProfile(update) if update.is_told_to_peers() => TOLD,
             // Steps of bounded work, and events to all peers.
-            Write::DeleteAccount(_) | Write::EraseMessages(_) | Write::PruneLog(_) => HEAVY,
+            Write::DeleteAccount(_) | Write::EraseMessages(_) | Write::EraseOld(_) | Write::PruneLog(_) => {
+                HEAVY
+            }
             // Also a reaction, which reads all others of its message: 1,000 of them take as long as a post, and no account adds
             // more than `REACTIONS_MAX` to a message.
             _ => 1,
@@ -214,6 +217,8 @@ operations! {
         // Mail.
         FetchMail => MailPage;
         FindDigests => DigestPage;
+        // Retention.
+        FindOld => OldPage;
         // Conversations and messages.
         ListMessages => MessagePage;
         ListFiles => FilePage;
@@ -261,6 +266,7 @@ operations! {
         RecordLastSeen -> ();
         DeleteAccount -> ();
         EraseMessages -> Erased;
+        EraseOld -> bool;
         // An operator's.
         AddMember => Member;
         SetActive => Member;

@@ -53,6 +53,10 @@ pub struct Settings {
     pub keep_metadata: bool,
     /// Events that are older than this are removed; `None` keeps all.
     pub events_kept: Option<Duration>,
+    /// Messages that are older become tombstones; `None` keeps all.
+    pub messages_kept: Option<Duration>,
+    /// Uploads that are older are erased; `None` keeps all.
+    pub uploads_kept: Option<Duration>,
     /// EMAIL_HOST is not set: the answer to a request for a code says that the code is in the server's mailbox file.
     pub mail_to_file: bool,
     /// Whether a service or a database for the place of an address is configured.
@@ -167,6 +171,8 @@ impl Settings {
             keep_metadata: false,
             mail_to_file: false,
             events_kept: None,
+            messages_kept: None,
+            uploads_kept: None,
             places: false,
             push: Some(PushSettings { key: base64url(&[4; 65]), private: false }),
             hooks_private: false,

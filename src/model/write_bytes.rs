@@ -46,6 +46,7 @@ use super::profile::{DisplayName, ReleaseNickNames, SetBlock, UpdateProfile};
 use super::push::{
     ForgetSubscription, MovePushCursor, PushLevel, Recipient, SetPushLevel, Subscribe, Unsubscribe,
 };
+use super::retention::{EraseOld, Old};
 use super::session::{
     ChangePassword, EndSession, NewSession, OpenSession, RecordLastSeen, RefreshSession, RevokeSessions,
     SessionSelector,
@@ -112,7 +113,8 @@ variants! {
         55 SetHook(row),
         56 MoveHook(row),
         57 RemoveNode(row),
-        58 ReleaseNickNames(row)
+        58 ReleaseNickNames(row),
+        59 EraseOld(row)
     }
 }
 
@@ -135,6 +137,7 @@ fields! {
     RecordLastSeen { 1 seen }
     DeleteAccount { 1 at, 2 member, 3 proven, 4 leftovers }
     EraseMessages { 1 at }
+    EraseOld { 1 at, 2 old, 3 kept }
     AddMember { 1 account }
     SetActive { 1 at, 2 member, 3 active }
     SetAdmin { 1 member, 2 admin }
@@ -143,6 +146,7 @@ fields! {
 variants! {
     SessionSelector { 1 One(session), 2 AllBut(session) }
     Leftovers { 1 Keep, 2 Erase }
+    Old { 1 Conversation(id), 2 Upload(id) }
 }
 
 // Profiles and blocks.
@@ -209,7 +213,7 @@ fields! {
     PinMessage { 1 at, 2 actor, 3 message, 4 on }
     MarkRead { 1 at, 2 reader, 3 conversation, 4 n }
     CreateConversation { 1 at, 2 creator, 3 client_id, 4 id, 5 title, 6 members, 7 members_max }
-    UpdateConversation { 1 at, 2 actor, 3 conversation, 4 title, 5 image, 6 history, 7 own }
+    UpdateConversation { 1 at, 2 actor, 3 conversation, 4 title, 5 image, 6 history, 7 own, 8 messages_kept }
     ChangePreferences { 1 muted, 2 muted_until, 3 pinned, 4 archived, 5 marked_unread }
     ClearConversation { 1 at, 2 actor, 3 conversation, 4 hide }
     PutMember { 1 at, 2 actor, 3 conversation, 4 profile, 5 role, 6 members_max }

@@ -39,6 +39,7 @@ impl Write {
             Write::ChangePassword(row) => &mut row.at,
             Write::DeleteAccount(row) => &mut row.at,
             Write::EraseMessages(row) => &mut row.at,
+            Write::EraseOld(row) => &mut row.at,
             Write::AddMember(row) => &mut row.account.at,
             Write::SetActive(row) => &mut row.at,
             Write::UpdateProfile(row) => &mut row.at,

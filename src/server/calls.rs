@@ -129,6 +129,8 @@ pub enum Periodic {
     LastSeen,
     /// Erases messages of deleted accounts.
     Erase,
+    /// Erases messages and uploads that are older than they are kept.
+    Retain,
     /// Forgets events that are older than the operator keeps them.
     PruneLog,
     /// Removes the files of deleted uploads.

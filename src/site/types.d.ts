@@ -176,6 +176,8 @@ export type Conversation = {
   image: string | null;
   members_count: number;
   history?: 'all' | 'joined';
+  messages_kept?: number;
+  erased_n?: number;
   peer: Profile | null;
   last_message: Message | null;
   unread: number;
@@ -201,6 +203,8 @@ export type ConversationBrief = {
   image: string | null;
   members_count: number;
   history?: 'all' | 'joined';
+  messages_kept?: number;
+  erased_n?: number;
   own?: true;
 };
 
@@ -914,6 +918,7 @@ export interface Routes {
       title?: string;
       image?: Id | null;
       history?: 'all' | 'joined';
+      messages_kept?: number | null;
       muted?: boolean;
       muted_until?: string | null;
       pinned?: boolean;
@@ -1219,6 +1224,7 @@ export interface Ops {
     title?: string;
     image?: Id | null;
     history?: 'all' | 'joined';
+    messages_kept?: number | null;
     muted?: boolean;
     muted_until?: string | null;
     pinned?: boolean;

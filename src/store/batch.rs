@@ -9,7 +9,8 @@ use super::fault::{Fault, Stop};
 use super::uploads;
 use super::{
     accounts, blocks, bots, certificate, changes, codes, conversations, deletion, digests, duty, event_log,
-    groups, hooks, invites, outbox, pins, posting, preferences, presence, profiles, push, reserved, sessions,
+    groups, hooks, invites, outbox, pins, posting, preferences, presence, profiles, push, reserved,
+    retention, sessions,
 };
 use crate::base::time::UnixMs;
 use crate::model::event::Events;
@@ -135,6 +136,7 @@ impl Batch<'_> {
             }
             Write::RecordLastSeen(seen) => sessions::record_last_seen(self, &seen),
             Write::DeleteAccount(delete) => self.in_savepoint(|batch| deletion::delete(batch, &delete)),
+            Write::EraseOld(erase) => self.in_savepoint(|batch| retention::erase(batch, erase)),
             Write::EraseMessages(erase) => self.in_savepoint(|batch| deletion::erase_some(batch, erase)),
             Write::AddMember(add) => self.in_savepoint(|batch| accounts::add(batch, &add)),
             Write::SetActive(set) => self.in_savepoint(|batch| accounts::set_active(batch, *set)),

@@ -103,8 +103,12 @@ pub fn changed(
 }
 
 pub fn written(batch: &Batch<'_>, target: &Target, seq: u64, answer: Answer, fact: Fact) -> Written {
-    let audience = batch.cache.get(target.slot).who_see(target.n);
-    Written { result: Ok(answer), events: Event { seq, audience, fact }.into() }
+    Written { result: Ok(answer), events: event(batch, target, seq, fact).into() }
+}
+
+/// An event of a change, for those who see the message.
+pub fn event(batch: &Batch<'_>, target: &Target, seq: u64, fact: Fact) -> Event {
+    Event { seq, audience: batch.cache.get(target.slot).who_see(target.n), fact }
 }
 
 pub fn edit(batch: &mut Batch<'_>, edit: EditMessage) -> Result<Written, Stop> {
@@ -170,8 +174,16 @@ pub fn count_as_read(conn: &Connection, conversation: i64, n: u64) -> rusqlite::
     Ok(())
 }
 
-/// Turns a message of a deleted member into a tombstone, as its sender could have.
+/// Turns a message into a tombstone, as its sender could have.
 pub fn tombstone(batch: &mut Batch<'_>, message: MessageId, at: UnixMs) -> Result<Option<Event>, Stop> {
+    let Some(target) = target(batch, message)? else { return Ok(None) };
+    erase(batch.conn, target.conversation_key, target.seq, target.n, at)?;
+    let (seq, message) = changed(batch, &target, Change::MessageDeleted(message), at)?;
+    Ok(Some(event(batch, &target, seq, Fact::MessageDeleted(message))))
+}
+
+/// A message that natter itself changes, in the name of its sender.
+pub fn target(batch: &mut Batch<'_>, message: MessageId) -> Result<Option<Target>, Stop> {
     let Some(conversation) = messages::conversation_of(batch.conn, message)? else { return Ok(None) };
     let Some(slot) = conversations::load(batch, conversation)? else { return Ok(None) };
     let (seq, conversation_key) = (message.seq(), batch.cache.get(slot).key);
@@ -179,7 +191,7 @@ pub fn tombstone(batch: &mut Batch<'_>, message: MessageId, at: UnixMs) -> Resul
         .conn
         .prepare_cached("SELECT n, sender FROM messages WHERE seq = ?1")?
         .query_row([int(seq)], |row| Ok((number(row, 0)?, row.get(1)?)))?;
-    let target = Target {
+    Ok(Some(Target {
         slot,
         conversation,
         conversation_key,
@@ -189,11 +201,7 @@ pub fn tombstone(batch: &mut Batch<'_>, message: MessageId, at: UnixMs) -> Resul
         is_sender: true,
         is_deleted: false,
         is_forwarded: false,
-    };
-    erase(batch.conn, conversation_key, seq, n, at)?;
-    let (seq, message) = changed(batch, &target, Change::MessageDeleted(message), at)?;
-    let audience = batch.cache.get(slot).who_see(n);
-    Ok(Some(Event { seq, audience, fact: Fact::MessageDeleted(message) }))
+    }))
 }
 
 pub fn react(batch: &mut Batch<'_>, react: React) -> Result<Written, Stop> {

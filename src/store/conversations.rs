@@ -15,7 +15,7 @@ use super::cache::{self, PairStatus, Slot};
 use super::fault::Stop;
 use super::page::{Budget, chat_bytes, conversation_bytes};
 use super::profiles::{self, Names};
-use super::value::{id, int, number, text_or_null};
+use super::value::{id, int, number, number_or_null, text_or_null};
 use super::{changes, groups, mentions, messages, metadata, preferences, uploads};
 use crate::base::time::UnixMs;
 use crate::model::conversation::{
@@ -373,7 +373,7 @@ fn show(
     let (mut shown, peer) = conn
         .prepare_cached(concat!(
             "SELECT c.id, c.kind, c.title, c.members_count, c.low, c.high, m.first_n, m.role, c.image, \
-             c.history, ",
+             c.history, c.messages_kept, c.erased_n, ",
             preferences::columns!(),
             " FROM conversations c \
              JOIN memberships m ON m.conversation = c.key WHERE c.key = ?1 AND m.profile = ?2",
@@ -392,10 +392,12 @@ fn show(
                 unread: 0,
                 read_n: marks.read_n,
                 last_n: marks.last_n,
-                own: preferences::read(conn, row, 10, (marks.key, marks.last_n), at)?,
+                own: preferences::read(conn, row, 12, (marks.key, marks.last_n), at)?,
                 peer_read_n: None,
                 role: (kind == ConversationType::Group).then_some(role),
                 history: groups::history(kind, row.get(9)?),
+                messages_kept: number_or_null(row, 10)?,
+                erased_n: Some(number(row, 11)?).filter(|n| *n > 0),
                 first_n: Some(number(row, 6)?).filter(|first| *first > 1),
                 mentions: UnreadMentions::default(),
             };

@@ -12,7 +12,7 @@ use super::event_log::{self, Change};
 use super::fault::Stop;
 use super::page::{Budget, profile_bytes};
 use super::system_messages::{self, Told};
-use super::value::{id, int, number, text_or_null};
+use super::value::{id, int, number, number_or_null, text_or_null};
 use super::{attachments, by_sender, invites, preferences, profiles, uploads};
 use crate::base::id::Id;
 use crate::base::time::UnixMs;
@@ -50,7 +50,8 @@ pub fn is_admin(conn: &Connection, conversation: i64, profile: i64) -> rusqlite:
 /// The description of a conversation in events, as it is now.
 pub fn brief(conn: &Connection, key: i64) -> rusqlite::Result<ConversationBrief> {
     conn.prepare_cached(
-        "SELECT c.id, c.kind, c.title, c.members_count, c.image, c.history FROM conversations c WHERE c.key = ?1",
+        "SELECT c.id, c.kind, c.title, c.members_count, c.image, c.history, c.messages_kept, c.erased_n \
+         FROM conversations c WHERE c.key = ?1",
     )?
     .query_row([key], |row| {
         let kind = conversations::kind(row.get(1)?);
@@ -61,6 +62,8 @@ pub fn brief(conn: &Connection, key: i64) -> rusqlite::Result<ConversationBrief>
             image: uploads::image(conn, row.get(4)?)?,
             members_count: number(row, 3)?,
             history: history(kind, row.get(5)?),
+            messages_kept: number_or_null(row, 6)?,
+            erased_n: Some(number(row, 7)?).filter(|n| *n > 0),
             own: false,
         })
     })
@@ -187,7 +190,10 @@ pub fn update(batch: &mut Batch<'_>, update: UpdateConversation) -> Result<Writt
     let cached = batch.cache.get(slot);
     let member = cached.member(update.actor).ok_or(Refusal::NotFound)?;
     let (key, profile_key) = (cached.key, cached.members[member].profile_key);
-    let is_of_group = update.title.is_some() || update.image.is_some() || update.history.is_some();
+    let is_of_group = update.title.is_some()
+        || update.image.is_some()
+        || update.history.is_some()
+        || update.messages_kept.is_some();
     let mut is_renamed = false;
     if is_of_group {
         if cached.kind == ConversationType::Direct || !is_admin(batch.conn, key, profile_key)? {
@@ -227,6 +233,10 @@ fn write(conn: &Connection, group: i64, admin: i64, update: &UpdateConversation)
     if let Some(history) = update.history {
         conn.prepare_cached("UPDATE conversations SET history = ?2 WHERE key = ?1")?
             .execute((group, history == History::Joined))?;
+    }
+    if let Some(days) = update.messages_kept {
+        conn.prepare_cached("UPDATE conversations SET messages_kept = ?2 WHERE key = ?1")?
+            .execute((group, days))?;
     }
     if let Some(image) = update.image {
         set_image(conn, group, admin, image)?;

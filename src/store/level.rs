@@ -8,7 +8,7 @@
 //! those of the standard library; the test below fails when they change.
 //! Invariant: the values of a level never change.
 
-use super::{codes, deletion, digests, event_log, invites, outbox, posting, reserved, sessions};
+use super::{codes, deletion, digests, event_log, invites, outbox, posting, reserved, retention, sessions};
 use crate::base::mention;
 use crate::limits;
 use crate::model::{bot, duty, message, preferences, system_message, write_time};
@@ -34,6 +34,7 @@ level! {
     event_log::PRUNE_ROWS => 1_000;
     deletion::NOTIFIED_PEERS_MAX => 1_000;
     deletion::ERASE_STEP => 100;
+    retention::RETAIN_STEP => 100;
     limits::SENDER_SCAN => 1_000;
     sessions::SESSIONS_MAX => 1_000;
     sessions::REFRESH_REPEAT_MS => 60_000;

@@ -62,6 +62,7 @@ mod reader;
 mod replacement;
 mod reserve;
 mod reserved;
+mod retention;
 mod schema_check;
 mod search;
 mod search_changes;

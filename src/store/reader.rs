@@ -11,7 +11,7 @@ use super::fault::{FaultLog, OpenFault, Stop};
 use super::search::IndexReader;
 use super::{
     StoreOptions, accounts, attachments, blocks, bots, connection, conversations, digests, event_log, groups,
-    hooks, invites, messages, outbox, presence, profiles, push, search, sessions, uploads,
+    hooks, invites, messages, outbox, presence, profiles, push, retention, search, sessions, uploads,
 };
 use crate::model::operation::{Answer, Read, Refusal};
 
@@ -139,6 +139,7 @@ fn answer(conn: &Connection, index: &mut IndexReader, read: Read) -> Result<Answ
         Read::FindPush(find) => Answer::FindPush(Box::new(push::find(conn, *find)?)),
         Read::FetchMail(fetch) => Answer::FetchMail(Box::new(outbox::fetch(conn, *fetch)?)),
         Read::ListFiles(list) => Answer::ListFiles(Box::new(attachments::list(conn, *list)?)),
+        Read::FindOld(find) => Answer::FindOld(Box::new(retention::find(conn, *find)?)),
         Read::FindDigests(find) => Answer::FindDigests(Box::new(digests::find(conn, *find)?)),
         Read::AdmitUpload(admit) => Answer::AdmitUpload(uploads::admit(conn, admit)?),
         Read::FindUpload(find) => Answer::FindUpload(Box::new(uploads::find(conn, *find)?)),

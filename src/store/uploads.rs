@@ -200,7 +200,7 @@ fn may_read(conn: &Connection, viewer: i64, upload: i64) -> rusqlite::Result<boo
 }
 
 /// Whether the upload is the image of a profile or a group.
-fn is_picture(conn: &Connection, upload: i64) -> rusqlite::Result<bool> {
+pub(super) fn is_picture(conn: &Connection, upload: i64) -> rusqlite::Result<bool> {
     conn.prepare_cached(
         "SELECT 1 FROM profiles WHERE image = ?1 UNION ALL SELECT 1 FROM conversations WHERE image = ?1",
     )?

@@ -21,6 +21,7 @@ mod pins;
 mod preferences;
 mod presence;
 mod previews;
+mod retention;
 mod search;
 mod tour;
 

@@ -47,6 +47,7 @@ const RELEASED: &[&str] = &[
     include_str!("../../src/store/migrations/031_bots.sql"),
     include_str!("../../src/store/migrations/032_bot_hooks.sql"),
     include_str!("../../src/store/migrations/033_levels_of_a_cluster.sql"),
+    include_str!("../../src/store/migrations/034_retention.sql"),
     #[cfg(feature = "next-level")]
     include_str!("../../src/store/migrations/next_level.sql"),
 ];
@@ -160,6 +161,7 @@ const CONTENT: &[&str] = &[
     "INSERT INTO bot_hooks (member, id, url, secret, epoch, through, failures, retry_at, created_at) VALUES
         ((SELECT key FROM members WHERE bot), x'00000000000000000000000000000081', 'https://a', zeroblob(32), 'kept', 1, 0, 0, 1);",
     "",
+    "UPDATE conversations SET messages_kept = 30 WHERE kind = 1;",
     #[cfg(feature = "next-level")]
     "",
 ];

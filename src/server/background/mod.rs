@@ -9,6 +9,7 @@ pub(crate) mod hooks;
 pub(crate) mod last_seen;
 pub(crate) mod outbox;
 pub(crate) mod push;
+pub(crate) mod retention;
 pub(crate) mod sweep;
 pub(crate) mod tasks;
 pub(crate) mod upkeep;
@@ -31,6 +32,7 @@ pub(crate) struct Background {
     pub digests: digest::Digests,
     pub duty: duty::Duty,
     pub sweep: sweep::Sweep,
+    pub retention: retention::Retention,
 }
 
 impl Background {
@@ -45,6 +47,7 @@ impl Background {
             certificate: certificate::Certificate::new(settings.https.as_ref(), start.certificate.clone()),
             digests: digest::Digests::default(),
             sweep: sweep::Sweep::default(),
+            retention: retention::Retention::default(),
             duty: duty::Duty::new(settings.cluster.as_ref(), now),
         }
     }

@@ -18,6 +18,7 @@ use crate::server::background::hooks;
 use crate::server::background::last_seen;
 use crate::server::background::outbox;
 use crate::server::background::push;
+use crate::server::background::retention;
 use crate::server::background::sweep;
 use crate::server::background::upkeep;
 use crate::server::calls::{Call, Caller, Next, Periodic, Task};
@@ -39,13 +40,14 @@ struct Row {
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-const TABLE: [Row; 11] = [
+const TABLE: [Row; 12] = [
     // A new mail wakes the task; mails that the last process left are fetched at once. What was sent is recorded without the duty too,
     // so it is the task that asks for it.
     row(Periodic::Mail, Duration::ZERO, MINUTE, outbox::run),
     row(Periodic::Digest, MINUTE, Duration::from_secs(600), digest::run).shared(),
     row(Periodic::LastSeen, MINUTE, MINUTE, last_seen::run),
     row(Periodic::Erase, MINUTE, MINUTE, upkeep::erase).shared(),
+    row(Periodic::Retain, MINUTE, Duration::from_secs(3_600), retention::run).shared(),
     row(Periodic::PruneLog, MINUTE, Duration::from_secs(3_600), upkeep::prune).shared(),
     // The file of a deleted upload is removed within a minute, on each node.
     row(Periodic::RemoveFiles, Duration::from_secs(20), Duration::from_secs(20), upkeep::remove_files),
@@ -177,6 +179,7 @@ pub fn answered(core: &mut Core, task: Task, result: Result<Answer, Refusal>) {
         Task::Run(Periodic::LastSeen) => last_seen::written(core),
         Task::Run(Periodic::Digest) => digest::answered(core, result),
         Task::Run(Periodic::Erase) => upkeep::erased(core, result),
+        Task::Run(Periodic::Retain) => retention::answered(core, result),
         Task::Run(Periodic::PruneLog) => upkeep::pruned(core, result),
         Task::Run(Periodic::Totals) => upkeep::counted(core, result),
         Task::Run(Periodic::Push) => push::read(core, result),

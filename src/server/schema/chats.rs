@@ -7,6 +7,7 @@ use super::types::{alt, cursor, duration_ms, history, message_text, title};
 use crate::limits::{ATTACHMENTS_MAX, MEMBERS_MOST};
 use crate::messaging::events::WAIT_MAX;
 use crate::model::problem::Code;
+use crate::model::retention::KEPT_DAYS_MAX;
 use crate::proto::http::head::Method::{Delete, Get, Post, Put};
 
 /// Characters of a query: as many as the largest frame that an operator may allow has bytes.
@@ -146,12 +147,13 @@ fn conversations() -> Vec<Operation> {
             "Made.", "Conversation", named("Conversation")),
         row(Get, "/api/v1/conversations/{conversation}", tag, "A conversation")
             .gives(200, "As it is now.", named("Conversation"), "The conversation."),
-        row(Put, "/api/v1/conversations/{conversation}", tag, "Changes title, image and history, by admins; the other fields for oneself")
+        row(Put, "/api/v1/conversations/{conversation}", tag, "Changes title, image, history and retention, by admins; the other fields for oneself")
             .says("A field that is not named stays as it is.")
             .json(&[
                 may("title", title(), "Of a group."),
                 may("image", or_null(id()), "An upload that is a picture; null removes it."),
                 may("history", history(), "What later newcomers of a group see."),
+                may("messages_kept", or_null(count_from(1).at_most(u64::from(KEPT_DAYS_MAX))), "Days that messages of a group are kept; null: as long as the server keeps others."),
                 may("muted", flag(), "No notification but of mentions."),
                 may("muted_until", or_null(text().format("date-time")), "Until when, with `muted`: a time of RFC 3339, whose parts of a second are dropped; null or absent: without end."),
                 may("pinned", flag(), "Listed before the others; at most 100 of an account."),
@@ -160,7 +162,7 @@ fn conversations() -> Vec<Operation> {
             ])
             .gives(200, "As it is now.", named("Conversation"), "The conversation.")
             .codes(&[Code::NotAllowed, Code::QuotaExceeded])
-            .invalid(&["title", "image", "history", "muted", "muted_until", "pinned", "archived", "marked_unread"]),
+            .invalid(&["title", "image", "history", "messages_kept", "muted", "muted_until", "pinned", "archived", "marked_unread"]),
         row(Post, "/api/v1/conversations/{conversation}/clear", tag, "Hides all present messages, for oneself")
             .says("They count as read.")
             .json(&[may("hide", flag(), "The conversation is in no list until the next message.")])

@@ -132,7 +132,7 @@ pub fn kept() -> Vec<Message> {
             must("read_n", count(), "All up to this `n`."),
         ]), "How far."),
         brief("conversation.created", "A group that one is in was made"),
-        brief("conversation.updated", "A conversation has another title or image, or the other of two was deleted"),
+        brief("conversation.updated", "A conversation has another title or image, its old messages were erased, or the other of two was deleted"),
         member("member.added", "Somebody is a member now, or has another role"),
         member("member.removed", "Somebody is no member any more"),
         kept("profile.updated", "A profile was changed: one's own, or that of somebody one writes with", named("Profile"), "The profile as it is now."),

@@ -438,6 +438,16 @@ fn brief_fields() -> Vec<Field> {
         must("image", or_null(url()), "Of a group: a signed URL."),
         must("members_count", count(), "How many are in it."),
         may("history", history(), "Of a group: whether newcomers see what was said before they joined."),
+        may(
+            "messages_kept",
+            count_from(1),
+            "Of a group: days that its messages are kept, if its admins have set it.",
+        ),
+        may(
+            "erased_n",
+            count_from(1),
+            "All messages up to this `n` are tombstones, since they were kept long enough.",
+        ),
     ]
 }
 

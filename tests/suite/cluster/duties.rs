@@ -122,11 +122,12 @@ fn the_node_with_the_duty_releases_the_reserved_nick_names() {
 fn the_log_is_pruned_and_the_deleted_erased_by_one_node() {
     let settings = natter::model::settings::Settings {
         events_kept: Some(Duration::from_secs(60)),
+        messages_kept: Some(Duration::from_secs(60)),
         ..settings(Limits { access_ttl: 86_400, ..limits() })
     };
     let mut cluster = Cluster::with(3, settings);
     cluster.pass(Duration::from_secs(150));
-    for name in ["PruneLog", "EraseMessages", "FindDigests"] {
+    for name in ["PruneLog", "EraseMessages", "FindOld", "FindDigests"] {
         let asked = |at: usize| cluster[at].trace.iter().filter(|asked| **asked == name).count();
         assert!(asked(0) > 0 && asked(1) + asked(2) == 0, "{name}");
     }
@@ -135,6 +136,34 @@ fn the_log_is_pruned_and_the_deleted_erased_by_one_node() {
     cluster[1].ask_as(&ann, "GET", "/api/v1/user/me", None);
     cluster.pass(Duration::from_secs(70));
     assert!(cluster[1].trace.contains(&"RecordLastSeen") && !cluster[0].trace.contains(&"RecordLastSeen"));
+}
+
+#[test]
+fn old_messages_are_erased_on_all_nodes() {
+    let kept = Duration::from_secs(86_400);
+    let settings = natter::model::settings::Settings {
+        messages_kept: Some(kept),
+        ..settings(Limits { access_ttl: 1 << 30, ..limits() })
+    };
+    let mut cluster = Cluster::with(3, settings);
+    let (ann, bob) = (cluster[1].sign_up("ann"), cluster[2].sign_up("bob"));
+    cluster.settle();
+    let posted = post(&mut cluster, 2, &ann, &bob, 1);
+    cluster.settle();
+    let path = format!("/api/v1/messages/{}", posted.at("data.id"));
+    cluster.pass(kept - Duration::from_secs(60));
+    for at in 0..3 {
+        assert_ne!(cluster[at].ask_as(&bob, "GET", &path, None).at("data.body"), "null", "{at}");
+    }
+    cluster.pass(Duration::from_secs(3_700));
+    cluster.settle();
+    for at in 0..3 {
+        let read = cluster[at].ask_as(&bob, "GET", &path, None);
+        assert_eq!((read.at("data.body"), read.at("data.n")), ("null".into(), "1".into()), "{at}");
+    }
+    // By the node on duty only.
+    assert!(cluster[0].trace.contains(&"EraseOld"));
+    assert!(!cluster[1].trace.contains(&"EraseOld") && !cluster[2].trace.contains(&"EraseOld"));
 }
 
 fn subscribe(cluster: &mut Cluster, at: usize, who: &Person) {

@@ -49,6 +49,7 @@ fn join_later(kit: &mut Kit, admin: Person, conversation: ConversationId, newcom
         title: None,
         image: None,
         history: Some(History::Joined),
+        messages_kept: None,
         own: ChangePreferences::default(),
     };
     kit.write(update).0.expect("an update");
