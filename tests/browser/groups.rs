@@ -31,6 +31,13 @@ fn a_group_tells_its_changes_hides_its_past_and_says_who_has_read() {
     ann.wait(c, "shown to newcomers", &format!("{}?.checked === true", by("info-history")));
     ann.click(c, "info-history");
     ann.wait(c, "hidden", &format!("{}.checked === false", by("info-history")));
+    let choose = format!(
+        "{{ const kept = {}; kept.value = '30'; kept.dispatchEvent(new Event('change')); }}",
+        by("info-kept")
+    );
+    ann.eval(c, &choose);
+    ann.click(c, "confirm-yes");
+    ann.wait(c, "asked", &format!("!{}", by("confirm-yes")));
     ann.fill(c, "info-title", "Garden");
     ann.click(c, "info-rename");
     ann.click(c, "info-add");
@@ -45,6 +52,13 @@ fn a_group_tells_its_changes_hides_its_past_and_says_who_has_read() {
     eve.click(c, "conversation");
     eve.wait(c, "only what is said since", &format!("{TOLD} === 'Ann added you' && {MESSAGES} === ''"));
     eve.wait(c, "and why", "document.querySelector('.beginning')?.textContent.includes('Earlier messages')");
+    eve.click(c, "chat-info");
+    eve.wait(
+        c,
+        "how long messages are kept",
+        &format!("{}?.textContent.endsWith('30 days')", by("info-kept")),
+    );
+    eve.click(c, "info-dialog-close");
     eve.settle(c);
     eve.picture(c, "group-hidden-desktop-light");
 

@@ -2,7 +2,16 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { atTail, laneOf, merge, note, recount, setPinned, sorted } from '../../src/site/client/state/conversation.js';
+import {
+  atTail,
+  dropErased,
+  laneOf,
+  merge,
+  note,
+  recount,
+  setPinned,
+  sorted,
+} from '../../src/site/client/state/conversation.js';
 import { Window } from '../../src/site/client/state/window.js';
 import { random, seeds } from './random.mjs';
 
@@ -230,4 +239,24 @@ test('the pinned are first, each part by its newest message', () => {
     sorted(all).map(({ id }) => id),
     ['d', 'a', 'b', 'c'],
   );
+});
+
+test('messages that were kept for their time are tombstones, also those that come late', () => {
+  const held = merge(undefined, listed({ last_n: 3, last_message: message(2) }), 3);
+  held.window.take([message(1), message(2), message(3)]);
+  held.pins = [message(1), message(3)];
+  held.erased_n = 2;
+  dropErased(held);
+  const seen = () => held.window.run().map(({ n, body, deleted_at }) => [n, body, Boolean(deleted_at)]);
+  const expect = [
+    [1, null, true],
+    [2, null, true],
+    [3, '3.3', false],
+  ];
+  assert.deepEqual(seen(), expect);
+  assert.deepEqual([held.last_message.body, held.pins.map(({ n }) => n)], [null, [3]]);
+  // A page that was read before they were erased.
+  held.window.take([message(1, 2), message(2, 9)]);
+  assert.deepEqual(seen(), expect);
+  assert.equal(merge(held, listed({ last_n: 3, erased_n: 3 }), 4).window.at(3).body, null);
 });

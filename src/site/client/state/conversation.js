@@ -6,7 +6,7 @@
 
 import { ulidMs } from '../util.js';
 import * as mentions from './mentions.js';
-import { Window } from './window.js';
+import { tombstone, Window } from './window.js';
 
 /** @typedef {import('../../types.d.ts').Message} Message */
 /** @typedef {import('../../types.d.ts').GroupMember} GroupMember */
@@ -18,8 +18,8 @@ import { Window } from './window.js';
  *   pins?: Message[], arePinnedKnown?: boolean, noted?: Message[]}} Conversation
  */
 
-/** @type {Array<'muted_until' | 'pinned' | 'archived' | 'marked_unread' | 'hidden' | 'first_n'>} */
-const SETTINGS = ['muted_until', 'pinned', 'archived', 'marked_unread', 'hidden', 'first_n'];
+/** @type {Array<'muted_until' | 'pinned' | 'archived' | 'marked_unread' | 'hidden' | 'first_n' | 'messages_kept'>} */
+const SETTINGS = ['muted_until', 'pinned', 'archived', 'marked_unread', 'hidden', 'first_n', 'messages_kept'];
 
 /**
  * From before what the member sees of it.
@@ -37,7 +37,10 @@ const isUnseen = ({ first_n = 1 }, { n }) => n < first_n;
  */
 export function merge(held, fresh, seq = 0) {
   if (!held) {
-    return { ...fresh, window: new Window(fresh.first_n), seq, peer_read_n: fresh.peer_read_n ?? 0, members: null };
+    const added = { window: new Window(fresh.first_n), seq, peer_read_n: fresh.peer_read_n ?? 0, members: null };
+    const made = { ...fresh, ...added };
+    dropErased(made);
+    return made;
   }
   const { first_n } = held;
   const { last_n, read_n, unread, last_message, peer_read_n, unread_mentions, mention_n } = held;
@@ -54,7 +57,19 @@ export function merge(held, fresh, seq = 0) {
   }
   held.seq = Math.max(held.seq, seq);
   held.peer_read_n = Math.max(peer_read_n, fresh.peer_read_n ?? 0);
+  dropErased(held);
   return held;
+}
+
+/**
+ * Drops the content of messages that the server kept for their time.
+ * @param {Conversation} conversation
+ */
+export function dropErased(conversation) {
+  const { erased_n = 0, window, last_message, pins } = conversation;
+  window.erase(erased_n);
+  if (last_message && last_message.n <= erased_n) conversation.last_message = tombstone(last_message);
+  conversation.pins = pins?.filter(({ n }) => n > erased_n);
 }
 
 /**
@@ -63,6 +78,7 @@ export function merge(held, fresh, seq = 0) {
  */
 export function forget(conversation) {
   conversation.window = new Window(conversation.first_n);
+  conversation.window.erase(conversation.erased_n ?? 0);
   conversation.arePinnedKnown = false;
   conversation.seq = 0;
 }

@@ -733,9 +733,24 @@ class Model extends Notifier {
     const conversation = this.conversations.get(brief.id);
     // The event of a direct conversation says only that it changed: its other member may have been deleted.
     if (brief.own) this.#countArchived();
+    if (conversation && (brief.erased_n ?? 0) > (conversation.erased_n ?? 0))
+      return this.#erasedOld(conversation, brief);
     if (!conversation || brief.own || brief.type === 'direct') return void this.refresh(brief.id);
-    Object.assign(conversation, brief);
+    Object.assign(conversation, { messages_kept: undefined }, brief);
     this.touch(TOPIC.list, brief.id);
+  }
+
+  /**
+   * Old messages became tombstones.
+   * @param {Conversation} conversation
+   * @param {Brief} brief
+   */
+  #erasedOld(conversation, { erased_n, messages_kept }) {
+    Object.assign(conversation, { erased_n, messages_kept });
+    rules.dropErased(conversation);
+    this.touch(TOPIC.list, conversation.id);
+    // How many of them were unread is not in the event.
+    if (conversation.unread) this.refresh(conversation.id);
   }
 
   /**

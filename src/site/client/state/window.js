@@ -5,12 +5,25 @@
 
 /** @typedef {import('../../types.d.ts').Message} Message */
 
+/**
+ * What is left of a message that was kept for its time.
+ * @param {Message} message
+ * @returns {Message}
+ */
+export function tombstone(message) {
+  if (message.deleted_at) return message;
+  const { id, client_id, conversation, n, seq, rev, sender, created_at, edited_at } = message;
+  const empty = { body: null, attachments: [], reply_to: null, reactions: [], deleted_at: new Date().toISOString() };
+  return { id, client_id, conversation, n, seq, rev, sender, created_at, edited_at, ...empty };
+}
+
 export class Window {
   /** @type {Map<number, Message>} */
   #byN = new Map();
   /** @type {Map<string, number>} */
   #nById = new Map();
   #first;
+  #erased = 0;
   loaded = false;
 
   /** @param {number} [first] the member sees no message before this one */
@@ -27,7 +40,7 @@ export class Window {
   put(message) {
     const held = this.#byN.get(message.n);
     if (message.n < this.#first || (held && held.rev > message.rev)) return false;
-    this.#byN.set(message.n, message);
+    this.#byN.set(message.n, message.n > this.#erased ? message : tombstone(message));
     this.#nById.set(message.id, message.n);
     if (this.loaded) this.#extend();
     return true;
@@ -51,6 +64,16 @@ export class Window {
       this.hi = Math.max(this.hi, last);
     }
     this.#extend();
+  }
+
+  /**
+   * All messages up to this position are tombstones on the server.
+   * @param {number} through
+   */
+  erase(through) {
+    if (through <= this.#erased) return;
+    this.#erased = through;
+    for (const [n, message] of this.#byN) if (n <= through) this.#byN.set(n, tombstone(message));
   }
 
   // This is safe because n is dense: the message at hi + 1 is the next one.

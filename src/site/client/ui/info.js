@@ -146,6 +146,7 @@ function group(conversation, sheet) {
     isAdmin && actionRow('plus', t('info.add'), 'info-add', add),
     isAdmin && actionRow('link', t('invite.title'), 'info-invites', () => openInvites(conversation)),
     isAdmin && historyRow(conversation),
+    keptRow(conversation, isAdmin),
     filesRow(conversation),
     ...own.plain,
     list,
@@ -162,6 +163,34 @@ const historyRow = (conversation) =>
     testid: 'info-history',
     change: (shown) => model.change(conversation, { history: shown ? 'all' : 'joined' }),
   });
+
+// Days for which a group may keep its messages; another number that was set by the API is shown too.
+const KEPT_DAYS = [1, 7, 30, 90, 365];
+
+/**
+ * How long messages are kept: a choice for an admin, a line for the others.
+ * @param {Conversation} conversation
+ * @param {boolean} isAdmin
+ */
+function keptRow(conversation, isAdmin) {
+  const { messages_kept: now } = conversation;
+  /** @param {number} count */
+  const text = (count) => (count ? t('info.kept_days', { count }) : t('info.kept_all'));
+  if (!isAdmin) return Boolean(now) && h('p.quiet', { testid: 'info-kept' }, `${t('info.kept')}: ${text(now ?? 0)}`);
+  const days = [...new Set([0, ...KEPT_DAYS, now ?? 0])].sort((a, b) => a - b);
+  /** @param {number} count */
+  const option = (count) => h('option', { value: String(count), selected: count === (now ?? 0) }, text(count));
+  const select = h('select', { testid: 'info-kept' }, days.map(option));
+  select.addEventListener('change', async () => {
+    const chosen = Number(select.value);
+    const sure = { title: t('info.kept_title'), more: t('info.kept_more'), action: t('info.kept_yes') };
+    if (!chosen || (await confirm(sure))) {
+      await model.change(conversation, { messages_kept: chosen || null }).catch(failed);
+    }
+    select.value = String(conversation.messages_kept ?? 0);
+  });
+  return h('label.toggle', null, h('span', null, t('info.kept')), select);
+}
 
 /**
  * @param {Conversation} conversation
