@@ -66,6 +66,9 @@ pub enum Invocation {
     Version,
 }
 
+/// What `member second-factor off` is in the place of a verb.
+const SECOND_FACTOR_OFF: &str = "second-factor-off";
+
 /// What a command can do to one member; each is also the last segment of a path of the control socket.
 pub const MEMBER_VERBS: [&str; 5] = ["disable", "enable", "promote", "demote", "delete"];
 
@@ -390,8 +393,17 @@ fn invocation(words: &[OsString], options: &mut Options) -> Result<Invocation, S
         ["member", "add", email] => {
             member(MemberCommand::Add { email: own(email), create: std::mem::take(&mut options.create) })
         }
-        ["member"] => Err("member needs list, add, disable, enable, promote, demote or delete".to_owned()),
+        ["member"] => {
+            Err("member needs list, add, disable, enable, promote, demote, second-factor or delete"
+                .to_owned())
+        }
         ["member", "add"] => Err("member add needs an EMAIL, or --bot NAME".to_owned()),
+        ["member", "second-factor", "off", who] => {
+            member(MemberCommand::Change { verb: SECOND_FACTOR_OFF, who: own(who) })
+        }
+        ["member", "second-factor", ..] => {
+            Err("member second-factor needs off, and an EMAIL, an ID or a nick name".to_owned())
+        }
         ["member", command, rest @ ..] if !["list", "add"].contains(command) => {
             let verb = MEMBER_VERBS.iter().find(|verb| *verb == command);
             match (verb, rest) {

@@ -119,6 +119,8 @@ pub(super) mod testing {
                 admin: false,
                 bot: false,
                 digest: false,
+                second_factor: false,
+                recovery_codes: None,
                 created_at: UNIX_MS,
             },
             profile: Profile {

@@ -4,7 +4,7 @@
 //! router checks the listener.
 //! Invariant: no client of the public listener can reach these handlers.
 
-use super::rules;
+use super::{rules, second_factor};
 use crate::base::id::Id;
 use crate::base::secret::Secret;
 use crate::base::text::trim_blanks;
@@ -81,6 +81,11 @@ pub fn demote(_: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> {
 
 fn set_admin(member: &Member, admin: bool) -> Step {
     Step::store(SetAdmin { member: member.id, admin }, |_, member| Reply::ok(&member).step())
+}
+
+/// POST /admin/members/second-factor-off. Of a member that has none it changes nothing.
+pub fn second_factor_off(_: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> {
+    with_member(&request.params, |_, member| Ok(second_factor::remove_for(&member)))
 }
 
 /// POST /admin/members/delete. The messages stay, without a sender.

@@ -15,6 +15,7 @@ pub(crate) mod password;
 pub(crate) mod profiles;
 pub(crate) mod push;
 pub(crate) mod rules;
+pub(crate) mod second_factor;
 pub(crate) mod sessions;
 pub(crate) mod sign_in;
 pub(crate) mod sign_up;

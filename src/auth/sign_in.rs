@@ -5,7 +5,7 @@
 //! Invariant: a wrong password, an unknown address and a disabled member get the same response, after the same work.
 
 use super::accounts::{find_place, has_place, new_session, signed_in};
-use super::rules;
+use super::{rules, second_factor};
 use crate::base::crypto::sha256;
 use crate::model::attempts::{Attempt, AttemptKey};
 use crate::model::handler::{Client, Ctx, Request, Step};
@@ -28,6 +28,7 @@ pub fn sign_in(_: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> 
     let email = rules::email(&request.params)?;
     let password = rules::presented_password(&request.params)?;
     let device = rules::unique_id(&request.params)?;
+    let code = second_factor::presented_code(request)?;
     let client = request.client.clone();
     let question =
         FindCredential { email: email.clone(), device: device.as_deref().map(|id| sha256(id.as_bytes())) };
@@ -52,24 +53,38 @@ pub fn sign_in(_: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> 
                 ctx.attempts.failed(Attempt::SignIn(account_key), ctx.now);
                 return Err(Code::EmailPasswordWrong.into());
             };
+            let member = credential.member;
+            let used = match (&credential.second_factor, &code) {
+                (None, _) => None,
+                // The password alone is no success: its failures still count.
+                (Some(_), None) => return Err(Code::SecondFactorRequired.into()),
+                (Some(factor), Some(code)) => Some(second_factor::check(ctx, member, factor, code)?),
+            };
+            let has_code = code.is_some();
             ctx.attempts.succeeded(Attempt::SignIn(account_key));
             let session = new_session(ctx, &client, device);
             let mail = new_device_mail(ctx, &client, &session);
             let write = OpenSession {
                 at: ctx.now.unix_ms,
-                member: credential.member,
+                member,
                 session,
                 hash: credential.hash,
                 rehash,
                 mail,
+                used,
             };
             Ok(Step::store_or(write, move |ctx, opened| match opened {
                 Ok(opened) => {
+                    if opened.account.member.second_factor {
+                        second_factor::succeeded(ctx, member);
+                    }
                     find_place(ctx, opened.pair.session, client.address);
                     signed_in(ctx, 200, opened).step()
                 }
                 // The member was disabled or deleted while the hash was computed.
                 Err(Refusal::Unauthorized) => Err(Code::EmailPasswordWrong.into()),
+                // The member got a second factor meanwhile.
+                Err(Refusal::CodeWrong) if !has_code => Err(Code::SecondFactorRequired.into()),
                 Err(refusal) => Err(refusal.into()),
             }))
         }))
@@ -124,6 +139,7 @@ mod tests {
             hash: Secret::new("$phc".to_owned()),
             display_name: "Ada".to_owned(),
             device_known,
+            second_factor: None,
         })))
     }
 

@@ -1,10 +1,9 @@
 //! The cryptographic primitives that natter uses, all from ring.
 //!
-//! Owns HMAC-SHA-256, SHA-256, SHA-1 (for the WebSocket accept key only), AES-128-GCM, their text encodings, and randomness as a
+//! Owns HMAC-SHA-256, SHA-256, SHA-1 (for the WebSocket accept key only), HMAC-SHA-1 (for one-time passwords only), AES-128-GCM, their text encodings, and randomness as a
 //! value; [`p256`] has the elliptic curve. Leaves to its callers what is signed and with which key. Invariant: `Debug` never
 //! shows a secret.
 
-#[cfg(feature = "cluster")]
 pub mod aes_256_gcm;
 pub mod p256;
 pub mod pem;
@@ -150,6 +149,14 @@ pub fn sha1(bytes: &[u8]) -> [u8; 20] {
     out
 }
 
+/// HMAC-SHA-1. Its only use are the codes of authenticator apps (RFC 6238).
+pub fn hmac_sha1(key: &[u8], bytes: &[u8]) -> [u8; 20] {
+    let mut out = [0; 20];
+    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, key);
+    out.copy_from_slice(hmac::sign(&key, bytes).as_ref());
+    out
+}
+
 /// AES-128-GCM (RFC 5116 §5.1) in place, without additional data: appends the tag. A key and a nonce are used together once.
 pub fn seal_aes_128_gcm(key: &[u8; 16], nonce: [u8; 12], bytes: &mut Vec<u8>) {
     let key = aead::UnboundKey::new(&aead::AES_128_GCM, key).expect("a key of this algorithm has 16 bytes");
@@ -160,6 +167,11 @@ pub fn seal_aes_128_gcm(key: &[u8; 16], nonce: [u8; 12], bytes: &mut Vec<u8>) {
 
 pub fn hex(bytes: &[u8]) -> String {
     data_encoding::HEXLOWER.encode(bytes)
+}
+
+/// Without padding (RFC 4648 §6).
+pub fn base32(bytes: &[u8]) -> String {
+    data_encoding::BASE32_NOPAD.encode(bytes)
 }
 
 /// The standard alphabet, with padding (RFC 4648 §4).

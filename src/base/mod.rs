@@ -25,5 +25,6 @@ pub(crate) mod testing;
 pub(crate) mod text;
 pub mod time;
 pub(crate) mod timers;
+pub mod totp;
 pub(crate) mod turns;
 pub(crate) mod words;

@@ -78,7 +78,8 @@ pub(super) static COMMANDS: [Command; 12] = [
     Command {
         name: "member",
         arguments: "list | add EMAIL [--create] | add --bot NAME |\n\
-                    \u{20}                    disable|enable|promote|demote|delete WHO",
+                    \u{20}                    disable|enable|promote|demote|delete WHO |\n\
+                    \u{20}                    second-factor off WHO",
         summary: "List, add, disable, enable, promote, demote or delete members",
         details: "WHO is an e-mail address, an id or a nick name.\n\n\
                   list     prints id, e-mail and flags, one member per line\n\
@@ -89,6 +90,7 @@ pub(super) static COMMANDS: [Command; 12] = [
                   enable   allows the member to sign in again\n\
                   promote  makes the member an admin of the server, who can invite people to it\n\
                   demote   takes that back; the links by which this member let people sign up end\n\
+                  second-factor off  lets the member sign in with the password alone again\n\
                   delete   erases the account; its messages stay without a sender\n\n\
                   Works while the server runs, and without one.",
     },

@@ -118,7 +118,7 @@ fn wrong_arguments_are_refused() {
     check_refused(&["backup", "--all"], "unknown option \"--all\"", "natter backup");
     check_refused(
         &["member"],
-        "member needs list, add, disable, enable, promote, demote or delete",
+        "member needs list, add, disable, enable, promote, demote, second-factor or delete",
         "natter member",
     );
     check_refused(&["member", "add"], "member add needs an EMAIL, or --bot NAME", "natter member");

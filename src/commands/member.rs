@@ -84,7 +84,8 @@ fn print(member: &Value<'_>) -> Result<(), String> {
     let active = if is("active") { "active" } else { "disabled" };
     let admin = if is("admin") { ",admin" } else { "" };
     let bot = if is("bot") { ",bot" } else { "" };
-    writeln!(std::io::stdout(), "{} {} {active},{verified}{admin}{bot}", text("id"), text("email"))
+    let second = if is("second_factor") { ",second-factor" } else { "" };
+    writeln!(std::io::stdout(), "{} {} {active},{verified}{admin}{bot}{second}", text("id"), text("email"))
         .map_err(|error| format!("can't write to stdout: {error}"))
 }
 

@@ -10,6 +10,7 @@ use super::code::NewCode;
 use super::id::{MemberId, ProfileId};
 use super::invite::PresentedInvite;
 use super::profile::{DisplayName, Profile};
+use super::second_factor::StoredFactor;
 use super::session::NewSession;
 
 /// A member as it sees itself and as an operator sees it.
@@ -33,6 +34,12 @@ pub struct Member {
     /// Whether it wants a mail a day about what is unread. Operators do not see it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub digest: bool,
+    /// Whether a sign-in needs a code.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub second_factor: bool,
+    /// How many recovery codes are left. Operators do not see it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recovery_codes: Option<u64>,
     /// When it signed up.
     pub created_at: UnixMs,
 }
@@ -56,6 +63,8 @@ pub struct Credential {
     pub display_name: String,
     /// Whether this member has or had a session with [`FindCredential::device`].
     pub device_known: bool,
+    /// What a code is compared with.
+    pub second_factor: Option<StoredFactor>,
 }
 
 /// A member and its profile.
@@ -85,6 +94,8 @@ pub struct StoredSecret {
     pub email: Secret,
     /// The display name.
     pub display_name: String,
+    /// What a code is compared with.
+    pub second_factor: Option<StoredFactor>,
 }
 
 /// `Unauthorized` if the member was deleted or is disabled.

@@ -37,6 +37,7 @@ pub mod profile;
 pub mod push;
 pub mod readiness;
 pub mod retention;
+pub mod second_factor;
 pub mod session;
 pub mod settings;
 pub mod system_message;

@@ -52,6 +52,7 @@ use super::push::{
     SetPushLevel, Subscribe, Unsubscribe,
 };
 use super::retention::{EraseOld, FindOld, OldPage};
+use super::second_factor::ChangeFactor;
 use super::session::{
     ChangePassword, EndSession, ListSessions, OpenSession, Opened, RecordLastSeen, RefreshSession, Refreshed,
     RevokeSessions, SessionPage,
@@ -271,6 +272,8 @@ operations! {
         AddMember => Member;
         SetActive => Member;
         SetAdmin => Member;
+        // By the member or an operator.
+        ChangeFactor => Member;
         // Profiles and blocks.
         UpdateProfile => Profile;
         ReleaseNickNames -> u64;

@@ -72,6 +72,7 @@ codes! {
     HttpsRequired 400 "https_required" false "This port speaks HTTPS: the address must begin with https://." "هذا المنفذ يستخدم HTTPS: يجب أن يبدأ العنوان بـ https://.";
     UnauthorizedAccess 401 "unauthorized_access" false "Please sign in." "يرجى تسجيل الدخول.";
     EmailPasswordWrong 401 "email_password_wrong" false "The e-mail address or the password is wrong." "البريد الإلكتروني أو كلمة المرور غير صحيحة.";
+    SecondFactorRequired 401 "second_factor_required" false "Please give the code of your authenticator app, too." "يرجى إدخال رمز تطبيق المصادقة أيضًا.";
     NotAllowed 403 "not_allowed" false "You may not do this." "لا يُسمح لك بهذا.";
     NotVerified 403 "not_verified" false "Please verify your e-mail address first." "يرجى تأكيد بريدك الإلكتروني أولًا.";
     OriginNotAllowed 403 "origin_not_allowed" false "This web site may not use this server." "لا يُسمح لهذا الموقع باستخدام هذا الخادم.";

@@ -8,6 +8,7 @@ use super::id::{MemberId, ProfileId, SessionId};
 use super::mail::NewMail;
 use super::member::Account;
 use super::push::PushSubscription;
+use super::second_factor::UsedFactor;
 use crate::base::id::Id;
 use crate::base::secret::Secret;
 use crate::base::time::{UnixMs, UnixS};
@@ -48,6 +49,8 @@ pub struct OpenSession {
     pub rehash: Option<Secret>,
     /// Sent if this device is new.
     pub mail: NewMail,
+    /// The code that was presented: `CodeWrong` if the member has a second factor and this is none, or one that was used.
+    pub used: Option<UsedFactor>,
 }
 
 /// A session that is stored.

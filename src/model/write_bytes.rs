@@ -47,6 +47,7 @@ use super::push::{
     ForgetSubscription, MovePushCursor, PushLevel, Recipient, SetPushLevel, Subscribe, Unsubscribe,
 };
 use super::retention::{EraseOld, Old};
+use super::second_factor::{ChangeFactor, FactorChange, NewFactor, UsedFactor};
 use super::session::{
     ChangePassword, EndSession, NewSession, OpenSession, RecordLastSeen, RefreshSession, RevokeSessions,
     SessionSelector,
@@ -114,7 +115,8 @@ variants! {
         56 MoveHook(row),
         57 RemoveNode(row),
         58 ReleaseNickNames(row),
-        59 EraseOld(row)
+        59 EraseOld(row),
+        60 ChangeFactor(row)
     }
 }
 
@@ -126,7 +128,7 @@ fields! {
     NewSession {
         1 id, 2 access_uuid, 3 refresh_uuid, 4 unique_id, 5 user_agent, 6 address, 7 access_expire, 8 refresh_expire
     }
-    OpenSession { 1 at, 2 member, 3 session, 4 hash, 5 rehash, 6 mail }
+    OpenSession { 1 at, 2 member, 3 session, 4 hash, 5 rehash, 6 mail, 7 used }
     RefreshSession {
         1 at, 2 session, 3 refresh_uuid, 4 device, 5 next_access_uuid, 6 next_refresh_uuid, 7 access_expire,
         8 refresh_expire
@@ -137,6 +139,8 @@ fields! {
     RecordLastSeen { 1 seen }
     DeleteAccount { 1 at, 2 member, 3 proven, 4 leftovers }
     EraseMessages { 1 at }
+    ChangeFactor { 1 member, 2 proven, 3 used, 4 change }
+    NewFactor { 1 sealed, 2 step, 3 recovery }
     EraseOld { 1 at, 2 old, 3 kept }
     AddMember { 1 account }
     SetActive { 1 at, 2 member, 3 active }
@@ -146,6 +150,8 @@ fields! {
 variants! {
     SessionSelector { 1 One(session), 2 AllBut(session) }
     Leftovers { 1 Keep, 2 Erase }
+    UsedFactor { 1 Step(step), 2 Recovery(tag) }
+    FactorChange { 1 Add(factor), 2 Renew(recovery), 3 Remove }
     Old { 1 Conversation(id), 2 Upload(id) }
 }
 

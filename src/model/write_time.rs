@@ -74,6 +74,7 @@ impl Write {
             Write::RecordLastSeen(_)
             | Write::MarkOffline(_)
             | Write::SetAdmin(_)
+            | Write::ChangeFactor(_)
             | Write::SetBlock(_)
             | Write::MailSent(_)
             | Write::SetDigest(_)

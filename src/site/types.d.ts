@@ -34,6 +34,8 @@ export type Member = {
   admin?: true;
   bot?: true;
   digest?: true;
+  second_factor?: true;
+  recovery_codes?: number;
   created_at: Time;
 };
 
@@ -365,6 +367,7 @@ export interface Routes {
       email: string;
       password: string;
       unique_id?: string;
+      code?: string;
     };
     answer: {
       data: SignedIn;
@@ -392,6 +395,53 @@ export interface Routes {
     };
     answer: {
       data: null;
+    };
+  };
+  'POST /user/second-factor': {
+    params: {};
+    answer: {
+      data: {
+        secret: string;
+        uri: string;
+        setup: string;
+      };
+    };
+  };
+  'PUT /user/second-factor': {
+    params: {
+      password: string;
+      code: string;
+      setup: string;
+    };
+    answer: {
+      data: {
+        member: Member;
+        recovery_codes?: Array<string>;
+      };
+    };
+  };
+  'DELETE /user/second-factor': {
+    params: {
+      password: string;
+      code: string;
+    };
+    answer: {
+      data: {
+        member: Member;
+        recovery_codes?: Array<string>;
+      };
+    };
+  };
+  'POST /user/second-factor/recovery': {
+    params: {
+      password: string;
+      code: string;
+    };
+    answer: {
+      data: {
+        member: Member;
+        recovery_codes?: Array<string>;
+      };
     };
   };
   'GET /user/sessions': {
@@ -1052,6 +1102,10 @@ export interface RouteOf {
   'session.refresh': 'POST /user/refresh';
   'session.end': 'POST /user/logout';
   'account.password': 'PUT /user/password';
+  'factor.begin': 'POST /user/second-factor';
+  'factor.confirm': 'PUT /user/second-factor';
+  'factor.remove': 'DELETE /user/second-factor';
+  'factor.recovery': 'POST /user/second-factor/recovery';
   'session.list': 'GET /user/sessions';
   'session.revoke': 'DELETE /user/sessions/{session}';
   'ticket.create': 'POST /user/ticket';

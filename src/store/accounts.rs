@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use super::batch::{Batch, Written};
 use super::fault::Stop;
 use super::value::{id, int, number, text};
-use super::{codes, invites, profiles, sessions};
+use super::{codes, invites, profiles, second_factor, sessions};
 use crate::base::secret::Secret;
 use crate::base::time::UnixMs;
 use crate::model::id::MemberId;
@@ -22,7 +22,7 @@ pub fn find_credential(conn: &Connection, find: FindCredential) -> Result<Option
     let found = conn
         .prepare_cached(
             "SELECT m.id, p.id, m.active, m.hash, p.display_name, \
-             EXISTS (SELECT 1 FROM devices d WHERE d.member = m.key AND d.device = ?2) \
+             EXISTS (SELECT 1 FROM devices d WHERE d.member = m.key AND d.device = ?2), m.key \
              FROM members m JOIN profiles p ON p.member = m.key WHERE m.email = ?1",
         )?
         .query_row((find.email, find.device), |row| {
@@ -33,6 +33,7 @@ pub fn find_credential(conn: &Connection, find: FindCredential) -> Result<Option
                 hash: row.get(3)?,
                 display_name: text(row, 4)?,
                 device_known: row.get(5)?,
+                second_factor: second_factor::of(conn, row.get(6)?)?,
             })
         })
         .optional()?;
@@ -42,7 +43,7 @@ pub fn find_credential(conn: &Connection, find: FindCredential) -> Result<Option
 pub fn find_secret(conn: &Connection, find: FindSecret) -> Result<StoredSecret, Stop> {
     let found = conn
         .prepare_cached(
-            "SELECT m.hash, m.email, p.display_name FROM members m JOIN profiles p ON p.member = m.key \
+            "SELECT m.hash, m.email, p.display_name, m.key FROM members m JOIN profiles p ON p.member = m.key \
              WHERE m.id = ?1 AND m.active",
         )?
         .query_row([find.member.to_bytes()], |row| {
@@ -50,6 +51,7 @@ pub fn find_secret(conn: &Connection, find: FindSecret) -> Result<StoredSecret, 
                 hash: row.get(0)?,
                 email: Secret::new(text(row, 1)?),
                 display_name: text(row, 2)?,
+                second_factor: second_factor::of(conn, row.get(3)?)?,
             })
         })
         .optional()?;
@@ -72,13 +74,14 @@ pub fn account(conn: &Connection, member: MemberId) -> rusqlite::Result<Option<A
     conn.prepare_cached(
         "SELECT p.id, m.id, p.display_name, p.nick_name, p.is_private, p.presence, p.created_at, \
          i.id, i.name, m.bot, m.email, m.verified, m.active, m.created_at, m.admin, \
-         EXISTS (SELECT 1 FROM digests d WHERE d.member = m.key AND d.is_on) \
+         EXISTS (SELECT 1 FROM digests d WHERE d.member = m.key AND d.is_on), m.key \
          FROM members m JOIN profiles p ON p.member = m.key LEFT JOIN uploads i ON i.key = p.image \
          WHERE m.id = ?1",
     )?
     .query_row([member.to_bytes()], |row| {
         let profile = profiles::from_row(row)?;
         let bot = profile.bot;
+        let recovery_codes = second_factor::recovery_codes(conn, row.get(16)?)?;
         Ok(Account {
             profile,
             member: Member {
@@ -90,6 +93,8 @@ pub fn account(conn: &Connection, member: MemberId) -> rusqlite::Result<Option<A
                 admin: row.get(14)?,
                 bot,
                 digest: row.get(15)?,
+                second_factor: recovery_codes.is_some(),
+                recovery_codes,
             },
         })
     })
@@ -202,17 +207,20 @@ fn member_from_row(row: &Row<'_>) -> rusqlite::Result<Member> {
         admin: row.get(5)?,
         bot,
         digest: false,
+        second_factor: row.get(7)?,
+        recovery_codes: None,
     })
 }
 
 pub fn list(conn: &Connection, list: &ListAccounts) -> Result<AccountPage, Stop> {
     let mut members = conn
         .prepare_cached(
-            "SELECT id, email, verified, active, created_at, admin, bot, key FROM members WHERE key > ?1 \
+            "SELECT id, email, verified, active, created_at, admin, bot, \
+             EXISTS (SELECT 1 FROM second_factors WHERE member = key), key FROM members WHERE key > ?1 \
              ORDER BY key LIMIT ?2",
         )?
         .query_map((int(list.after.unwrap_or(0)), list.limit + 1), |row| {
-            Ok((member_from_row(row)?, number(row, 7)?))
+            Ok((member_from_row(row)?, number(row, 8)?))
         })?
         .collect::<rusqlite::Result<Vec<_>>>()?;
     // One row more than fits shows whether there is a next page.
@@ -226,7 +234,8 @@ pub fn find_member(conn: &Connection, find: &FindMember) -> Result<Member, Stop>
     macro_rules! select {
         ($condition:literal) => {
             conn.prepare_cached(concat!(
-                "SELECT id, email, verified, active, created_at, admin, bot FROM members WHERE ",
+                "SELECT id, email, verified, active, created_at, admin, bot, \
+                 EXISTS (SELECT 1 FROM second_factors WHERE member = key) FROM members WHERE ",
                 $condition
             ))?
         };

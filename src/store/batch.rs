@@ -10,7 +10,7 @@ use super::uploads;
 use super::{
     accounts, blocks, bots, certificate, changes, codes, conversations, deletion, digests, duty, event_log,
     groups, hooks, invites, outbox, pins, posting, preferences, presence, profiles, push, reserved,
-    retention, sessions,
+    retention, second_factor, sessions,
 };
 use crate::base::time::UnixMs;
 use crate::model::event::Events;
@@ -139,6 +139,7 @@ impl Batch<'_> {
             Write::EraseOld(erase) => self.in_savepoint(|batch| retention::erase(batch, erase)),
             Write::EraseMessages(erase) => self.in_savepoint(|batch| deletion::erase_some(batch, erase)),
             Write::AddMember(add) => self.in_savepoint(|batch| accounts::add(batch, &add)),
+            Write::ChangeFactor(change) => self.in_savepoint(|batch| second_factor::change(batch, &change)),
             Write::SetActive(set) => self.in_savepoint(|batch| accounts::set_active(batch, *set)),
             Write::SetAdmin(set) => self.in_savepoint(|batch| accounts::set_admin(batch, *set)),
             Write::UpdateProfile(update) => self.in_savepoint(|batch| profiles::update(batch, &update)),

@@ -66,6 +66,7 @@ mod retention;
 mod schema_check;
 mod search;
 mod search_changes;
+mod second_factor;
 mod sessions;
 mod system_messages;
 mod upkeep;

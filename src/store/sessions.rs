@@ -15,7 +15,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::batch::{Batch, Written};
 use super::fault::Stop;
 use super::value::{id, int, number, number_or_null, text, text_or_null};
-use super::{accounts, digests, event_log, outbox, push};
+use super::{accounts, digests, event_log, outbox, push, second_factor};
 use crate::base::crypto::sha256;
 use crate::base::id::Id;
 use crate::base::time::{UnixMs, UnixS};
@@ -107,6 +107,7 @@ pub fn open(batch: &mut Batch<'_>, open: OpenSession) -> Result<Written, Stop> {
         .query_row((open.member.to_bytes(), &open.hash), |row| row.get(0))
         .optional()?
         .ok_or(Refusal::Unauthorized)?;
+    second_factor::use_up(conn, member, open.used.as_ref())?;
     if let Some(hash) = &open.rehash {
         conn.prepare_cached("UPDATE members SET hash = ?2 WHERE key = ?1")?.execute((member, hash))?;
     }

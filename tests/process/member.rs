@@ -1,8 +1,13 @@
 //! Tests of `natter member` and `natter invite`: the same output and the same effects with and without a running server.
 
 use std::process::Output;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use natter::base::time::UnixS;
+use natter::base::totp;
 
 use super::support::TestDir;
+use super::support::http::base32_bytes;
 use super::support::net::Http;
 use super::support::process::Launch;
 use super::{stderr_of, stdout_of};
@@ -111,4 +116,59 @@ fn an_invite_is_printed_once_and_is_in_no_log() {
     }
     let closed = launch.with(&[("SIGN_UP", "closed")]);
     assert!(stderr_of(&closed.run(&["invite"])).contains("sign_up_closed"));
+}
+
+/// Who has lost the app is helped by the operator, while the server runs and without it. No file has the secret.
+#[test]
+fn the_operator_turns_a_second_factor_off() {
+    let dir = TestDir::new();
+    let launch = Launch::new(dir.path()).with(&[("LOG_LEVEL", "debug")]);
+    stdout_of(&launch.run_with(&["member", "add", "--create", "ann@example.org"], "correct horse 9\n"));
+    let sign_in = |http: &mut Http| {
+        let body = r#"{"email":"ann@example.org","password":"correct horse 9"}"#;
+        http.ask("POST", "/api/v1/user/sign-in", &[], Some(body)).expect("a response")
+    };
+    let off = ["member", "second-factor", "off", "ann@example.org"];
+    for runs in [true, false] {
+        let natter = launch.start();
+        let mut http = Http::connect(natter.address);
+        let bearer = format!("Bearer {}", sign_in(&mut http).at("data.token.access"));
+        let mut ask = |method: &str, body: Option<&str>| {
+            let fields = [("Authorization", bearer.as_str())];
+            http.ask(method, "/api/v1/user/second-factor", &fields, body).expect("a response")
+        };
+        let begun = ask("POST", None);
+        let (text, setup) = (begun.at("data.secret"), begun.at("data.setup"));
+        let secret = base32_bytes(&text);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+        let code = totp::shown(&secret, UnixS(now));
+        let body = format!(r#"{{"password":"correct horse 9","code":"{code}","setup":"{setup}"}}"#);
+        let on = ask("PUT", Some(&body));
+        assert_eq!(on.status, 200, "{}", on.text());
+        let recovery = on.at("data.recovery_codes.0");
+        let refused = sign_in(&mut http);
+        assert_eq!((refused.status, refused.code()), (401, "second_factor_required".into()));
+        let list = stdout_of(&launch.run(&["member", "list"]));
+        assert!(list.trim_end().ends_with("active,verified,second-factor"), "{list}");
+        let log = if runs {
+            stdout_of(&launch.run(&off));
+            assert_eq!(sign_in(&mut http).status, 200);
+            natter.stop()
+        } else {
+            let log = natter.stop();
+            stdout_of(&launch.run(&off));
+            log
+        };
+        let list = stdout_of(&launch.run(&["member", "list"]));
+        assert!(list.trim_end().ends_with("active,verified"), "{list}");
+        assert_eq!(stdout_of(&launch.run(&off)), list, "again");
+        let log = log.join("\n");
+        for hidden in [text.as_bytes(), &secret, recovery.as_bytes()] {
+            assert!(!log.as_bytes().windows(hidden.len()).any(|window| window == hidden), "{log}");
+            for file in ["natter.db", "natter.db-wal"] {
+                let bytes = std::fs::read(dir.path().join("data").join(file)).unwrap_or_default();
+                assert!(!bytes.windows(hidden.len()).any(|window| window == hidden), "{file}");
+            }
+        }
+    }
 }

@@ -19,6 +19,8 @@ use natter::model::node::NodeName;
 use natter::model::operation::Write;
 use natter::model::profile::ReleaseNickNames;
 use natter::model::push::{ForgetSubscription, PushLevel, Recipient, Subscribe};
+use natter::model::retention::{EraseOld, Old};
+use natter::model::second_factor::{ChangeFactor, FactorChange, NewFactor, UsedFactor};
 use natter::model::session::{ChangePassword, NewSession, OpenSession, RevokeSessions, SessionSelector};
 
 const HOLDER: [u8; 16] = [7; 16];
@@ -63,6 +65,7 @@ pub fn writes(at: UnixMs) -> Vec<Write> {
         hash: hash(password),
         rehash: None,
         mail: mail(10 + number),
+        used: None,
     };
     let account = NewAccount {
         at,
@@ -131,6 +134,21 @@ pub fn writes(at: UnixMs) -> Vec<Write> {
             mail: mail(4),
         }
         .into(),
+        ChangeFactor {
+            member,
+            proven: Some(hash("third")),
+            used: None,
+            change: FactorChange::Add(NewFactor {
+                sealed: hash("sealed"),
+                step: 7,
+                recovery: vec![tag(8), tag(9)],
+            }),
+        }
+        .into(),
+        OpenSession { used: Some(UsedFactor::Step(8)), ..open(24, "third") }.into(),
+        OpenSession { used: Some(UsedFactor::Recovery(tag(8))), ..open(25, "third") }.into(),
+        ChangeFactor { member, proven: None, used: None, change: FactorChange::Remove }.into(),
+        EraseOld { at, old: Old::Conversation(Id::from_u128(FIRST_ID + 90)), kept: Some(1) }.into(),
         SetActive { at, member, active: false }.into(),
         SetActive { at, member, active: true }.into(),
         invite.into(),

@@ -158,6 +158,7 @@ impl Kit {
             hash: Secret::new(format!("$argon2id${name}")),
             rehash: None,
             mail: NewMail::new(self.id(), Language::En, Content::PasswordChanged),
+            used: None,
         }
     }
 

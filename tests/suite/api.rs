@@ -23,6 +23,7 @@ mod presence;
 mod previews;
 mod retention;
 mod search;
+mod second_factor;
 mod tour;
 
 mod codes;

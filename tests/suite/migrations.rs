@@ -48,6 +48,7 @@ const RELEASED: &[&str] = &[
     include_str!("../../src/store/migrations/032_bot_hooks.sql"),
     include_str!("../../src/store/migrations/033_levels_of_a_cluster.sql"),
     include_str!("../../src/store/migrations/034_retention.sql"),
+    include_str!("../../src/store/migrations/035_second_factor.sql"),
     #[cfg(feature = "next-level")]
     include_str!("../../src/store/migrations/next_level.sql"),
 ];
@@ -162,6 +163,7 @@ const CONTENT: &[&str] = &[
         ((SELECT key FROM members WHERE bot), x'00000000000000000000000000000081', 'https://a', zeroblob(32), 'kept', 1, 0, 0, 1);",
     "",
     "UPDATE conversations SET messages_kept = 30 WHERE kind = 1;",
+    "INSERT INTO second_factors VALUES (1, 'sealed', 7); INSERT INTO recovery_codes VALUES (1, zeroblob(32));",
     #[cfg(feature = "next-level")]
     "",
 ];

@@ -105,6 +105,16 @@ pub fn request(method: &str, path: &str, fields: &[(&str, &str)], body: Option<&
     text.into_bytes()
 }
 
+/// The bytes of a text in base32 without padding (RFC 4648 §6).
+pub fn base32_bytes(text: &str) -> Vec<u8> {
+    let digit = |byte: u8| b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".iter().position(|digit| *digit == byte);
+    let part = |part: &[u8]| {
+        let add = |bits: u64, byte: &u8| bits << 5 | digit(*byte).expect("a digit") as u64;
+        part.iter().fold(0, add).to_be_bytes()[3..].to_vec()
+    };
+    text.as_bytes().chunks_exact(8).flat_map(part).collect()
+}
+
 /// A signed-up member.
 #[derive(Clone, Debug)]
 pub struct Person {

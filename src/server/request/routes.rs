@@ -5,7 +5,7 @@
 
 use crate::auth::{
     accounts, admin, bots, codes, deletion, export, hooks as bot_hooks, invites, password, profiles, push,
-    sessions, sign_in, sign_up, tickets,
+    second_factor, sessions, sign_in, sign_up, tickets,
 };
 use crate::messaging::{
     changes, conversations, events, files, groups, hooks, messages, preferences, search, streams,
@@ -161,6 +161,10 @@ pub static ROUTES: &[Route] = &[
     row("session.revoke", Delete, "/api/v1/user/sessions", Bearer, NoBody, Write, Handle(Handler::Member(sessions::revoke_others))),
     row("ticket.create", Post, "/api/v1/user/ticket", Bearer, Json, Write, Handle(Handler::Member(tickets::create))),
     row("account.password", Put, "/api/v1/user/password", Bearer, Json, Write, Handle(Handler::Member(password::change))),
+    row("factor.begin", Post, "/api/v1/user/second-factor", Bearer, Json, Write, Handle(Handler::Member(second_factor::begin))),
+    row("factor.confirm", Put, "/api/v1/user/second-factor", Bearer, Json, Write, Handle(Handler::Member(second_factor::confirm))),
+    row("factor.recovery", Post, "/api/v1/user/second-factor/recovery", Bearer, Json, Write, Handle(Handler::Member(second_factor::renew))),
+    row("factor.remove", Delete, "/api/v1/user/second-factor", Bearer, Json, Write, Handle(Handler::Member(second_factor::remove))),
     row("account.me", Get, "/api/v1/user/me", Bearer, NoBody, Read, Handle(Handler::Member(accounts::me))),
     row("account.update", Put, "/api/v1/user/me", Bearer, Json, Write, Handle(Handler::Member(accounts::update))),
     row("account.export", Get, "/api/v1/user/export", Bearer, NoBody, Read, Handle(Handler::Member(export::export))),
@@ -178,6 +182,7 @@ pub static ROUTES: &[Route] = &[
     row("admin.member.enable", Post, "/admin/members/enable", Control, Json, Write, Handle(Handler::Public(admin::enable))),
     row("admin.member.promote", Post, "/admin/members/promote", Control, Json, Write, Handle(Handler::Public(admin::promote))),
     row("admin.member.demote", Post, "/admin/members/demote", Control, Json, Write, Handle(Handler::Public(admin::demote))),
+    row("admin.member.second_factor", Post, "/admin/members/second-factor-off", Control, Json, Write, Handle(Handler::Public(admin::second_factor_off))),
     row("admin.member.delete", Post, "/admin/members/delete", Control, Json, Write, Handle(Handler::Public(admin::delete))),
     row("admin.backup", Post, "/admin/backup", Control, NoBody, Write, Handle(Handler::Public(admin::back_up))),
     row("admin.cluster", Get, "/admin/cluster", Control, NoBody, Read, Action::Cluster),

@@ -8,6 +8,7 @@ use crate::auth::rules::{PASSWORD_MAX, PASSWORD_MIN, UNIQUE_ID_MAX};
 use crate::auth::token::TOKEN_BYTES_MAX;
 use crate::limits::DISPLAY_NAME_MAX;
 use crate::model::problem::Code;
+use crate::model::second_factor::RECOVERY_CODES;
 use crate::proto::http::head::Method::{Delete, Get, Post, Put};
 use crate::proto::push::request::ENDPOINT_BYTES_MAX;
 
@@ -27,6 +28,26 @@ fn code() -> Field {
 fn unique_id() -> Field {
     let says = "Binds the session to a device: 1 to 128 visible ASCII characters, then sent in the header UniqueId of each request. Empty equals absent.";
     may("unique_id", text().length(0, UNIQUE_ID_MAX), says)
+}
+
+/// Of an authenticator app, or a recovery code.
+fn code_of_factor() -> Schema {
+    text().length(1, 64)
+}
+
+fn setup() -> Schema {
+    text().length(1, 256)
+}
+
+fn changed_factor() -> Schema {
+    object(&[
+        must("member", named("Member"), "The account as it is now."),
+        may(
+            "recovery_codes",
+            list(text().length(19, 19)).items_max(RECOVERY_CODES),
+            "New ones, if there are any: each can be used once in place of a code.",
+        ),
+    ])
 }
 
 fn delivery() -> Field {
@@ -80,10 +101,11 @@ fn sessions() -> Vec<Operation> {
                 must("email", email(), "In any case."),
                 must("password", presented(), "The account's."),
                 unique_id(),
+                may("code", code_of_factor(), "After `second_factor_required`: of the authenticator app, or a recovery code."),
             ])
             .gives(200, "Signed in.", named("SignedIn"), "The session.")
-            .codes(&[Code::EmailPasswordWrong])
-            .invalid(&["email", "password", "unique_id"]),
+            .codes(&[Code::EmailPasswordWrong, Code::SecondFactorRequired, Code::CodeWrong])
+            .invalid(&["email", "password", "unique_id", "code"]),
         row(Post, "/api/v1/user/refresh", tag, "A new token pair for a refresh token, which becomes invalid")
             .says("Repeated within 60 s, until its successor is presented, it gives the same pair again, so that a lost answer ends no session; any other reuse revokes the session.")
             .json(&[must("refresh", text().length(1, TOKEN_BYTES_MAX), "The refresh token.")])
@@ -101,6 +123,33 @@ fn sessions() -> Vec<Operation> {
             .done("Changed.")
             .codes(&[Code::EmailPasswordWrong, Code::PasswordMismatch])
             .invalid(&["password", "new_password", "confirm_password"]),
+        row(Post, "/api/v1/user/second-factor", tag, "Draws the secret of a second factor")
+            .says("Nothing is stored before it is confirmed.")
+            .gives(200, "For an authenticator app.", object(&[
+                must("secret", text().length(32, 32), "In base32, to type."),
+                must("uri", text().length(1, 1_024), "The same as an `otpauth:` address, for a QR code."),
+                must("setup", setup(), "For the confirmation, within an hour."),
+            ]), "The secret.")
+            .codes(&[Code::NotAllowed]),
+        row(Put, "/api/v1/user/second-factor", tag, "From now on a sign-in needs a code, too")
+            .json(&[
+                must("password", presented(), "The account's."),
+                must("code", code_of_factor(), "Which the app shows."),
+                must("setup", setup(), "As it was given."),
+            ])
+            .gives(200, "It is on.", changed_factor(), "The account, and the recovery codes, which are shown this once.")
+            .codes(&[Code::EmailPasswordWrong, Code::CodeWrong, Code::NotAllowed])
+            .invalid(&["password", "code", "setup"]),
+        row(Post, "/api/v1/user/second-factor/recovery", tag, "Draws other recovery codes; the former ones are invalid")
+            .json(&[must("password", presented(), "The account's."), must("code", code_of_factor(), "Of the app, or a recovery code.")])
+            .gives(200, "They are others now.", changed_factor(), "The account, and the recovery codes, which are shown this once.")
+            .codes(&[Code::EmailPasswordWrong, Code::CodeWrong, Code::NotFound])
+            .invalid(&["password", "code"]),
+        row(Delete, "/api/v1/user/second-factor", tag, "The password alone is enough again")
+            .json(&[must("password", presented(), "The account's."), must("code", code_of_factor(), "Of the app, or a recovery code.")])
+            .gives(200, "It is off.", changed_factor(), "The account.")
+            .codes(&[Code::EmailPasswordWrong, Code::CodeWrong, Code::NotFound])
+            .invalid(&["password", "code"]),
         row(Get, "/api/v1/user/sessions", tag, "My sessions")
             .query(paging())
             .pages("The devices that are signed in.", named("Session"), vec![]),

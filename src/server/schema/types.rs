@@ -236,6 +236,8 @@ fn member() -> Schema {
         may("admin", always(true), "Present only for an admin of the server."),
         may("bot", always(true), "Present only for a bot."),
         may("digest", always(true), "Present only if it wants a mail a day about what is unread, and only to itself."),
+        may("second_factor", always(true), "Present only if a sign-in needs a code, too."),
+        may("recovery_codes", count(), "How many are left; only to itself, with `second_factor`."),
         must("created_at", time(), "When it signed up."),
     ]).says("An account, as its owner sees it.")
 }

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use natter::base::crypto::base64url;
 use natter::base::json::{self, Value};
+use natter::base::totp;
 use natter::server::contract::{ConnId, ListenerKind};
 use natter::server::schema::examples::{Examples, Recording};
 use natter::server::schema::{asyncapi, openapi, pretty};
 
 use super::codes::code_of;
 use crate::support::contract::Contract;
-use crate::support::http::{Person, Response, next_response, request, text_at};
+use crate::support::http::{Person, Response, base32_bytes, next_response, request, text_at};
 use crate::support::{Watch, World, pictures};
 
 /// Text that lives as long as the process: the documents borrow from it.
@@ -117,6 +118,7 @@ pub fn tour() -> Recording {
     assert_eq!(world.ask_as(&ann, "DELETE", &format!("/api/v1/uploads/{}", uploaded.1), None).status, 204);
     streams(&mut world, &ann, &bob);
     codes(&mut world, &ann);
+    second_factor(&mut world, &ann);
     let bearer = format!("Bearer {}", ann.access);
     let conn = world.connect();
     world.send(conn, &request("GET", "/api/v1/user/export", &[("Authorization", &bearer)], None));
@@ -150,6 +152,28 @@ pub fn tour() -> Recording {
     assert_eq!(world.ask_as(&eve, "POST", "/api/v1/user/delete", Some(deletion)).status, 204);
     sockets(&mut world);
     world.recording()
+}
+
+/// A second factor, from its secret to its end.
+fn second_factor(world: &mut World, who: &Person) {
+    let path = "/api/v1/user/second-factor";
+    let password = r#""password":"correct horse ann's""#;
+    let now = world.now.unix_s();
+    let mut ask = |method: &str, path: &str, body: &str| {
+        let response = world.ask_as(who, method, path, Some(body));
+        assert_eq!(response.status, 200, "{method} {path} {}", response.text());
+        response
+    };
+    let begun = ask("POST", path, "{}");
+    let code = |at| totp::shown(&base32_bytes(&begun.at("data.secret")), at);
+    let setup = begun.at("data.setup");
+    ask("PUT", path, &format!(r#"{{{password},"code":"{}","setup":"{setup}"}}"#, code(now)));
+    let renewed = ask(
+        "POST",
+        &format!("{path}/recovery"),
+        &format!(r#"{{{password},"code":"{}"}}"#, code(now.after(30))),
+    );
+    ask("DELETE", path, &format!(r#"{{{password},"code":"{}"}}"#, renewed.at("data.recovery_codes.0")));
 }
 
 /// A bot, and a hook by which another program posts to a group, made by an admin of the server.

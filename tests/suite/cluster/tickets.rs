@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use natter::base::totp;
+
 use crate::support::cluster::Cluster;
-use crate::support::http::Person;
+use crate::support::http::{Person, base32_bytes};
 
 fn ticket(cluster: &mut Cluster, at: usize, who: &Person) -> String {
     let issued = cluster[at].ask_as(who, "POST", "/api/v1/user/ticket", None);
@@ -92,4 +94,32 @@ fn guesses_of_a_password_with_a_token_count_on_all_nodes() {
         assert_eq!(change(&mut cluster, guess % 2), 401);
     }
     assert_eq!((change(&mut cluster, 0), change(&mut cluster, 1)), (429, 429));
+}
+
+/// A code is used on whichever node: that is a write of all.
+#[test]
+fn a_code_of_the_second_factor_is_used_once_in_a_cluster() {
+    let mut cluster = Cluster::new(3);
+    let ann = cluster[0].sign_up("ann");
+    cluster.settle();
+    let begun = cluster[0].ask_as(&ann, "POST", "/api/v1/user/second-factor", None);
+    let secret = base32_bytes(&begun.at("data.secret"));
+    let shown = |cluster: &Cluster| totp::shown(&secret, cluster[0].now.unix_s());
+    let password = "correct horse ann's";
+    let code = shown(&cluster);
+    let setup = begun.at("data.setup");
+    let body = format!(r#"{{"password":"{password}","code":"{code}","setup":"{setup}"}}"#);
+    let on = cluster[1].ask_as(&ann, "PUT", "/api/v1/user/second-factor", Some(&body));
+    assert_eq!(on.status, 200, "{}", on.text());
+    cluster.settle();
+    cluster.pass(Duration::from_secs(30));
+    let recovery = on.at("data.recovery_codes.0");
+    for code in [shown(&cluster), recovery] {
+        let body = format!(r#"{{"email":"ann@example.org","password":"{password}","code":"{code}"}}"#);
+        for (at, status) in [(2, 200), (1, 400), (2, 400)] {
+            let answer = cluster[at].ask("POST", "/api/v1/user/sign-in", &[], Some(&body));
+            assert_eq!(answer.status, status, "{at} {}", answer.text());
+            cluster.settle();
+        }
+    }
 }
