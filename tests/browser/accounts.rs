@@ -3,8 +3,13 @@
 //! Signing in and out, resets and devices are in `sign_up_sign_in_reset_and_devices`.
 
 use std::net::TcpListener;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use natter::base::time::UnixS;
+use natter::base::totp;
 
 use super::*;
+use crate::support::http::base32_bytes;
 
 const TOKEN: &str = "JSON.parse(localStorage.getItem('natter.token')).access";
 
@@ -183,4 +188,73 @@ fn an_account_is_deleted_and_its_messages_stay() {
     for page in [&ann, &bob] {
         page.has_no_faults(c);
     }
+}
+
+#[test]
+fn a_second_factor_is_turned_on_asked_for_and_turned_off() {
+    let Some(mut stage) = Stage::set() else { return };
+    let page = stage.sign_up("Ann");
+    let c = &mut stage.chromium;
+    let open = |c: &mut Chromium| {
+        page.click(c, "open-settings");
+        page.click(c, "tab-account");
+        page.click(c, "factor-open");
+    };
+    open(c);
+    page.wait(c, "the picture", &by("factor-qr"));
+    views::check(c, &page, "factor-enrol");
+    let secret = page.eval(c, &format!("{}.textContent.replaceAll(' ', '')", by("factor-secret")));
+    let secret = base32_bytes(secret.trim_matches('"'));
+    // The code that the app shows a step later is right, too, and was not used yet.
+    let code = |steps: u64| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+        totp::shown(&secret, UnixS(now + 30 * steps))
+    };
+    page.fill(c, "field-factor", "000");
+    page.fill(c, "factor-password", PASSWORD);
+    page.click(c, "factor-submit");
+    let note =
+        |what: &str| format!("document.querySelector('[data-field={what}] .field-note.bad')?.textContent");
+    page.wait(c, "refused", &note("code"));
+    page.fill(c, "field-factor", &code(0));
+    page.click(c, "factor-submit");
+    page.wait(c, "the codes", &by("factor-codes"));
+    views::check(c, &page, "factor-codes");
+    let codes = page.eval(c, &format!("{}.textContent.split('\\n').join(' ')", by("factor-codes")));
+    let codes: Vec<&str> = codes.trim_matches('"').split(' ').collect();
+    assert_eq!(codes.len(), 10, "{codes:?}");
+    page.click(c, "factor-done");
+    page.click(c, "sign-out");
+
+    page.wait(c, "out", &by("sign-in"));
+    page.fill(c, "field-email", "ann@example.org");
+    page.fill(c, "field-password", PASSWORD);
+    page.click(c, "sign-in-submit");
+    page.wait(
+        c,
+        "the code's field has the focus",
+        &format!("{0} && document.activeElement === {0}", by("field-factor")),
+    );
+    views::check(c, &page, "factor-gate");
+    page.fill(c, "field-factor", "123456");
+    page.click(c, "sign-in-submit");
+    page.wait(c, "refused", &note("code"));
+    page.fill(c, "field-factor", codes[0]);
+    page.click(c, "sign-in-submit");
+    page.click(c, "verify-later");
+    page.wait(c, "in", ONLINE);
+
+    open(c);
+    page.wait(
+        c,
+        "it is on",
+        &format!("{}?.closest('dialog').textContent.includes('9 recovery codes')", by("factor-state")),
+    );
+    views::check(c, &page, "factor-on");
+    page.click(c, "factor-turn-off");
+    page.fill(c, "field-factor", codes[1]);
+    page.fill(c, "factor-password", PASSWORD);
+    page.click(c, "factor-submit");
+    page.wait(c, "it is off", &format!("!{}", by("factor-dialog")));
+    page.has_no_faults(c);
 }

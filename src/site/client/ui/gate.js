@@ -11,6 +11,7 @@ import { field, form } from './forms.js';
 import { mark } from './icons.js';
 import { notLoaded, succeeded } from './layers.js';
 import { link, spinner } from './parts.js';
+import { atField, factorField } from './second_factor.js';
 
 const PASSWORD_MIN = 8;
 
@@ -93,11 +94,23 @@ function signUpOffer(go) {
   return line;
 }
 
-/** @param {import('./forms.js').Values} values */
-async function signIn(values) {
+/**
+ * @param {import('./forms.js').Values} values
+ * @param {HTMLFormElement} form
+ */
+async function signIn(values, form) {
   delivery = 'none';
-  const { email, password } = values;
-  session.begin(await call('POST /user/sign-in', { email, password, unique_id: deviceId() }, { open: true }));
+  const { email, password, code } = values;
+  const who = { email, password, code, unique_id: deviceId() };
+  try {
+    const asked = call('POST /user/sign-in', who, { open: true });
+    session.begin(await (code === undefined ? asked : atField(asked)));
+  } catch (error) {
+    if (error.code !== 'second_factor_required') throw error;
+    const more = factorField();
+    form.querySelector('.form-error')?.before(more);
+    more.querySelector('input')?.focus();
+  }
 }
 
 /** @param {import('./forms.js').Values} values */

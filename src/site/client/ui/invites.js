@@ -10,6 +10,7 @@ import { form } from './forms.js';
 import { icon } from './icons.js';
 import { confirm, copy, failed, openDialog, toast } from './layers.js';
 import { button, spinner } from './parts.js';
+import { qrPicture } from './qr_picture.js';
 
 /** @typedef {import('./shell.js').Shell} Shell */
 /** @typedef {import('./shell.js').Conversation} Conversation */
@@ -18,36 +19,12 @@ import { button, spinner } from './parts.js';
 const USES = [1, 10, 100, 1_000];
 const DAY_S = 86_400;
 const DAYS = [1, 7, 30, 365];
-const SVG = 'http://www.w3.org/2000/svg';
-// Modules of light around a QR code.
-const QUIET = 4;
 
 /**
  * The page's own address: the browser of who makes the link reaches the server by it.
  * @param {string} code
  */
 const linkOf = (code) => `${location.origin}/#/i/${code}`;
-
-/** @param {string} text */
-async function picture(text) {
-  const { qrCode } = await import('./qr.js');
-  const rows = qrCode(text);
-  if (!rows) return null;
-  const size = rows.length + 2 * QUIET;
-  const svg = document.createElementNS(SVG, 'svg');
-  svg.setAttribute('viewBox', `0 0 ${size} ${size}`);
-  svg.setAttribute('class', 'qr');
-  svg.setAttribute('role', 'img');
-  svg.setAttribute('aria-label', t('invite.qr'));
-  svg.dataset.testid = 'invite-qr';
-  const path = document.createElementNS(SVG, 'path');
-  const dark = rows.flatMap((row, y) =>
-    row.flatMap((isDark, x) => (isDark ? [`M${x + QUIET} ${y + QUIET}h1v1h-1z`] : [])),
-  );
-  path.setAttribute('d', dark.join(''));
-  svg.append(path);
-  return svg;
-}
 
 /** @param {string} link */
 function linkPanel(link) {
@@ -68,7 +45,7 @@ function linkPanel(link) {
       button('invite-copy', t('invite.copy'), () => copy(link).catch(failed)),
     ),
   );
-  picture(link).then((code) => code && box.append(code), failed);
+  qrPicture(link, t('invite.qr'), 'invite-qr').then((code) => code && box.append(code), failed);
   return box;
 }
 

@@ -15,6 +15,7 @@ import { icon, iconButton } from './icons.js';
 import { failed, notLoaded, openDialog, succeeded } from './layers.js';
 import { notifyPanel } from './notify.js';
 import { actionRow, avatar, link, pictureChooser, spinner } from './parts.js';
+import { openSecondFactor } from './second_factor.js';
 import { applyTheme, themeOf } from './theme.js';
 
 /** @type {Array<[tab: Tab, label: string, picture: string]>} */
@@ -208,6 +209,7 @@ function accountPanel({ shell, close }) {
       },
       children: passwordFields(member.email ?? ''),
     }),
+    actionRow('lock', t('factor.title'), 'factor-open', openSecondFactor),
     actionRow('exit', t('signout'), 'sign-out', leave),
     actionRow('trash', t('set.delete'), 'account-delete', openDeletion, true),
   ];
