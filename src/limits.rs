@@ -53,6 +53,52 @@ pub struct Limits {
     pub rate_bots: Rate,
     /// `RATE_LIMIT=off` lifts the five rates and the streams of one member, never the limits on codes and failed sign-ins.
     pub rate_limit: bool,
+    /// What MEMORY_MAX divides.
+    pub memory: MemoryShares,
+}
+
+/// Memory that parts of the server hold at most, each for itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemoryShares {
+    /// Bytes of all send queues together. Above: the connections with the most are closed. A stream resumes by its cursor, so that it
+    /// loses nothing.
+    pub queues: usize,
+    /// The same of one address, unless it is a trusted proxy's: some thirty readers that take nothing.
+    pub queues_of_address: usize,
+    /// Bytes of uploads that are queued for their files. Above: that upload fails and can be retried.
+    pub uploads: usize,
+    /// Passwords that are hashed at once. The others wait.
+    pub hashes: usize,
+    pub caches: CacheSizes,
+}
+
+/// KiB of pages that connections of the database cache. Above: pages are read again, from the system's cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheSizes {
+    /// The writer: the inner pages and the newest leaves of its indexes.
+    pub writer_kib: u32,
+    /// Each reader.
+    pub reader_kib: u32,
+    /// The writer of the search index: the newest blocks of the active conversations.
+    pub index_kib: u32,
+}
+
+impl Default for CacheSizes {
+    fn default() -> Self {
+        CacheSizes { writer_kib: 16_384, reader_kib: 2_048, index_kib: 4_096 }
+    }
+}
+
+impl Default for MemoryShares {
+    fn default() -> Self {
+        MemoryShares {
+            queues: 134_217_728,
+            queues_of_address: 33_554_432,
+            uploads: 16_777_216,
+            hashes: PASSWORD_THREADS,
+            caches: CacheSizes::default(),
+        }
+    }
 }
 
 /// Subscriptions to notifications of one member. Above: 413 `quota_exceeded`.
@@ -101,6 +147,7 @@ impl Default for Limits {
             rate_writes: rate(20, 60),
             rate_bots: rate(5, 60),
             rate_limit: true,
+            memory: MemoryShares::default(),
         }
     }
 }
@@ -163,10 +210,6 @@ pub const PAIR_HISTORY_MAX: u32 = 100;
 
 // ---- store -----------------------------------------------------------------------------------------
 
-/// KiB of pages that the writer caches: the inner pages and the newest leaves of its indexes. Above: pages are read again.
-pub const WRITER_CACHE_KIB: i64 = 16_384;
-/// KiB of pages that a reader caches. Above: pages are read again, from the system's cache.
-pub const READER_CACHE_KIB: i64 = 2_048;
 /// Milliseconds that a connection waits for a lock of another process (a shell, a backup). After that: `Unavailable`.
 pub const STORE_BUSY_MS: u64 = 5_000;
 /// Milliseconds that a checkpoint waits for a reader's old snapshot, while every post waits for the checkpoint. Snapshots of

@@ -1,4 +1,4 @@
-//! Measurements that take longer than a test may, run by name: `idle`, `memory`, `media`, `soak` and `cluster`.
+//! Measurements that take longer than a test may, run by name: `idle`, `memory`, `media`, `small-host`, `soak` and `cluster`.
 //!
 //! The scripts of these names run them on the binary of `NATTER_BIN`. Each prints what it measured and a verdict for each
 //! promise, and ends with status 1 if one is not kept.
@@ -19,6 +19,8 @@ mod nginx;
 #[cfg(feature = "cluster")]
 #[path = "cluster/servers.rs"]
 mod servers;
+#[path = "endurance/small_host.rs"]
+mod small_host;
 #[path = "endurance/soak.rs"]
 mod soak;
 
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
         ["idle"] => idle::measure(),
         ["memory"] => memory::measure(),
         ["media"] => media::measure(),
+        ["small-host"] => small_host::measure(),
         #[cfg(feature = "cluster")]
         ["cluster"] => cluster::story(),
         #[cfg(feature = "cluster")]
@@ -54,7 +57,7 @@ fn main() -> ExitCode {
 
 fn usage() -> ExitCode {
     eprintln!(
-        "cargo test --test endurance -- idle | memory | media | soak SECONDS | cluster [KILLS [PAUSES [PARTITIONS [POWER_CUTS]]]]"
+        "cargo test --test endurance -- idle | memory | media | small-host | soak SECONDS | cluster [KILLS [PAUSES [PARTITIONS [POWER_CUTS]]]]"
     );
     ExitCode::from(2)
 }

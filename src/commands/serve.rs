@@ -137,6 +137,7 @@ fn start(config: &Config, log: &Logging, passed: Result<Passed, String>) -> Resu
         uploads: config.uploads.clone(),
         database_space: DatabaseSpace { data: config.data_dir.clone(), bytes: config.disk_free_min },
         connections_max: config.limits.connections_max,
+        appends_max: config.limits.memory.uploads,
         notify: std::env::var_os("NOTIFY_SOCKET").map(Notify),
         log_dropped: log.dropped(),
         on_reload: Some(reload_log(log)),
@@ -283,6 +284,7 @@ pub fn store_options(config: &Config) -> StoreOptions {
         synchronous_full: config.synchronous == Synchronous::Full,
         password_tag: None,
         wal_max: config.wal_max,
+        caches: config.limits.memory.caches,
         in_cluster: config.cluster.is_some(),
         free_bytes: None,
     }

@@ -126,6 +126,7 @@ pub static SECTIONS: [(&str, &[Variable]); 8] = [
         row("HOOKS_PRIVATE", "off", Switch, "Whether outgoing hooks of bots may be called at an address that is not public, such as one of your own network, and without https."),
     ]),
     ("Limits", &[
+        row("MEMORY_MAX", "", Text("bytes, or a number with KiB, MiB or GiB"), "Memory that the process may take, such as `24MiB`: it bounds hashes at once, queues, caches and connections where no other variable does. Without it a busy server may take some 200 MiB."),
         row("HEAD_MAX", "16384", Number(1_024, 1_048_576), "Bytes of a request head."),
         row("JSON_BODY_MAX", "65536", Number(256, 16_777_216), "Bytes of a JSON request."),
         row("UPLOAD_MAX", "104857600", Number(1, 1_099_511_627_776), "Bytes of one upload."),

@@ -9,6 +9,7 @@
 pub mod cluster;
 pub(crate) mod dotenv;
 pub(crate) mod fields;
+mod memory;
 mod read;
 mod reader;
 pub(crate) mod secrets;

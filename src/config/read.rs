@@ -12,18 +12,20 @@ use std::time::Duration;
 use super::reader::{Reader, SecretRule};
 use super::{
     Acme, BACKUPS, Backups, CertificateSource, Config, EmailTls, Host, Https, IpInfo, Mail, MailServer,
-    Synchronous, cluster, secrets, url, values,
+    Synchronous, cluster, memory, secrets, url, values,
 };
-use crate::limits::{Limits, TLS_DOMAINS_MAX};
+use crate::limits::{Limits, MemoryShares, TLS_DOMAINS_MAX};
 use crate::logging::{LogFormat, LogOptions};
 use crate::model::settings::SignUpRule;
 
 pub(super) fn read(r: &mut Reader<'_>) -> Config {
     let (data_dir, uploads) = folders(r);
     let backups = backups(r, &data_dir);
-    let limits = limits(r);
+    let mut limits = limits(r);
     let orders = r.is_set("TLS_DOMAIN");
     let (host_is_any, host, port) = listen(r, orders);
+    let (argon2, https) = (r.value("ARGON2", values::argon2), https(r));
+    memory(r, argon2, https.is_some(), &mut limits);
     let config = Config {
         host,
         host_is_any,
@@ -49,7 +51,7 @@ pub(super) fn read(r: &mut Reader<'_>) -> Config {
         access_secret: r.secret("ACCESS_SECRET", SecretRule::Key),
         refresh_secret: r.secret("REFRESH_SECRET", SecretRule::Key),
         password_secret: r.secret("PASSWORD_SECRET", SecretRule::Key),
-        argon2: r.value("ARGON2", values::argon2),
+        argon2,
         // One line must not open a server to strangers.
         sign_up: r
             .optional("SIGN_UP", |text| {
@@ -67,7 +69,7 @@ pub(super) fn read(r: &mut Reader<'_>) -> Config {
         geoip_db: geoip_db(r),
         mail: mail(r),
         tls_ca_file: tls_ca_file(r),
-        https: https(r),
+        https,
         push_private: r.value("PUSH_PRIVATE", values::switch),
         hooks_private: r.value("HOOKS_PRIVATE", values::switch),
         keep_metadata: r.value("KEEP_METADATA", values::switch),
@@ -147,6 +149,7 @@ fn limits(r: &mut Reader<'_>) -> Limits {
         rate_writes: r.value("RATE_WRITES", values::rate),
         rate_bots: r.value("RATE_BOTS", values::rate),
         rate_limit: r.value("RATE_LIMIT", values::switch),
+        memory: MemoryShares::default(),
     };
     let Limits { access_ttl, refresh_ttl, ws_message_max, send_queue_max, message_max, .. } = limits;
     if access_ttl > refresh_ttl {
@@ -163,6 +166,18 @@ fn limits(r: &mut Reader<'_>) -> Limits {
         );
     }
     limits
+}
+
+/// MEMORY_MAX.
+fn memory(r: &mut Reader<'_>, argon2: values::Argon2, over_tls: bool, limits: &mut Limits) {
+    let Some(max) = r.optional("MEMORY_MAX", memory::size) else { return };
+    let set = memory::Set {
+        connections_max: r.is_set("CONNECTIONS_MAX"),
+        send_queue_max: r.is_set("SEND_QUEUE_MAX"),
+    };
+    if let Err(problem) = memory::divide(max, argon2, over_tls, set, limits) {
+        r.fault("MEMORY_MAX", problem);
+    }
 }
 
 pub(super) fn log_options(r: &mut Reader<'_>) -> LogOptions {

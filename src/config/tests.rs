@@ -138,6 +138,7 @@ fn each_limit_from_its_variable() {
         rate_writes: rate(4),
         rate_bots: rate(5),
         rate_limit: false,
+        memory: crate::limits::MemoryShares::default(),
     };
     assert_eq!(good(&env).limits, expect);
 }

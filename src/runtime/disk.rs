@@ -31,9 +31,6 @@ const APPEND_THREADS: usize = 2;
 /// Bytes of an upload after which the kernel is asked to start writing them, so that the sync at the end has less to wait
 /// for.
 const WRITE_BEHIND: usize = 1_048_576;
-/// Bytes of uploads that are queued for their files. Above it, that upload fails and can be retried: the disk is slower
-/// than the senders.
-const APPEND_BYTES_MAX: usize = 16_777_216;
 /// The cost of an append in addition to its bytes, within that limit: many tiny appends must not be free.
 const APPEND_COST: usize = 256;
 /// Uploads remembered as failed until they are abandoned. Above it, the oldest is dropped.
@@ -107,6 +104,8 @@ pub struct Disk {
     loads: [usize; APPEND_THREADS],
     /// Bytes submitted and not yet written.
     bytes: usize,
+    /// Their maximum. Above it, that upload fails and can be retried: the disk is slower than the senders.
+    bytes_max: usize,
     /// Uploads that met a full queue.
     refused: Failed,
     pieces: Producer<Wanted>,
@@ -120,6 +119,7 @@ impl Disk {
     pub fn start(
         uploads: &Path,
         database_space: &DatabaseSpace,
+        bytes_max: usize,
         inbox: &Arc<Inbox>,
         background: &Background,
     ) -> io::Result<Disk> {
@@ -148,7 +148,7 @@ impl Disk {
         }
         let (refused, waiting) = (Failed::default(), VecDeque::new());
         let (thread_by_upload, loads) = (BTreeMap::new(), [0; APPEND_THREADS]);
-        Ok(Disk { appends, thread_by_upload, loads, bytes: 0, refused, pieces, waiting, threads })
+        Ok(Disk { appends, thread_by_upload, loads, bytes: 0, bytes_max, refused, pieces, waiting, threads })
     }
 
     /// The thread of this upload, so that its items keep their order.
@@ -171,7 +171,7 @@ impl Disk {
     /// Queues bytes of an upload. Returns `false` if the queued bytes reached their limit, now or earlier for this upload.
     #[must_use]
     pub fn append(&mut self, upload: UploadId, bytes: Vec<u8>, last: bool) -> bool {
-        if self.refused.contains(upload) || self.bytes + cost(bytes.len()) > APPEND_BYTES_MAX {
+        if self.refused.contains(upload) || self.bytes + cost(bytes.len()) > self.bytes_max {
             self.refused.insert(upload);
             return false;
         }

@@ -175,6 +175,8 @@ pub struct RuntimeOptions {
     pub database_space: DatabaseSpace,
     /// The maximum of connections the machine accepts: the limit of open files is raised to hold them.
     pub connections_max: usize,
+    /// Bytes of uploads that are queued for their files at most.
+    pub appends_max: usize,
     /// The service manager's socket, as NOTIFY_SOCKET names it.
     pub notify: Option<Notify>,
     /// Lines of the log that were dropped since the start.
@@ -392,9 +394,14 @@ impl Runtime {
         workers: Workers,
     ) -> Result<(), ServeFault> {
         let system = |what| move |error| ServeFault::System { what, error };
-        let disk =
-            Disk::start(&self.options.uploads, &self.options.database_space, &self.inbox, &self.background)
-                .map_err(system("no folder or thread for uploads"))?;
+        let disk = Disk::start(
+            &self.options.uploads,
+            &self.options.database_space,
+            self.options.appends_max,
+            &self.inbox,
+            &self.background,
+        )
+        .map_err(system("no folder or thread for uploads"))?;
         let handshakes = match &self.options.acceptor {
             Some(_) => Some(Handshakes::start(&self.inbox).map_err(system("no thread for handshakes"))?),
             None => None,

@@ -71,8 +71,8 @@ impl Core {
 
     fn empty(settings: Settings, start: Start, entropy: Box<dyn Entropy>, now: Now) -> Core {
         let background = Background::new(&settings, &start, now.instant);
-        let streams = Streams::new(settings.cluster.as_ref(), now.instant);
-        let requests = Requests::new(settings.cluster.is_some(), now);
+        let streams = Streams::new(&settings.limits.memory, settings.cluster.as_ref(), now.instant);
+        let requests = Requests::new(settings.limits.memory.hashes, settings.cluster.is_some(), now);
         Core {
             settings,
             entropy,

@@ -16,7 +16,7 @@ use super::fault::OpenFault;
 use super::migrations::{self, VERSION};
 use super::value::number;
 use super::{metadata, replacement};
-use crate::limits::{QUICK_CHECK_BYTES_MAX, READER_CACHE_KIB, STORE_BUSY_MS, WRITER_CACHE_KIB};
+use crate::limits::{CacheSizes, QUICK_CHECK_BYTES_MAX, STORE_BUSY_MS};
 use crate::model::node::LEVEL;
 
 /// Prepared statements a connection keeps: more than there are texts of SQL. Above it, the least recently used is prepared
@@ -45,7 +45,7 @@ pub(super) fn open_writer(options: &StoreOptions) -> Result<Connection, OpenFaul
     let wrap = |error: rusqlite::Error| OpenFault::new(path, error);
     let mut conn = Connection::open_with_flags(path, flags).map_err(wrap)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(wrap)?;
-    configure(&conn, WRITER_CACHE_KIB).map_err(wrap)?;
+    configure(&conn, options.caches.writer_kib).map_err(wrap)?;
     prepare_writer(&conn, options.synchronous_full).map_err(wrap)?;
     let target = migrations::target(&conn, options.in_cluster).map_err(wrap)?;
     before_upgrade::keep(&conn, path, target, options.free_bytes);
@@ -75,7 +75,7 @@ pub(super) fn open_reader(options: &StoreOptions) -> Result<Connection, OpenFaul
     let wrap = |error: rusqlite::Error| OpenFault::new(path, error);
     let conn = Connection::open_with_flags(path, flags).map_err(wrap)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(wrap)?;
-    configure(&conn, READER_CACHE_KIB).map_err(wrap)?;
+    configure(&conn, options.caches.reader_kib).map_err(wrap)?;
     conn.pragma_update(None, "query_only", true).map_err(wrap)?;
     is_ours(&conn, path)?;
     let target = migrations::target(&conn, options.in_cluster).map_err(wrap)?;
@@ -86,7 +86,7 @@ pub(super) fn open_reader(options: &StoreOptions) -> Result<Connection, OpenFaul
     Ok(conn)
 }
 
-pub(super) fn configure(conn: &Connection, cache_kib: i64) -> rusqlite::Result<()> {
+pub(super) fn configure(conn: &Connection, cache_kib: u32) -> rusqlite::Result<()> {
     set_busy_timeout(conn, STORE_BUSY_MS)?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
     // A misspelt column must not become a text. A foreign schema must not run functions.
@@ -99,7 +99,7 @@ pub(super) fn configure(conn: &Connection, cache_kib: i64) -> rusqlite::Result<(
     conn.pragma_update(None, "cell_size_check", true)?;
     conn.pragma_update(None, "foreign_keys", true)?;
     conn.pragma_update(None, "temp_store", "MEMORY")?;
-    conn.pragma_update(None, "cache_size", -cache_kib)
+    conn.pragma_update(None, "cache_size", -i64::from(cache_kib))
 }
 
 fn prepare_writer(conn: &Connection, synchronous_full: bool) -> rusqlite::Result<()> {
@@ -149,7 +149,7 @@ fn check_file(path: &Path) -> Result<(), OpenFault> {
     let wrap = |error: rusqlite::Error| OpenFault::new(path, error);
     let checked = Connection::open_with_flags(path, flags).map_err(wrap).and_then(|conn| {
         conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(wrap)?;
-        configure(&conn, READER_CACHE_KIB).map_err(wrap)?;
+        configure(&conn, CacheSizes::default().reader_kib).map_err(wrap)?;
         is_ours(&conn, path)?;
         is_sound(&conn, path)
     });

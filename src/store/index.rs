@@ -198,7 +198,9 @@ impl Index {
     }
 
     fn open_file(&mut self) -> Result<Connection, FileFault> {
-        let opened = match index_file::open_writer(&self.path, &self.natter).map_err(FileFault::of_index)? {
+        let opened = match index_file::open_writer(&self.path, &self.natter, self.options.caches)
+            .map_err(FileFault::of_index)?
+        {
             Some(opened) => opened,
             None => {
                 let epoch = index_file::epoch(&self.natter).map_err(FileFault::Natter)?;
@@ -208,8 +210,8 @@ impl Index {
                     if has_messages { "rebuilt" } else { "created" }
                 );
                 index_file::make(&self.path, &epoch).map_err(FileFault::of_index)?;
-                let opened =
-                    index_file::open_writer(&self.path, &self.natter).map_err(FileFault::of_index)?;
+                let opened = index_file::open_writer(&self.path, &self.natter, self.options.caches)
+                    .map_err(FileFault::of_index)?;
                 opened.ok_or_else(|| FileFault::Index(damaged()))?
             }
         };

@@ -17,16 +17,12 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use super::connection::{self, with_suffix};
 use super::fault::Fault;
 use super::value::int;
-use crate::limits::QUICK_CHECK_BYTES_MAX;
+use crate::limits::{CacheSizes, QUICK_CHECK_BYTES_MAX};
 
 /// `nats`: marks the file as ours (SQLite's `application_id`).
 const APPLICATION_ID: i32 = 0x6e61_7473;
 /// The format of the blocks: raised with each change of it or of how a text is split and folded.
 const FORMAT: i64 = 1;
-/// KiB of pages its writer caches: the newest blocks of the active conversations. Others are read again.
-const WRITER_CACHE_KIB: i64 = 4_096;
-/// KiB of pages a search caches.
-const READER_CACHE_KIB: i64 = 2_048;
 /// Bytes of its WAL file that are kept for reuse. The rest is released.
 const WAL_KEPT_BYTES: i64 = 4_194_304;
 
@@ -108,9 +104,13 @@ fn storage(error: io::Error) -> rusqlite::Error {
 }
 
 /// The one connection that writes it. `None`: there is no usable file.
-pub fn open_writer(path: &Path, natter: &Connection) -> rusqlite::Result<Option<Connection>> {
+pub fn open_writer(
+    path: &Path,
+    natter: &Connection,
+    caches: CacheSizes,
+) -> rusqlite::Result<Option<Connection>> {
     let open = || {
-        let conn = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE, WRITER_CACHE_KIB)?;
+        let conn = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE, caches.index_kib)?;
         if !is_of(&conn, natter)? || !is_sound(&conn)? {
             return Ok(None);
         }
@@ -126,9 +126,13 @@ pub fn open_writer(path: &Path, natter: &Connection) -> rusqlite::Result<Option<
 }
 
 /// A connection for searches. `None`: there is no usable file, or not yet.
-pub fn open_reader(path: &Path, natter: &Connection) -> rusqlite::Result<Option<Connection>> {
+pub fn open_reader(
+    path: &Path,
+    natter: &Connection,
+    caches: CacheSizes,
+) -> rusqlite::Result<Option<Connection>> {
     let open = || {
-        let conn = open(path, OpenFlags::SQLITE_OPEN_READ_ONLY, READER_CACHE_KIB)?;
+        let conn = open(path, OpenFlags::SQLITE_OPEN_READ_ONLY, caches.reader_kib)?;
         conn.pragma_update(None, "query_only", true)?;
         conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         Ok(is_of(&conn, natter)?.then_some(conn))
@@ -148,7 +152,7 @@ fn usable(path: &Path, opened: rusqlite::Result<Option<Connection>>) -> rusqlite
     }
 }
 
-fn open(path: &Path, mode: OpenFlags, cache_kib: i64) -> rusqlite::Result<Connection> {
+fn open(path: &Path, mode: OpenFlags, cache_kib: u32) -> rusqlite::Result<Connection> {
     let conn = Connection::open_with_flags(path, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection::configure(&conn, cache_kib)?;
     Ok(conn)

@@ -18,7 +18,7 @@ use super::migrations;
 use super::place::{self, Place, Skip};
 use super::value::number;
 use super::{StoreOptions, metadata, replacement, schema_check};
-use crate::limits::READER_CACHE_KIB;
+use crate::limits::CacheSizes;
 use crate::model::id::UploadId;
 
 /// Whether another process may have the file open.
@@ -219,7 +219,7 @@ fn open(path: &Path, access: Access) -> Result<Connection, OpenFault> {
     };
     let conn = conn.map_err(wrap)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(wrap)?;
-    configure(&conn, READER_CACHE_KIB).map_err(wrap)?;
+    configure(&conn, CacheSizes::default().reader_kib).map_err(wrap)?;
     conn.pragma_update(None, "query_only", true).map_err(wrap)?;
     is_ours(&conn, path)?;
     Ok(conn)

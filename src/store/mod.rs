@@ -77,6 +77,7 @@ mod writer;
 
 use std::path::PathBuf;
 
+use crate::limits::CacheSizes;
 use crate::model::operation::Outcome;
 
 pub use before_upgrade::FreeBytes;
@@ -113,6 +114,8 @@ pub struct StoreOptions {
     /// Maximum bytes of the write-ahead log, the WAL (`-wal`). At this size no more writes are accepted while a reader outside of
     /// this process prevents the WAL from being truncated.
     pub wal_max: u64,
+    /// What its connections cache.
+    pub caches: CacheSizes,
     /// A node of a cluster: the log alone changes what the nodes have in common, and its first entry names the epoch. The database of
     /// such a node is not opened without this, since any other write would make it another state than that of the other nodes.
     pub in_cluster: bool,
@@ -131,6 +134,7 @@ impl StoreOptions {
             synchronous_full: true,
             password_tag: None,
             wal_max,
+            caches: CacheSizes::default(),
             in_cluster: false,
             free_bytes: None,
         }

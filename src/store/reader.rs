@@ -31,7 +31,7 @@ impl Reader {
     pub fn open(options: &StoreOptions) -> Result<Reader, OpenFault> {
         let inode = connection::inode(&options.path)
             .map_err(|error| OpenFault::Failed { path: options.path.clone(), detail: error.to_string() })?;
-        let (conn, search) = (connection::open_reader(options)?, IndexReader::new(&options.path));
+        let (conn, search) = (connection::open_reader(options)?, IndexReader::new(options));
         let interrupt = Arc::new(Mutex::new(conn.get_interrupt_handle()));
         let (options, faults) = (options.clone(), FaultLog::new("a read"));
         Ok(Reader { conn, search, options, file: inode, interrupt, faults })

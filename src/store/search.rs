@@ -10,11 +10,12 @@
 //! content. Messages that the viewer does not see change neither the cost nor `next`: both would say what is in them.
 
 use std::collections::BinaryHeap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension};
 
+use super::StoreOptions;
 use super::block;
 use super::conversations;
 use super::fault::{FaultLog, Stop};
@@ -24,6 +25,7 @@ use super::page::{Budget, message_bytes};
 use super::profiles::{self, Names};
 use super::value::{id, int, number};
 use crate::base::words::Query;
+use crate::limits::CacheSizes;
 use crate::model::id::ConversationId;
 use crate::model::message::{FoundMessages, SearchMessages};
 use crate::model::operation::Refusal;
@@ -45,14 +47,16 @@ const CONVERSATIONS_A_TEXT: u64 = 4;
 /// A reader's access to the index: opened when it is first needed, and again when its file was replaced.
 pub struct IndexReader {
     path: PathBuf,
+    caches: CacheSizes,
     open: Option<(Connection, Option<(u64, u64)>)>,
     faults: FaultLog,
 }
 
 impl IndexReader {
-    pub fn new(database: &Path) -> IndexReader {
+    pub fn new(options: &StoreOptions) -> IndexReader {
         IndexReader {
-            path: index_file::path(database),
+            path: index_file::path(&options.path),
+            caches: options.caches,
             open: None,
             faults: FaultLog::new("a search in the index"),
         }
@@ -63,7 +67,7 @@ impl IndexReader {
         let identity = index_file::identity(&self.path);
         if self.open.as_ref().is_none_or(|(_, opened)| *opened != identity) {
             self.open = None;
-            match index_file::open_reader(&self.path, natter) {
+            match index_file::open_reader(&self.path, natter, self.caches) {
                 Ok(opened) => self.open = opened.map(|conn| (conn, identity)),
                 Err(error) => drop(self.faults.begins(&error)),
             }

@@ -160,7 +160,7 @@ fn the_queues_of_one_address_have_a_bound_together() {
     assert!(stalled.len() >= 38, "no more than necessary are closed: {}", stalled.len());
     assert!(!world.is_closed(reading) && !world.is_closed(elsewhere));
     let held: usize = stalled.iter().map(|conn| world.server.send_queue(*conn).expect("open").memory()).sum();
-    assert!(held <= natter::server::streams::backlog::QUEUES_OF_ADDRESS_MAX, "{held}");
+    assert!(held <= natter::limits::MemoryShares::default().queues_of_address, "{held}");
     assert_eq!(text(&mut world, reading).0.matches("event: message.posted").count() as u128, posts);
     assert!(world.metric("natter_streams_cut_total") > 0);
 }

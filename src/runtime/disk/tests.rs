@@ -7,6 +7,8 @@ use crate::runtime::testing::{self, Folder, PATIENCE};
 use mio::Poll;
 use std::time::Instant;
 
+const APPENDS_MAX: usize = 16 << 20;
+
 struct Fixture {
     _poll: Poll,
     inbox: Arc<Inbox>,
@@ -24,7 +26,8 @@ impl Fixture {
         let uploads = Folder::new();
         let background = Background::new(Arc::clone(&inbox));
         let database_space = DatabaseSpace { data: uploads.to_path_buf(), bytes };
-        let disk = Disk::start(&uploads, &database_space, &inbox, &background).expect("a folder and threads");
+        let disk = Disk::start(&uploads, &database_space, APPENDS_MAX, &inbox, &background)
+            .expect("a folder and threads");
         Fixture { _poll: poll, inbox, disk, uploads }
     }
 
@@ -149,7 +152,7 @@ fn queued_bytes_have_a_bound_and_a_refused_upload_stays_refused() {
     let mut fixture = Fixture::new();
     let (first, second) = (Id::from_u128(1), Id::from_u128(2));
     let block = vec![0; 1_048_576 - APPEND_COST];
-    let blocks = APPEND_BYTES_MAX / 1_048_576;
+    let blocks = APPENDS_MAX / 1_048_576;
     (0..blocks).for_each(|_| assert!(fixture.disk.append(first, block.clone(), false)));
     assert!(!fixture.disk.append(second, Vec::new(), false));
     fixture.results(blocks);

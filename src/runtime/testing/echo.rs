@@ -18,6 +18,7 @@ use crate::base::open_file::OpenFile;
 use crate::base::send_queue::{Segment, SendQueue};
 use crate::base::slab::Key;
 use crate::base::time::Now;
+use crate::limits::MemoryShares;
 use crate::model::metrics::ErrorKind;
 use crate::proto::tls::server::Acceptor;
 use crate::runtime::queue::lock;
@@ -284,6 +285,7 @@ fn run(machine: Echo, drain_max: Duration, acceptor: Option<Acceptor>) -> Runnin
         uploads: folder.to_path_buf(),
         database_space: DatabaseSpace { data: folder.to_path_buf(), bytes: 0 },
         connections_max: 1_000,
+        appends_max: MemoryShares::default().uploads,
         notify: None,
         log_dropped: Arc::default(),
         on_reload: None,

@@ -25,9 +25,6 @@ use crate::model::id::MemberId;
 use crate::model::job::Job;
 use crate::server::contract::Ticket;
 
-/// Jobs that the workers have. One more would save a thread the time of a turn of the loop, and cost each sign-in the time of
-/// one more hash.
-const UNDER_WAY_MAX: usize = PASSWORD_THREADS;
 /// Jobs that wait: so many of known devices and so many of all others, each about a second of work. Above: `busy`.
 const WAITING_MAX: usize = 64;
 /// Of them from one prefix, by [`Prefix::width`]. Above: `busy`.
@@ -62,8 +59,11 @@ impl Share {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Hashing {
+    /// Jobs that the workers have at most: one for each thread. One more would save a thread the time of a turn of the loop, and cost
+    /// each sign-in the time of one more hash.
+    under_way_max: usize,
     known: Line,
     others: Line,
     /// Which of the two queues is next when jobs wait in both.
@@ -73,7 +73,7 @@ pub struct Hashing {
     refused: VecDeque<Ticket>,
 }
 
-const _: () = assert!(UNDER_WAY_MAX <= PASSWORD_JOBS_MAX);
+const _: () = assert!(PASSWORD_THREADS <= PASSWORD_JOBS_MAX);
 
 /// With the time at which it came.
 type Waiting = (Ticket, Job, Instant);
@@ -83,6 +83,11 @@ type Waiting = (Ticket, Job, Instant);
 struct Line(Turns<Share, Waiting>);
 
 impl Hashing {
+    pub fn new(under_way_max: usize) -> Hashing {
+        let (known, others) = (Line::default(), Line::default());
+        Hashing { under_way_max, known, others, known_next: false, under_way: 0, refused: VecDeque::new() }
+    }
+
     /// Adds a job. If there is no room, another one is refused for it, or it is refused itself.
     pub fn ask(&mut self, asker: Asker, ticket: Ticket, job: Job, now: Instant) {
         let (line, path) = match asker {
@@ -108,7 +113,7 @@ impl Hashing {
 
     /// The next job for the workers, while they can begin one, and when it came.
     pub fn start_next(&mut self) -> Option<Waiting> {
-        if self.under_way >= UNDER_WAY_MAX {
+        if self.under_way >= self.under_way_max {
             return None;
         }
         let (first, second) = if self.known_next {
@@ -164,7 +169,7 @@ mod tests {
 
     impl Stage {
         fn new() -> Stage {
-            Stage { hashing: Hashing::default(), names: BTreeMap::new() }
+            Stage { hashing: Hashing::new(PASSWORD_THREADS), names: BTreeMap::new() }
         }
 
         /// The address, or the number of an account, of the one that is refused for it.
@@ -196,7 +201,7 @@ mod tests {
         let mut stage = Stage::new();
         (0..5).for_each(|_| drop(stage.ask("192.0.2.1")));
         let given = std::iter::from_fn(|| stage.hashing.start_next()).count();
-        assert_eq!(given, UNDER_WAY_MAX);
+        assert_eq!(given, PASSWORD_THREADS);
         stage.hashing.done();
         assert!(stage.hashing.start_next().is_some() && stage.hashing.start_next().is_none());
     }

@@ -45,8 +45,8 @@ pub(crate) struct Requests {
 }
 
 impl Requests {
-    /// `is_shared`: other nodes count failed attempts, too.
-    pub fn new(is_shared: bool, now: Now) -> Requests {
+    /// At most so many `hashes` at once. `is_shared`: other nodes count failed attempts, too.
+    pub fn new(hashes: usize, is_shared: bool, now: Now) -> Requests {
         Requests {
             rates: rate_limit::RateLimiter::default(),
             attempts: if is_shared { Attempts::shared() } else { Attempts::default() },
@@ -54,7 +54,7 @@ impl Requests {
             verified: verified::Verified::default(),
             bots: bots::Bots::default(),
             reads: reads::Reads::default(),
-            hashing: hashing::Hashing::default(),
+            hashing: hashing::Hashing::new(hashes),
             delays: delays::Delays::default(),
             receiving: receiving::Receiving::default(),
         }

@@ -8,20 +8,17 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::base::network::Prefix;
+use crate::limits::MemoryShares;
 use crate::server::contract::ConnId;
 
-/// Bytes of memory that all send queues hold together. Above: the connections with the most are closed. A stream resumes by its
-/// cursor, so that it loses nothing.
-pub const QUEUES_MAX: usize = 134_217_728;
-/// The same of one address, unless it is a trusted proxy's: some thirty readers that take nothing.
-pub const QUEUES_OF_ADDRESS_MAX: usize = 33_554_432;
-const _: () =
-    assert!(QUEUES_OF_ADDRESS_MAX < QUEUES_MAX, "one address must not close the streams of all others");
 /// Between the moment a bound is passed and the closing: by then, what was queued for peers that read is written.
 const GRACE: Duration = Duration::from_millis(50);
 
-#[derive(Default)]
 pub struct Backlog {
+    /// Bytes of all queues. Above: the largest are closed.
+    max: usize,
+    /// Bytes of the queues of one address; less, so that it does not close the streams of all others.
+    of_address_max: usize,
     total: usize,
     by_address: BTreeMap<Prefix, usize>,
     /// When to check again, after a bound was passed.
@@ -37,6 +34,11 @@ pub struct Held {
 }
 
 impl Backlog {
+    pub fn new(memory: &MemoryShares) -> Backlog {
+        let (max, of_address_max) = (memory.queues, memory.queues_of_address);
+        Backlog { max, of_address_max, total: 0, by_address: BTreeMap::new(), look_at: None }
+    }
+
     pub fn total(&self) -> usize {
         self.total
     }
@@ -44,11 +46,11 @@ impl Backlog {
     /// A queue held `before` bytes and holds `after` now.
     pub fn change(&mut self, address: Option<Prefix>, before: usize, after: usize, now: Instant) {
         self.total = self.total - before + after;
-        let mut is_over = self.total > QUEUES_MAX;
+        let mut is_over = self.total > self.max;
         if let Some(address) = address {
             let sum = self.by_address.entry(address).or_default();
             *sum = *sum - before + after;
-            is_over |= *sum > QUEUES_OF_ADDRESS_MAX;
+            is_over |= *sum > self.of_address_max;
             if *sum == 0 {
                 self.by_address.remove(&address);
             }
@@ -74,7 +76,7 @@ impl Backlog {
         let mut go = Vec::new();
         for Held { conn, address, bytes } in all {
             let sum = address.and_then(|address| by_address.get_mut(&address));
-            if total <= QUEUES_MAX && sum.as_ref().is_none_or(|sum| **sum <= QUEUES_OF_ADDRESS_MAX) {
+            if total <= self.max && sum.as_ref().is_none_or(|sum| **sum <= self.of_address_max) {
                 continue;
             }
             total -= bytes;
@@ -96,7 +98,7 @@ mod tests {
         let address = |last| Some(Prefix::innermost(std::net::IpAddr::from([192, 0, 2, last])));
         let now = Instant::now();
         let check = |held: &[(Option<Prefix>, usize)], expect: &[u64]| {
-            let mut backlog = Backlog::default();
+            let mut backlog = Backlog::new(&MemoryShares::default());
             let all: Vec<Held> = (0..)
                 .zip(held)
                 .map(|(conn, (address, bytes))| Held { conn: ConnId(conn), address: *address, bytes: *bytes })

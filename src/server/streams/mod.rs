@@ -22,13 +22,13 @@ pub(crate) mod websocket;
 
 use std::time::Instant;
 
+use crate::limits::MemoryShares;
 use crate::model::id::{ConversationId, ProfileId};
 use crate::model::settings::ClusterSettings;
 
 /// Who is connected and what is on its way to them.
 ///
 /// Invariant: nothing here is stored; a client that connects again gets all of it anew.
-#[derive(Default)]
 pub(crate) struct Streams {
     pub hub: hub::Hub,
     pub presence: presence::Presence,
@@ -41,9 +41,17 @@ pub(crate) struct Streams {
 }
 
 impl Streams {
-    pub fn new(cluster: Option<&ClusterSettings>, now: Instant) -> Streams {
+    pub fn new(memory: &MemoryShares, cluster: Option<&ClusterSettings>, now: Instant) -> Streams {
         let nodes = cluster.map(|cluster| Box::new(nodes::Nodes::new(cluster.node.clone(), now)));
-        Streams { nodes, ..Streams::default() }
+        Streams {
+            hub: hub::Hub::default(),
+            presence: presence::Presence::default(),
+            focus: focus::Focus::default(),
+            values: values::Values::default(),
+            exports: export::Exports::default(),
+            backlog: backlog::Backlog::new(memory),
+            nodes,
+        }
     }
 
     /// Whether the profile has a device on any node.
