@@ -5,20 +5,15 @@
 //! This process, on one thread, is all clients, and decrypts what it receives. `NATTER_BIN` measures another binary. The bench
 //! prints a result for each required value, and ends with status 1 if one is missed.
 
-#[path = "support/bare.rs"]
-#[allow(dead_code, reason = "only the text of a message is used")]
-mod bare;
-#[path = "support/line.rs"]
-mod line;
-#[path = "support/people.rs"]
-mod people;
-#[path = "support/ratios.rs"]
-mod ratios;
+#[path = "load/mod.rs"]
+#[allow(dead_code, reason = "this bench uses the engine and posts")]
+mod load;
 #[path = "../tests/support/mod.rs"]
 mod support;
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -27,9 +22,11 @@ use std::time::{Duration, Instant};
 use rustls::ClientConfig;
 use rustls::client::Resumption;
 
-use line::Target;
-use people::People;
-use ratios::{PAIRS, Ratio, median};
+use load::engine::{Bounds, Engine, Pace, Step};
+use load::place::Place;
+use load::ratios::{PAIRS, Ratio, median};
+use load::scenario::Prepared;
+use load::scenarios::talk;
 use support::TestDir;
 use support::net::PATIENCE;
 use support::process::{Launch, Natter};
@@ -50,9 +47,9 @@ const HANDSHAKERS: usize = 8;
 const POSTS_FLOOR: f64 = 0.75;
 const FAN_OUT_FLOOR: f64 = 0.6;
 
-/// Both servers, and where each is reached without TLS. They end with the value.
+/// Both servers, plain first. They end with the value.
 struct Pair {
-    servers: [(Natter, Target, SocketAddr); 2],
+    servers: [Natter; 2],
     _dirs: [TestDir; 2],
 }
 
@@ -93,19 +90,27 @@ impl Pair {
         ];
         let start = |dir: &TestDir, is_secure: bool| {
             let launch = Launch::new(dir.path()).with(&env);
-            let natter = if is_secure { tls::secure(launch) } else { launch }.start();
-            let address = natter.address;
-            let plain = if is_secure { tls::forward_to(address) } else { address };
-            (natter, Target { address, is_secure }, plain)
+            if is_secure { tls::secure(launch) } else { launch }.start()
         };
         Pair { servers: [start(&dirs[0], false), start(&dirs[1], true)], _dirs: dirs }
+    }
+
+    /// The same people at both servers.
+    fn engines(&self, prepare: impl Fn(&mut Place) -> io::Result<Prepared>) -> [Engine; 2] {
+        let authority = Path::new(tls::FOLDER).join("authority.pem");
+        let engine = |url: String| {
+            let mut place = Place::named(&url, Some(&authority))?;
+            Engine::new(prepare(&mut place)?)
+        };
+        let [plain, secure] = [&self.servers[0], &self.servers[1]].map(|natter| natter.address);
+        [format!("http://{plain}"), format!("https://{secure}")].map(|url| engine(url).expect("people"))
     }
 
     /// The rounds of each server, plain first.
     fn in_turns(&self, mut measure: impl FnMut(usize, &Natter) -> Measured) -> [Vec<Measured>; 2] {
         let mut rounds = [Vec::new(), Vec::new()];
         for _ in 0..PAIRS {
-            for (index, (natter, ..)) in self.servers.iter().enumerate() {
+            for (index, natter) in self.servers.iter().enumerate() {
                 natter.wait_until_idle(PATIENCE);
                 rounds[index].push(measure(index, natter));
             }
@@ -114,20 +119,24 @@ impl Pair {
     }
 
     fn stop(self) {
-        self.servers.into_iter().for_each(|(natter, ..)| drop(natter.stop()));
+        self.servers.into_iter().for_each(|natter| drop(natter.stop()));
     }
+}
+
+/// As many posts as are answered, so many of each sender unanswered.
+fn exchange(engine: &mut Engine, window: usize) -> Step {
+    let step = engine.run(Pace::Closed(window), Bounds { time: ROUND, count: u64::MAX }).expect("a round");
+    assert_eq!((step.refusals(), step.unanswered), (0, 0), "{:?}", step.refused);
+    step
 }
 
 fn posts() -> bool {
     let pair = Pair::start();
-    let mut people = [0, 1].map(|index| {
-        let (_, target, plain) = &pair.servers[index];
-        People::in_pairs(*target, *plain, POSTS.0)
-    });
+    let mut engines = pair.engines(|place| talk::relay(place, POSTS.0));
     let both = pair.in_turns(|index, natter| {
         let before = natter.cpu_time();
-        let count = people[index].exchange(POSTS.0, POSTS.1, ROUND).len();
-        measured(natter, before, count, ROUND)
+        let step = exchange(&mut engines[index], POSTS.1);
+        measured(natter, before, step.in_time as usize, ROUND)
     });
     pair.stop();
     compare(&format!("posts/s, {} senders × {}", POSTS.0, POSTS.1), both, POSTS_FLOOR)
@@ -135,15 +144,11 @@ fn posts() -> bool {
 
 fn fan_out() -> bool {
     let pair = Pair::start();
-    let mut people = [0, 1].map(|index| {
-        let (_, target, plain) = &pair.servers[index];
-        People::in_a_group(*target, *plain, CROWD + 1)
-    });
+    let mut engines = pair.engines(|place| talk::fanout(place, CROWD + 1));
     let both = pair.in_turns(|index, natter| {
-        let (before, received, began) = (natter.cpu_time(), people[index].received(), Instant::now());
-        people[index].exchange(1, CROWD_WINDOW, ROUND);
-        let received = people[index].received() - received;
-        measured(natter, before, received as usize, began.elapsed())
+        let (before, began) = (natter.cpu_time(), Instant::now());
+        let step = exchange(&mut engines[index], CROWD_WINDOW);
+        measured(natter, before, step.deliveries.count() as usize, began.elapsed())
     });
     pair.stop();
     compare(&format!("deliveries/s to {CROWD} members"), both, FAN_OUT_FLOOR)
@@ -175,7 +180,7 @@ fn compare(what: &str, [plain, secure]: [Vec<Measured>; 2], floor: f64) -> bool 
 /// There is no required value: the rates depend on the machine. Plain connections are their measure.
 fn handshakes() -> bool {
     let pair = Pair::start();
-    let (plain, secure) = (pair.servers[0].1.address, pair.servers[1].1.address);
+    let (plain, secure) = (pair.servers[0].address, pair.servers[1].address);
     println!("connections/s, {HANDSHAKERS} at a time, each with its handshake");
     let kinds: [(&str, usize, Connect); 3] = [
         ("plain", 0, |address| Client { address, config: None }),
@@ -188,7 +193,7 @@ fn handshakes() -> bool {
     let mut rounds = kinds.map(|_| Vec::new());
     for _ in 0..HANDSHAKE_ROUNDS {
         for ((_, index, client), rounds) in kinds.iter().zip(&mut rounds) {
-            let natter = &pair.servers[*index].0;
+            let natter = &pair.servers[*index];
             natter.wait_until_idle(PATIENCE);
             rounds.push(connect_for(ROUND, natter, || client([plain, secure][*index])));
         }

@@ -30,6 +30,11 @@ mod https;
 mod import;
 #[path = "process/listening.rs"]
 mod listening;
+#[path = "../benches/load/mod.rs"]
+#[allow(dead_code, reason = "the tests use parts of the tool")]
+mod load;
+#[path = "process/load.rs"]
+mod load_tool;
 #[path = "process/mail.rs"]
 mod mail;
 #[path = "process/member.rs"]
@@ -54,6 +59,8 @@ mod reload;
 mod restore;
 #[path = "process/secret.rs"]
 mod secret;
+#[path = "process/shims.rs"]
+mod shims;
 #[path = "process/shutdown.rs"]
 mod shutdown;
 #[path = "process/sockets.rs"]

@@ -11,12 +11,12 @@ use natter::base::id::Id;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 
-use super::people::People;
+use super::load::engine::Engine;
 use super::replica::{self, Litestream};
 use super::support::http::Person;
 use super::support::net::{Http, Ws, at};
 use super::support::process::{Launch, Natter};
-use super::{kill, verdict};
+use super::{kill, talk_at, verdict};
 
 const RATE: u32 = 2_000;
 /// The time of posts before the quiet time, and again before the kill.
@@ -30,7 +30,7 @@ const KEYS: [&str; 3] = ["access_secret", "refresh_secret", "password_secret"];
 type Rows = BTreeSet<String>;
 
 /// Ends the server of the bench. Returns whether all requirements are met.
-pub fn play(dir: &Path, launch: &Launch, natter: Natter, mut people: People) -> bool {
+pub fn play(dir: &Path, launch: &Launch, natter: Natter, mut people: Engine) -> bool {
     println!("a loss: kill -9 of both during {RATE} posts/s");
     let litestream = Litestream::start(dir);
     let mut http = Http::connect(natter.address);
@@ -38,12 +38,12 @@ pub fn play(dir: &Path, launch: &Launch, natter: Natter, mut people: People) -> 
     for index in 0..UPLOADS {
         upload(&mut http, &ann, &bob, index);
     }
-    people.talk_at(RATE, POSTS);
+    talk_at(&mut people, RATE, POSTS);
     std::thread::sleep(QUIET); // until the replica must have everything
     let copies = copy_files(dir);
     let before = rows(&replica::database(dir));
     let newest_cursor = cursor(&natter, &ann);
-    people.talk_at(RATE, POSTS);
+    talk_at(&mut people, RATE, POSTS);
     kill(natter);
     litestream.kill();
 

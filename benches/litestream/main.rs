@@ -5,14 +5,10 @@
 //! restored copy is compared with the source. The bench prints a result for each required value, and ends with status 1 if
 //! one is missed. Arguments: rates, `--rounds=N`, `--seconds=N`. The data is in the target folder, or in `BENCH_DIR`.
 
-#[path = "../support/bare.rs"]
-#[allow(dead_code, reason = "only the text of a message is used")]
-mod bare;
-#[path = "../support/line.rs"]
-mod line;
+#[path = "../load/mod.rs"]
+#[allow(dead_code, reason = "this bench uses the engine and posts")]
+mod load;
 mod loss;
-#[path = "../support/people.rs"]
-mod people;
 mod replica;
 #[path = "../../tests/support/mod.rs"]
 mod support;
@@ -22,7 +18,9 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use people::People;
+use load::engine::{Bounds, Engine, Pace, Step};
+use load::place::Place;
+use load::scenarios::talk;
 use replica::{Litestream, Locks};
 use support::process::{Launch, Natter};
 
@@ -73,8 +71,9 @@ fn main() -> ExitCode {
     let start = |dir: &Path| {
         let launch = Launch::new(dir).with(&env);
         let natter = launch.start();
-        let mut people = People::arrive(natter.address, CLIENTS);
-        people.talk_at(WARM_UP.0, WARM_UP.1);
+        let mut place = Place::named(&format!("http://{}", natter.address), None).expect("a server");
+        let mut people = Engine::new(talk::relay(&mut place, CLIENTS).expect("people")).expect("sockets");
+        talk_at(&mut people, WARM_UP.0, WARM_UP.1);
         (launch, natter, people)
     };
     let (_, plain, mut plain_people) = start(&plain_dir);
@@ -134,10 +133,17 @@ impl Drop for Watched<'_> {
     }
 }
 
-fn measure(dir: &Path, people: &mut People, rate: u32, time: Duration) -> Seen {
+/// Posts at a fixed rate, each of which must be answered, or refused.
+fn talk_at(people: &mut Engine, rate: u32, time: Duration) -> Step {
+    let step = people.run(Pace::Open(f64::from(rate)), Bounds { time, count: u64::MAX }).expect("a round");
+    assert_eq!(step.unanswered, 0, "{:?}", step.refused);
+    step
+}
+
+fn measure(dir: &Path, people: &mut Engine, rate: u32, time: Duration) -> Seen {
     let ended = AtomicBool::new(false);
     let wal = dir.join("data/natter.db-wal");
-    let (paced, wal_bytes) = std::thread::scope(|scope| {
+    let (step, wal_bytes) = std::thread::scope(|scope| {
         let watch = scope.spawn(|| {
             let mut largest = 0;
             while !ended.load(Ordering::Relaxed) {
@@ -147,18 +153,16 @@ fn measure(dir: &Path, people: &mut People, rate: u32, time: Duration) -> Seen {
             largest
         });
         let watched = Watched(&ended);
-        let paced = people.talk_at(rate, time);
+        let step = talk_at(people, rate, time);
         drop(watched);
-        (paced, watch.join().expect("the largest size"))
+        (step, watch.join().expect("the largest size"))
     });
-    let mut times = paced.times;
-    times.sort();
-    let at = |part: f64| times[((times.len() - 1) as f64 * part) as usize].as_secs_f64() * 1e3;
+    let latency = &step.kinds[0].latency;
     Seen {
-        p50_ms: at(0.5),
-        p99_ms: at(0.99),
-        max_ms: at(1.0),
-        refused: paced.refused,
+        p50_ms: latency.quantile_ms(0.5),
+        p99_ms: latency.quantile_ms(0.99),
+        max_ms: latency.max_ms(),
+        refused: step.refusals(),
         wal_mib: wal_bytes as f64 / f64::from(1 << 20),
     }
 }

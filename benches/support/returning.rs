@@ -3,7 +3,7 @@
 //! Threads of blocking clients, without the pauses of real ones, so that the bench measures the nodes. Invariant: a client is back when it
 //! has `caught_up` and each post, also those of the time when its node was dead.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use natter::base::id::Id;
 
-use super::line::{enter, frame};
+use super::load::conn::frame;
 use super::support::http::Person;
 use super::support::net::{Http, PATIENCE, at};
 
@@ -158,4 +158,41 @@ impl Client {
 
 fn is_post(text: &[u8]) -> bool {
     text.starts_with(b"{\"event\":\"message.posted\"")
+}
+
+/// The upgrade, and all frames up to `caught_up`. Returns what came after that, and these frames' texts.
+fn enter(stream: &mut (impl Read + Write), access: &str, cursor: Option<&str>) -> (Vec<u8>, Vec<String>) {
+    let query = cursor.map(|cursor| format!("?cursor={cursor}")).unwrap_or_default();
+    let request = format!(
+        "GET /api/v1/ws{query} HTTP/1.1\r\nHost: natter\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nAuthorization: Bearer {access}\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).expect("sent");
+    let (mut bytes, mut piece, mut texts) = (Vec::new(), [0; 4_096], Vec::new());
+    let mut more = |bytes: &mut Vec<u8>| {
+        let count = stream.read(&mut piece).expect("an answer");
+        assert!(count > 0, "{}", String::from_utf8_lossy(bytes));
+        bytes.extend_from_slice(&piece[..count]);
+    };
+    let head = loop {
+        match bytes.windows(4).position(|end| end == b"\r\n\r\n") {
+            Some(at) => break at + 4,
+            None => more(&mut bytes),
+        }
+    };
+    assert!(bytes.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&bytes));
+    bytes.drain(..head);
+    loop {
+        let Some((start, end)) = frame(&bytes) else {
+            more(&mut bytes);
+            continue;
+        };
+        let text = String::from_utf8_lossy(&bytes[start..end]).into_owned();
+        bytes.drain(..end);
+        let is_last = text.starts_with("{\"event\":\"caught_up\"");
+        texts.push(text);
+        if is_last {
+            return (bytes, texts);
+        }
+    }
 }

@@ -5,10 +5,10 @@
 
 use std::fs::{self, File};
 
+use super::shims::shim;
 use super::support::TestDir;
 use super::support::net::Http;
 use super::support::process::Launch;
-use super::syncs::shim;
 use super::{client_id, post_to, until};
 
 #[test]

@@ -3,28 +3,13 @@
 //! The disk is `shim/forgetful_disk.c`, compiled here and loaded into the real binary with LD_PRELOAD.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
+use super::shims::shim;
 use super::support::TestDir;
 use super::support::net::Http;
 use super::support::process::Launch;
 use super::{client_id, post_to, until};
-
-/// Compiles a library of the folder `shim`. `None` if there is no C compiler, or no LD_PRELOAD.
-pub fn shim(folder: &Path, name: &str) -> Option<PathBuf> {
-    let shim = folder.join(format!("{name}.so"));
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/process/shim/{name}.c"));
-    let compiled = Command::new("cc")
-        .args(["-shared", "-fPIC", "-O1", "-o"])
-        .arg(&shim)
-        .arg(source)
-        .args(["-ldl", "-lpthread"])
-        .output();
-    let output = compiled.ok().filter(|_| cfg!(target_os = "linux"))?;
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    Some(shim)
-}
 
 /// Fails one sync of `file` while posts are sent; `erases` also deletes a message, which makes natter sync the database.
 fn play(file: &str, erases: bool) {
