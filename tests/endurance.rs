@@ -1,4 +1,4 @@
-//! Measurements that take longer than a test may, run by name: `idle`, `memory`, `media`, `small-host`, `soak` and `cluster`.
+//! Measurements that take longer than a test may, run by name: `idle`, `memory`, `media`, `small-host`, `soak`, `torture` and `cluster`.
 //!
 //! The scripts of these names run them on the binary of `NATTER_BIN`. Each prints what it measured and a verdict for each
 //! promise, and ends with status 1 if one is not kept.
@@ -16,13 +16,21 @@ mod media;
 mod memory;
 #[path = "endurance/nginx.rs"]
 mod nginx;
+#[path = "endurance/people.rs"]
+mod people;
+#[path = "endurance/readers.rs"]
+mod readers;
 #[cfg(feature = "cluster")]
 #[path = "cluster/servers.rs"]
 mod servers;
+#[path = "process/shims.rs"]
+mod shims;
 #[path = "endurance/small_host.rs"]
 mod small_host;
 #[path = "endurance/soak.rs"]
 mod soak;
+#[path = "endurance/torture/mod.rs"]
+mod torture;
 
 use std::process::ExitCode;
 
@@ -46,6 +54,13 @@ fn main() -> ExitCode {
             let [kills, pauses, partitions, power_cuts] = [0, 1, 2, 3].map(count);
             cluster::campaign(cluster::Wish { kills, pauses, partitions, power_cuts })
         }
+        ["torture", words @ ..] => match torture::Wish::parse(words) {
+            Ok(wish) => torture::run(&wish),
+            Err(error) => {
+                eprintln!("{error}");
+                return usage();
+            }
+        },
         ["soak", seconds] => match seconds.parse() {
             Ok(seconds) => soak::run(seconds),
             Err(_) => return usage(),
@@ -57,7 +72,9 @@ fn main() -> ExitCode {
 
 fn usage() -> ExitCode {
     eprintln!(
-        "cargo test --test endurance -- idle | memory | media | small-host | soak SECONDS | cluster [KILLS [PAUSES [PARTITIONS [POWER_CUTS]]]]"
+        "cargo test --test endurance -- idle | memory | media | small-host | soak SECONDS | \
+         cluster [KILLS [PAUSES [PARTITIONS [POWER_CUTS]]]] | \
+         torture [--seconds S] [--seed N] [--cluster] [--planted FAULT] [--prove]"
     );
     ExitCode::from(2)
 }

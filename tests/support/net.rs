@@ -181,7 +181,18 @@ const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 impl Ws {
     /// Opens `target` (path and query) with the token `access`, or returns the response that refuses the upgrade.
     pub fn open(address: SocketAddr, target: &str, access: &str) -> io::Result<Result<Ws, Response>> {
-        let mut http = Http::try_connect(address)?;
+        Ws::open_within(address, target, access, PATIENCE)
+    }
+
+    /// The same, where no step takes longer than `time`.
+    pub fn open_within(
+        address: SocketAddr,
+        target: &str,
+        access: &str,
+        time: Duration,
+    ) -> io::Result<Result<Ws, Response>> {
+        let mut http = Http::try_connect_within(address, time)?;
+        http.stream.set_read_timeout(Some(time))?;
         let bearer = format!("Bearer {access}");
         let fields = [
             ("Connection", "Upgrade"),

@@ -2,26 +2,26 @@
 //!
 //! `story` is `scripts/cluster`; `campaign` makes as many faults of each kind as it is asked for. People post and read through all nodes
 //! meanwhile. Owns the story and the verdicts. Leaves the faults to `faults`, what root can make for them to `room`, the processes to
-//! `stage`, the people to `people`, and the databases to `rows`.
+//! `stage`, the people to `super::people`, and the databases to `rows`.
 //! Invariant: all processes end with it, and a run without nats-server says so and is no failure.
 
 mod clock;
-mod disks;
-mod faults;
+pub mod disks;
+pub mod faults;
 mod network;
-mod people;
-mod room;
+pub mod room;
 mod rows;
-mod stage;
+pub mod stage;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 pub use self::faults::Wish;
-use self::people::Crowd;
 use self::room::Room;
 use self::stage::Stage;
+use super::people::{Crowd, Habits, Tally};
+use super::torture::damage_of;
 use super::verdict;
 
 /// The time after a fault has ended and all is well, until the next one.
@@ -39,25 +39,25 @@ const STOPS_MAX: usize = 10;
 pub fn story() -> bool {
     let Some(mut stage) = Stage::start() else { return true };
     println!("three nats-servers and three nodes run: a, b and c");
-    let crowd = Crowd::begin(&stage, 3);
-    crowd.wait_for(&mut stage, 20);
+    let crowd = Crowd::begin(&stage.addresses(), Habits { writers: 3, rest: Duration::ZERO });
+    wait_for(&crowd, &mut stage, 20);
     println!("  {} posts are answered, by all three nodes", crowd.answered());
     println!("kill -9 of node b");
     stage.kill_node(1);
     let before = crowd.answered();
-    let took = crowd.wait_for(&mut stage, before + 50);
+    let took = wait_for(&crowd, &mut stage, before + 50);
     println!("  its people post through the other nodes: 50 more after {} ms", took.as_millis());
     let leader = stage.leader();
     println!("kill -9 of nats-server {leader}, which leads the log");
     stage.servers.kill(leader);
     let before = crowd.answered();
-    let took = crowd.wait_for(&mut stage, before + 50);
+    let took = wait_for(&crowd, &mut stage, before + 50);
     println!("  posts are answered again: 50 more after {} ms", took.as_millis());
     println!("both come back");
     stage.servers.revive(leader);
     stage.start_node(1);
     let before = crowd.answered();
-    crowd.wait_for(&mut stage, before + 50);
+    wait_for(&crowd, &mut stage, before + 50);
     finish(stage, crowd)
 }
 
@@ -70,15 +70,15 @@ pub fn campaign(wish: Wish) -> bool {
     }
     let room = if wish.partitions + wish.power_cuts > 0 { Room::make() } else { Room::default() };
     let Some(mut stage) = Stage::start_at(room.logs(), room.nodes()) else { return true };
-    let crowd = Crowd::begin(&stage, 6);
-    crowd.wait_for(&mut stage, 20);
+    let crowd = Crowd::begin(&stage.addresses(), Habits { writers: 6, rest: Duration::ZERO });
+    wait_for(&crowd, &mut stage, 20);
     let mut kinds: BTreeMap<&str, Kind> = BTreeMap::new();
     let faults = faults::plan(wish, &room);
     for (turn, fault) in faults.iter().copied().enumerate() {
         crowd.take_silence();
         faults::play(fault, turn, &mut stage, &room, |time| crowd.rest(time));
         let ended = Instant::now();
-        let posted = crowd.wait_for(&mut stage, crowd.answered() + 1);
+        let posted = wait_for(&crowd, &mut stage, crowd.answered() + 1);
         let ready = wait_until_ready(&mut stage, ended);
         if posted.max(ready) > LONG {
             println!(
@@ -116,8 +116,16 @@ struct Kind {
     ready: Duration,
 }
 
+/// Waits until so many posts are answered. Returns how long that took.
+fn wait_for(crowd: &Crowd, stage: &mut Stage, count: u64) -> Duration {
+    crowd.wait_for(count).unwrap_or_else(|| {
+        stage.report();
+        panic!("no more posts are answered");
+    })
+}
+
 /// Returns how long after `since` all nodes said that they take writes.
-fn wait_until_ready(stage: &mut Stage, since: Instant) -> Duration {
+pub fn wait_until_ready(stage: &mut Stage, since: Instant) -> Duration {
     while !stage.is_ready() {
         if since.elapsed() > RECOVERY_MAX {
             stage.report();
@@ -129,13 +137,27 @@ fn wait_until_ready(stage: &mut Stage, since: Instant) -> Duration {
 }
 
 /// All stop posting, all nodes catch up, and what each knows is compared.
-fn finish(mut stage: Stage, crowd: Crowd) -> bool {
+fn finish(stage: Stage, crowd: Crowd) -> bool {
+    let (tally, _, are_equal) = end(stage, crowd);
+    let held = verdict(
+        tally.is_clean(),
+        format_args!(
+            "of {} answered posts on all nodes: {} lost, {} twice, {} out of order, {} not read by somebody",
+            tally.answered, tally.lost, tally.twice, tally.out_of_order, tally.gaps
+        ),
+    );
+    held & verdict(are_equal, format_args!("all nodes have the same rows"))
+}
+
+/// The same without a word: what the people found, the databases, and whether these are equal. All nodes are stopped then; the databases
+/// are removed with the stage.
+pub fn end(mut stage: Stage, crowd: Crowd) -> (Tally, Vec<Option<String>>, bool) {
     let told = crowd.end();
     let is_level = wait_until_level(&stage);
-    let mut held = verdict(is_level, format_args!("all nodes are at the same entry of the log"));
-    held &= told.judge(&stage);
+    let tally = told.judge(&stage.addresses());
     let databases = stop_at_one_entry(&mut stage);
-    held & verdict(rows::are_equal(&databases), format_args!("all nodes have the same rows"))
+    let damage = databases.iter().map(|path| damage_of(path)).collect();
+    (tally, damage, is_level && rows::are_equal(&databases))
 }
 
 /// Whether all nodes come to the same entry.

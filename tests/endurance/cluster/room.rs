@@ -56,6 +56,11 @@ pub fn run_again() -> Option<bool> {
     Some(status.success())
 }
 
+/// Whether this program runs in a room.
+pub fn is_inside() -> bool {
+    std::env::var_os(INSIDE).is_some()
+}
+
 /// What could be made. It is removed with the value.
 #[derive(Default)]
 pub struct Room {

@@ -4,7 +4,8 @@
  * A sync writes the changed blocks to the copy in the folder FORGETFUL_DURABLE. If the file FORGETFUL_FAIL holds the name of a
  * database file, the next sync of that file fails once with EIO. The blocks that this sync should have written are dead from
  * then on: as on ext4, later syncs of these blocks succeed and write nothing, until the file is truncated below them. Renames
- * and removals are durable at once. */
+ * and removals are durable at once. While the
+ * file FORGETFUL_LIES exists, nothing becomes durable, and a sync says that it did. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -18,7 +19,7 @@
 #include <unistd.h>
 
 #define BLOCK 4096
-#define BLOCKS 65536
+#define BLOCKS 1048576
 #define FILES 16
 
 static struct file {
@@ -82,10 +83,20 @@ static int fails(const char *name) {
     return 1;
 }
 
+/* Whether nothing becomes durable now. A call that succeeds leaves errno unchanged, as the kernel's do. */
+static int lies(void) {
+    const char *path = getenv("FORGETFUL_LIES");
+    int saved = errno;
+    int result = path && access(path, F_OK) == 0;
+    errno = saved;
+    return result;
+}
+
 static int sync_file(int fd) {
     char path[PATH_MAX], to[PATH_MAX];
     const char *name = watched_fd(fd, path);
     if (!name || !strstr(path, name)) return real_fsync(fd);
+    if (lies()) return 0;
     pthread_mutex_lock(&lock);
     int failed = fails(name);
     struct file *file = state(name);
@@ -110,7 +121,8 @@ static int sync_file(int fd) {
     close(out);
     pthread_mutex_unlock(&lock);
     if (failed) errno = EIO;
-    return failed ? -1 : 0;
+    /* The real disk may lose its power, too. */
+    return failed ? -1 : real_fsync(fd);
 }
 
 int fsync(int fd) { return sync_file(fd); }
@@ -120,7 +132,7 @@ int ftruncate(int fd, off_t size) {
     char path[PATH_MAX], to[PATH_MAX];
     const char *name = watched_fd(fd, path);
     int result = real_ftruncate(fd, size);
-    if (name && result == 0) {
+    if (name && result == 0 && !lies()) {
         pthread_mutex_lock(&lock);
         struct file *file = state(name);
         for (off_t block = (size + BLOCK - 1) / BLOCK; block < BLOCKS; block++) file->dead[block] = 0;
@@ -137,7 +149,7 @@ int rename(const char *from, const char *to) {
     char old[PATH_MAX], new[PATH_MAX];
     int result = real_rename(from, to);
     const char *a = watched(from), *b = watched(to);
-    if (result == 0 && a && b) {
+    if (result == 0 && a && b && !lies()) {
         pthread_mutex_lock(&lock);
         durable(old, a);
         durable(new, b);
@@ -153,7 +165,7 @@ int unlink(const char *path) {
     char to[PATH_MAX];
     int result = real_unlink(path);
     const char *name = watched(path);
-    if (result == 0 && name) {
+    if (result == 0 && name && !lies()) {
         pthread_mutex_lock(&lock);
         durable(to, name);
         real_unlink(to);

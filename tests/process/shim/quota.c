@@ -1,5 +1,5 @@
 /* A quota that is used up: loaded with LD_PRELOAD, it refuses to let files below the folder QUOTA_FOLDER grow while the file
- * QUOTA_USED_UP exists. As with the quotas of ext4 and XFS, bytes of a file that exist can be overwritten, and bytes that the
+ * QUOTA_USED_UP exists. If that file is not empty, the disk is broken: all writes to these files fail with EIO. As with the quotas of ext4 and XFS, bytes of a file that exist can be overwritten, and bytes that the
  * process frees can be used again. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -44,17 +44,35 @@ static int is_refused(int fd, off_t end, int shrinks) {
     return refused;
 }
 
+/* Whether the disk is broken, and the file is on it. */
+static int is_broken(int fd) {
+    struct stat is;
+    char link[64], path[PATH_MAX];
+    int saved = errno;
+    int broken = stat(getenv("QUOTA_USED_UP"), &is) == 0 && is.st_size > 0;
+    errno = saved;
+    if (!broken) return 0;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t length = readlink(link, path, PATH_MAX - 1);
+    if (length < 0) return 0;
+    path[length] = 0;
+    if (!is_limited(path)) return 0;
+    errno = EIO;
+    return 1;
+}
+
 /* natter writes its files with this one from the beginning to the end. */
 ssize_t write(int fd, const void *bytes, size_t count) {
     struct stat is;
+    if (is_broken(fd)) return -1;
     if (fstat(fd, &is) == 0 && is_refused(fd, is.st_size + count, 0)) return -1;
     return REAL(write)(fd, bytes, count);
 }
 ssize_t pwrite(int fd, const void *bytes, size_t count, off_t at) {
-    return is_refused(fd, at + count, 0) ? -1 : REAL(pwrite)(fd, bytes, count, at);
+    return is_broken(fd) || is_refused(fd, at + count, 0) ? -1 : REAL(pwrite)(fd, bytes, count, at);
 }
 ssize_t pwrite64(int fd, const void *bytes, size_t count, off64_t at) {
-    return is_refused(fd, at + count, 0) ? -1 : REAL(pwrite64)(fd, bytes, count, at);
+    return is_broken(fd) || is_refused(fd, at + count, 0) ? -1 : REAL(pwrite64)(fd, bytes, count, at);
 }
 /* A file that becomes longer by this call takes no space. */
 static void count_freed(int fd, off_t size) {
