@@ -258,3 +258,40 @@ fn a_second_factor_is_turned_on_asked_for_and_turned_off() {
     page.wait(c, "it is off", &format!("!{}", by("factor-dialog")));
     page.has_no_faults(c);
 }
+
+/// The whole way: the export of the server, the file, and the archive that the browser saves.
+#[test]
+fn a_member_saves_all_data_with_the_files() {
+    let Some(mut stage) = Stage::set() else { return };
+    let file = stage.launch.folder.join("notes.txt");
+    std::fs::write(&file, "hello from a file").expect("a file");
+    let (ann, bob) = (stage.sign_up("Ann"), stage.sign_up("Bob"));
+    let c = &mut stage.chromium;
+    make_group(c, &ann, "Kitchen", &["Bob"]);
+    ann.choose(c, "composer-file", &file);
+    send(c, &ann, "look at <this>");
+    bob.click(c, "conversation");
+    bob.wait(c, "received", &format!("{MESSAGES}.includes('look at <this>')"));
+    // The entries are not compressed, so that the text of the archive has theirs.
+    ann.eval(
+        c,
+        "URL.createObjectURL = (blob) => { blob.text().then((text) => { window.saved = text; }); return 'data:text/plain,saved'; }",
+    );
+    ann.click(c, "open-settings");
+    ann.click(c, "tab-account");
+    ann.click(c, "account-export");
+    ann.wait(c, "the archive", "window.saved !== undefined");
+    for part in [
+        "/notes.txt",
+        "hello from a file",
+        "index.html",
+        ">Kitchen</h2>",
+        "look at &lt;this&gt;",
+        "export.ndjson",
+    ] {
+        assert_eq!(ann.eval(c, &format!("window.saved.includes('{part}')")), "true", "{part}");
+    }
+    for page in [&ann, &bob] {
+        page.has_no_faults(c);
+    }
+}

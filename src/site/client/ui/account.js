@@ -1,13 +1,13 @@
 // @ts-check
 // The end of a session and of an account, and the verification of an address.
 
-import { t } from '../i18n.js';
-import { ask, call } from '../net/http.js';
+import { fullTime, lang, t } from '../i18n.js';
+import { ask, call, send } from '../net/http.js';
 import { session } from '../net/session.js';
 import { drafts, outbox } from '../state/here.js';
 import { h } from './dom.js';
 import { field, form } from './forms.js';
-import { confirm, failed, openDialog, toast } from './layers.js';
+import { confirm, failed, openDialog, succeeded, toast } from './layers.js';
 import { link } from './parts.js';
 
 // What the signed-out page says at first. The event that a session ended may come before the response to who ended it.
@@ -28,6 +28,56 @@ export async function signOut() {
     /* offline: the tokens are at least removed from this browser */
   }
   session.end();
+}
+
+const PROFILES_ASKED = 100;
+const REVOKE_AFTER_MS = 60_000;
+
+/** @param {string[]} ids */
+async function namesOf(ids) {
+  const names = new Map();
+  for (let at = 0; at < ids.length; at += PROFILES_ASKED) {
+    const asked = { ids: ids.slice(at, at + PROFILES_ASKED).join(',') };
+    for (const { id, display_name } of await call('GET /profiles', asked)) names.set(id, display_name);
+  }
+  return names;
+}
+
+/** @param {string} url */
+async function fetchFile(url) {
+  const response = await fetch(url);
+  return response.ok ? new Uint8Array(await response.arrayBuffer()) : null;
+}
+
+let isSaving = false;
+
+/** Saves all that the server has of this account, with its files, as one archive. */
+export async function saveExport() {
+  if (isSaving) return;
+  isSaving = true;
+  toast(t('export.begins'));
+  try {
+    const { archive } = await import('../state/archive.js');
+    // Without a limit of time: an export is as long as what was written in years.
+    const response = await send('GET /user/export', {}, { signal: new AbortController().signal });
+    const texts = {
+      title: t('export.title'),
+      missing: t('export.missing'),
+      left: t('export.left'),
+      files: t('export.files'),
+    };
+    const words = { texts, time: fullTime, lang: lang(), dir: document.documentElement.dir };
+    const blob = await archive(await response.text(), { fetchFile, namesOf, ...words });
+    const url = URL.createObjectURL(blob);
+    const save = h('a', { href: url, download: 'natter-export.zip' });
+    save.click();
+    setTimeout(() => URL.revokeObjectURL(url), REVOKE_AFTER_MS);
+    succeeded(t('export.done'));
+  } catch (error) {
+    failed(error);
+  } finally {
+    isSaving = false;
+  }
 }
 
 export function openDeletion() {

@@ -7,7 +7,7 @@ import { uploadFace } from '../state/here.js';
 import { TOPIC } from '../names.js';
 import { model } from '../state/model.js';
 import { push } from '../state/push.js';
-import { openDeletion, signOut } from './account.js';
+import { openDeletion, saveExport, signOut } from './account.js';
 import { choices, toggleRow } from './controls.js';
 import { h, those } from './dom.js';
 import { field, form } from './forms.js';
@@ -210,6 +210,7 @@ function accountPanel({ shell, close }) {
       children: passwordFields(member.email ?? ''),
     }),
     actionRow('lock', t('factor.title'), 'factor-open', openSecondFactor),
+    actionRow('download', t('export.title'), 'account-export', saveExport),
     actionRow('exit', t('signout'), 'sign-out', leave),
     actionRow('trash', t('set.delete'), 'account-delete', openDeletion, true),
   ];
