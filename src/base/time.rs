@@ -154,7 +154,6 @@ pub fn parse_rfc3339(text: &str) -> Option<UnixS> {
 }
 
 /// As [`parse_rfc3339`], in milliseconds; what is less is dropped.
-#[cfg(feature = "cluster")]
 pub fn parse_rfc3339_ms(text: &str) -> Option<UnixMs> {
     let at = OffsetDateTime::parse(text, &Rfc3339).ok()?;
     u64::try_from(at.unix_timestamp_nanos() / 1_000_000).ok().map(UnixMs)
@@ -209,7 +208,6 @@ mod tests {
         assert_eq!(mail_date(UnixMs(1_795_352_634_120)), "Sun, 22 Nov 2026 13:03:54 +0000");
     }
 
-    #[cfg(feature = "cluster")]
     #[test]
     fn a_time_is_read_to_the_millisecond() {
         let check = |text: &str, expect: Option<u64>| {
