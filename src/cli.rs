@@ -56,6 +56,11 @@ pub enum Invocation {
     /// Make a new PASSWORD_SECRET after the old one was lost.
     ResetSecret,
     Cluster(ClusterCommand),
+    /// How the server is that runs.
+    Status {
+        /// For a program.
+        json: bool,
+    },
     /// Print [`help()`] of this topic.
     Help(Topic),
     /// Print [`completions()`] of one of [`SHELLS`].
@@ -243,7 +248,7 @@ where
         Options { end_sessions: true, .. } => refuse("--end-sessions belongs to restore".to_owned()),
         Options { uses: Some(_), .. } => refuse("--uses belongs to invite".to_owned()),
         Options { expires_s: Some(_), .. } => refuse("--expires belongs to invite".to_owned()),
-        Options { json: true, .. } => refuse("--json belongs to cluster status".to_owned()),
+        Options { json: true, .. } => refuse("--json belongs to status and cluster status".to_owned()),
         Options { confirm: true, .. } => refuse("--confirm belongs to cluster skip".to_owned()),
         Options { replace: true, .. } => refuse("--replace belongs to cluster rebuild".to_owned()),
         Options { new_epoch: true, .. } => {
@@ -372,6 +377,7 @@ fn invocation(words: &[OsString], options: &mut Options) -> Result<Invocation, S
     match texts.as_slice() {
         [] | ["serve"] => Ok(Invocation::Serve),
         ["check"] => Ok(Invocation::Check),
+        ["status"] => Ok(Invocation::Status { json: std::mem::take(&mut options.json) }),
         ["secret", "reset"] => Ok(Invocation::ResetSecret),
         ["backup" | "restore" | "import" | "member" | "invite" | "bot" | "cluster", .., ""] => {
             Err("the last argument is empty".to_owned())

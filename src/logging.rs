@@ -13,6 +13,7 @@
 //! reader stops reading. A line is formatted with its time in the thread that logs it, and written by the thread of
 //! [`queue`].
 
+mod journal;
 mod queue;
 
 use std::backtrace::{Backtrace, BacktraceStatus};
@@ -83,7 +84,10 @@ impl Drop for Logging {
 /// Sends the records and the panics of this process to stderr. Fails if there is a logger already or no thread can be
 /// started.
 pub fn init(options: &LogOptions) -> io::Result<Logging> {
-    let (simple, format) = (levels(options), options.format);
+    let simple = levels(options);
+    let stream = std::env::var_os("JOURNAL_STREAM");
+    let is_journal = journal::is_journal(stream.as_deref(), io::stderr());
+    let format = Form { format: options.format, is_journal };
     let max = simple.max_level();
     let queue = LogQueue::start(io::stderr(), move |dropped| dropped_line(format, dropped))?;
     let levels = Levels(Arc::new(RwLock::new(simple)));
@@ -119,9 +123,17 @@ impl Levels {
     }
 }
 
+/// What a line looks like.
+#[derive(Clone, Copy)]
+struct Form {
+    format: LogFormat,
+    /// It begins with its priority.
+    is_journal: bool,
+}
+
 struct Logger {
     levels: Levels,
-    format: LogFormat,
+    format: Form,
     queue: Arc<LogQueue>,
 }
 
@@ -142,7 +154,7 @@ impl Log for Logger {
 }
 
 /// A panic is logged at any level. Its backtrace too, one line per frame, if RUST_BACKTRACE requests it.
-fn log_panic(queue: &LogQueue, format: LogFormat, panic: &PanicHookInfo<'_>) {
+fn log_panic(queue: &LogQueue, format: Form, panic: &PanicHookInfo<'_>) {
     let was_idle = queue.is_idle();
     let thread = std::thread::current();
     let push = |message: fmt::Arguments<'_>| {
@@ -161,7 +173,7 @@ fn log_panic(queue: &LogQueue, format: LogFormat, panic: &PanicHookInfo<'_>) {
     }
 }
 
-fn dropped_line(format: LogFormat, dropped: u64) -> String {
+fn dropped_line(format: Form, dropped: u64) -> String {
     let mut record = Record::builder();
     let record = record.level(Level::Warn).target("natter::logging");
     line(
@@ -170,11 +182,12 @@ fn dropped_line(format: LogFormat, dropped: u64) -> String {
     )
 }
 
-fn line(format: LogFormat, record: &Record<'_>) -> String {
-    match format {
+fn line(Form { format, is_journal }: Form, record: &Record<'_>) -> String {
+    let line = match format {
         LogFormat::Json => json_line(record, unix_ms()),
         LogFormat::Text => text_line(record, &text_message(record), unix_ms()),
-    }
+    };
+    if is_journal { journal::priority(record.level()).to_owned() + &line } else { line }
 }
 
 fn unix_ms() -> UnixMs {

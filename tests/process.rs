@@ -69,6 +69,8 @@ mod sockets;
 mod stalls;
 #[path = "process/start.rs"]
 mod start;
+#[path = "process/status.rs"]
+mod status;
 #[path = "process/syncs.rs"]
 mod syncs;
 #[path = "process/thin.rs"]

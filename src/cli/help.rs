@@ -23,7 +23,7 @@ pub struct Command {
     pub(super) details: &'static str,
 }
 
-pub(super) static COMMANDS: [Command; 12] = [
+pub(super) static COMMANDS: [Command; 13] = [
     Command {
         name: "serve",
         arguments: "",
@@ -38,6 +38,16 @@ pub(super) static COMMANDS: [Command; 12] = [
         summary: "Check the configuration and the database, then exit",
         details: "Prints every fault. Exits with 2 if the configuration has a fault, with 1 if the database or a key\n\
                   has one, else with 0. Changes nothing.",
+    },
+    Command {
+        name: "status",
+        arguments: "[--json]",
+        summary: "Show how the server is that runs here",
+        details: "Prints its version, whether messages are taken, members, streams, posts a second, how long a post\n\
+                  takes, sizes, memory, background errors, the end of the certificate and the last backup: what\n\
+                  /metrics and /readyz have, on one screen. It looks for one second. Exits with 0, with 1 if no\n\
+                  message is taken, or with 3 if no server runs.\n\n\
+                  --json  for a program; times are in microseconds",
     },
     Command {
         name: "backup",

@@ -195,7 +195,11 @@ fn wrong_arguments_are_refused() {
         check_refused(entry, problem, "natter cluster");
     }
     check_refused(&["cluster", "init", "--confirm"], "--confirm belongs to cluster skip", "natter cluster");
-    check_refused(&["cluster", "init", "--json"], "--json belongs to cluster status", "natter cluster");
+    check_refused(
+        &["cluster", "init", "--json"],
+        "--json belongs to status and cluster status",
+        "natter cluster",
+    );
     for seen in ["b", "b=", "b=+1", "=1"] {
         let problem = "--seen needs NODE=ENTRY, such as b=1200";
         check_refused(&["cluster", "rebuild", "--seen", seen], problem, "natter cluster");

@@ -20,6 +20,7 @@ mod restore;
 mod restoring;
 mod secret;
 mod serve;
+mod status;
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -41,6 +42,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Invocation::Invite(command) => invite::run(&folder, &command),
         Invocation::Bot(command) => bot::run(&folder, &command),
         Invocation::Backup { file } => backup::run(&folder, &file),
+        Invocation::Status { json } => status::run(&folder, json),
         Invocation::VerifyBackup { file } => backup::run_verify(&file),
         Invocation::Restore { file, end_sessions } => restore::run(&folder, &file, end_sessions),
         Invocation::Import { files } => import::run(&folder, &files),

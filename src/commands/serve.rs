@@ -444,6 +444,7 @@ pub fn settings(
         hooks_private: config.hooks_private,
         https: None,
         cluster: config.cluster.as_ref().map(|cluster| cluster_settings(cluster, secrets)),
+        access_log: config.access_log,
         measures: Arc::default(),
     }
 }

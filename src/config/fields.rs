@@ -83,6 +83,7 @@ pub static SECTIONS: [(&str, &[Variable]); 8] = [
         row("UPLOADS_KEPT", "0", Number(0, 36_500), "Days a file is kept; 0 keeps all. Pictures of profiles and groups stay while they are in use."),
         row("LOG_LEVEL", "info", Text("off, error, warn, info, debug or trace, and module=level, separated by commas"), "What is logged, such as `warn,natter::store=debug`."),
         row("LOG_FORMAT", "text", Text("text or json"), "Format of the log lines on stderr."),
+        row("ACCESS_LOG", "all", Text("all, off, or one of so many such as 1/100"), "Which requests get a line in the log: with one of so many also each that failed here (5xx)."),
         row("BACKUP_EVERY", "", Text("a number of minutes, hours or days, such as 30m, 6h or 1d"), "Time between two backups that the server makes by itself; none when unset."),
         row("BACKUP_KEEP", "7", Number(1, 10_000), "How many of them are kept, and with them what was erased since."),
         row("BACKUP_DIR", "", Text("a folder"), "Where they are; `backups` in DATA_DIR when unset. Better a folder on another disk."),

@@ -54,6 +54,8 @@ pub struct Config {
     pub trusted_proxies: Networks,
     pub synchronous: Synchronous,
     pub wal_max: u64,
+    /// Of how many requests one is logged: 0 for none.
+    pub access_log: u32,
     /// `None` without BACKUP_EVERY.
     pub backups: Option<Backups>,
     /// Days; `None` keeps all.

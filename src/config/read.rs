@@ -46,6 +46,7 @@ pub(super) fn read(r: &mut Reader<'_>) -> Config {
         messages_kept: days(r, "MESSAGES_KEPT"),
         uploads_kept: days(r, "UPLOADS_KEPT"),
         log: log_options(r),
+        access_log: r.value("ACCESS_LOG", values::access_log),
         metrics_token: r.secret("METRICS_TOKEN", SecretRule::HeaderKey),
         conformance_files: conformance_files(r),
         access_secret: r.secret("ACCESS_SECRET", SecretRule::Key),

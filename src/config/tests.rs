@@ -65,6 +65,7 @@ fn an_empty_environment_gives_the_documented_defaults() {
     assert!(config.access_secret.is_none() && config.metrics_token.is_none() && config.ip_info.is_none());
     assert!(matches!(config.mail, Mail::Mbox { from: None }));
     assert_eq!(config.backups, None);
+    assert_eq!(config.access_log, 1);
     assert_eq!(config.public_url(8080), "http://127.0.0.1:8080");
     // Every default parses, alone and together.
     let all: Vec<_> = variables().filter(|v| !v.default.is_empty()).map(|v| (v.name, v.default)).collect();
@@ -402,4 +403,14 @@ fn backups_are_made_every_so_often() {
         assert!(load(&[("BACKUP_EVERY", text)], "").is_err(), "{text}");
     }
     assert!(load(&[("BACKUP_EVERY", "1d"), ("BACKUP_KEEP", "0")], "").is_err());
+}
+
+#[test]
+fn access_lines_are_all_none_or_a_sample() {
+    for (text, many) in [("all", 1), ("off", 0), ("1/1", 1), ("1/100", 100), ("1/1000000", 1_000_000)] {
+        assert_eq!(good(&[("ACCESS_LOG", text)]).access_log, many, "{text}");
+    }
+    for text in ["1/0", "2/100", "100", "none", "1/1000001", "1/ 5", "1/"] {
+        assert!(load(&[("ACCESS_LOG", text)], "").is_err(), "{text}");
+    }
 }

@@ -53,6 +53,18 @@ pub fn number(text: &str, min: u64, max: u64) -> Result<u64, Problem> {
     text.parse().ok().filter(|n| (min..=max).contains(n)).ok_or_else(|| "is out of range".into())
 }
 
+/// Of how many requests one is logged: 0 for none.
+pub fn access_log(text: &str) -> Result<u32, Problem> {
+    let sample = || text.strip_prefix("1/").and_then(|many| number(many, 1, 1_000_000).ok());
+    match text {
+        "all" => Ok(1),
+        "off" => Ok(0),
+        _ => sample()
+            .map(|many| many as u32)
+            .ok_or_else(|| "is not all, off, or one of so many such as 1/100".to_owned()),
+    }
+}
+
 /// The longest time of [`time`], in minutes: a year.
 const MINUTES_MAX: u64 = 366 * 1_440;
 

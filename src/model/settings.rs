@@ -69,6 +69,8 @@ pub struct Settings {
     pub https: Option<Https>,
     /// Which of several natters this is; `None` if it is the only one.
     pub cluster: Option<ClusterSettings>,
+    /// ACCESS_LOG: of how many requests one is logged; 0 for none.
+    pub access_log: u32,
     /// What all threads of this process measure.
     pub measures: Arc<Measures>,
 }
@@ -178,6 +180,7 @@ impl Settings {
             hooks_private: false,
             https: None,
             cluster: None,
+            access_log: 1,
             measures: Arc::default(),
         }
     }

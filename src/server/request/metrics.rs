@@ -35,6 +35,8 @@ pub struct Metrics {
     pub hook_calls: u64,
     pub hook_failures: u64,
     pub log_dropped: u64,
+    /// Requests since the last one that ACCESS_LOG has chosen.
+    unlogged: u32,
     /// Open streams, in the order of [`STREAM_KINDS`].
     pub streams: [u32; STREAM_KINDS.len()],
     /// What storage counts now and then.
@@ -140,6 +142,16 @@ impl Metrics {
 
     pub fn response(&mut self, route: &'static str, status: u16) {
         *self.responses.entry((route, status)).or_default() += 1;
+    }
+
+    /// Whether the answer to a request gets a line. `one_of` is the setting; of a sample no failure of the server is left out.
+    pub fn is_logged(&mut self, one_of: u32, status: u16) -> bool {
+        self.unlogged += 1;
+        let is_chosen = one_of > 0 && self.unlogged >= one_of;
+        if is_chosen {
+            self.unlogged = 0;
+        }
+        is_chosen || one_of > 0 && status >= 500
     }
 
     /// A request or an op was refused.

@@ -1,6 +1,6 @@
 //! The bytes of an answer: the fields that every response has, the body in one of three shapes, the line of the access log.
 //!
-//! Invariant: each request has exactly one answer and one line in the access log.
+//! Invariant: each request has exactly one answer, and at most one line in the access log: exactly one with `ACCESS_LOG=all`.
 
 use std::borrow::Cow;
 
@@ -97,6 +97,9 @@ pub fn headless(core: &mut Core, conn: &mut Conn, problem: &Problem) {
     conn.send.push(Segment::Owned(out));
     core.metrics.response("-", problem.status());
     core.metrics.refused(problem.code);
+    if !core.metrics.is_logged(core.settings.access_log, problem.status()) {
+        return;
+    }
     log::info!(
         target: "natter::access",
         request = request_id.as_str(), route = "-", status = problem.status(), bytes = body.len(), us = 0,
@@ -248,7 +251,8 @@ fn log_access(core: &mut Core, conn: &Conn, exchange: &Exchange, status: u16, by
     if exchange.route.is_none_or(|route| route.access != Access::Events) {
         core.settings.measures.took_here(metrics::class_of(exchange.route), took);
     }
-    if !log::log_enabled!(target: "natter::access", log::Level::Info) {
+    let is_logged = core.metrics.is_logged(core.settings.access_log, status);
+    if !is_logged || !log::log_enabled!(target: "natter::access", log::Level::Info) {
         return;
     }
     let us = took.as_micros() as u64;
