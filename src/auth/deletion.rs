@@ -21,8 +21,13 @@ pub fn delete(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<St
     };
     Ok(Step::store(FindSecret { member: actor.member }, move |ctx, secret| {
         password::prove(ctx, actor, presented, secret, move |ctx, hash| {
-            let delete =
-                DeleteAccount { at: ctx.now.unix_ms, member: actor.member, proven: Some(hash), leftovers };
+            let delete = DeleteAccount {
+                at: ctx.now.unix_ms,
+                member: actor.member,
+                proven: Some(hash),
+                by: None,
+                leftovers,
+            };
             Ok(Step::store_or(delete, move |ctx, deleted| match deleted {
                 Ok(()) if leftovers == Leftovers::Keep => Reply::no_content().step(),
                 Ok(()) => Ok(erase_messages(ctx)),

@@ -38,8 +38,8 @@ pub fn list(ctx: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<St
 }
 
 /// DELETE /invites/{invite}.
-pub fn revoke(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step, Problem> {
-    revoke_by(Some(actor.member), &request.params)
+pub fn revoke(ctx: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step, Problem> {
+    revoke_by(ctx, Some(actor.member), &request.params)
 }
 
 /// POST /admin/invites.
@@ -53,8 +53,8 @@ pub fn operator_list(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, P
 }
 
 /// POST /admin/invites/revoke.
-pub fn operator_revoke(_: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> {
-    revoke_by(None, &request.params)
+pub fn operator_revoke(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> {
+    revoke_by(ctx, None, &request.params)
 }
 
 fn create_by(ctx: &mut Ctx<'_>, by: Option<MemberId>, params: &Params<'_>) -> Result<Step, Problem> {
@@ -105,8 +105,8 @@ fn list_by(ctx: &Ctx<'_>, by: Option<MemberId>, params: &Params<'_>) -> Result<S
     }))
 }
 
-fn revoke_by(by: Option<MemberId>, params: &Params<'_>) -> Result<Step, Problem> {
-    let revoke = RevokeInvite { by, invite: params.required_id("invite")? };
+fn revoke_by(ctx: &Ctx<'_>, by: Option<MemberId>, params: &Params<'_>) -> Result<Step, Problem> {
+    let revoke = RevokeInvite { at: ctx.now.unix_ms, by, invite: params.required_id("invite")? };
     Ok(Step::store(revoke, |_, ()| Reply::no_content().step()))
 }
 

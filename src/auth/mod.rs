@@ -14,6 +14,7 @@ pub(crate) mod invites;
 pub(crate) mod password;
 pub(crate) mod profiles;
 pub(crate) mod push;
+pub(crate) mod reports;
 pub(crate) mod rules;
 pub(crate) mod second_factor;
 pub(crate) mod sessions;

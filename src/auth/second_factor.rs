@@ -93,12 +93,6 @@ pub fn remove(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<St
     Ok(change_as(actor, presented, Some(code), FactorChange::Remove, Vec::new()))
 }
 
-/// For an operator, who knows by other means who asks.
-pub(super) fn remove_for(member: &Member) -> Step {
-    let change = ChangeFactor { member: member.id, proven: None, used: None, change: FactorChange::Remove };
-    Step::store(change, |_, member| Reply::ok(&member).step())
-}
-
 /// Makes a change after the password was proven, and a code of the present factor if there must be one.
 fn change_as(
     actor: Actor,

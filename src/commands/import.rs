@@ -406,7 +406,7 @@ impl Writer<'_> {
             nick_names: own.into_iter().chain(rules::nick_names(&display_name, entropy)).collect(),
             display_name: display_name.into(),
         };
-        self.batch.push((Lane(0), AddMember { account }.into()));
+        self.batch.push((Lane(0), AddMember { account, by: None }.into()));
         if profile.is_some_and(|profile| profile.is_private) {
             let hidden = UpdateProfile {
                 at: member.created_at,
@@ -417,7 +417,7 @@ impl Writer<'_> {
             self.batch.push((Lane(0), hidden.into()));
         }
         if !member.active {
-            let disabled = SetActive { at: member.created_at, member: person.id(), active: false };
+            let disabled = SetActive { at: member.created_at, by: None, member: person.id(), active: false };
             self.batch.push((Lane(0), disabled.into()));
         }
         if self.batch.len() >= BATCH_WRITES { self.commit(&[]) } else { Ok(()) }

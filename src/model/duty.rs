@@ -37,6 +37,8 @@ pub struct HoldDuty {
 /// once it says Hello.
 #[derive(Clone, Debug)]
 pub struct RemoveNode {
+    /// When it was asked, Unix ms.
+    pub at: UnixMs,
     /// The node.
     pub node: NodeName,
 }

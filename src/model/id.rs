@@ -36,6 +36,8 @@ kinds! {
     OfInvite InviteId;
     /// An outgoing hook.
     OfHook HookId;
+    /// A report of a member to the admins of the server.
+    OfReport ReportId;
     /// A row of the outbox.
     OfMail MailId;
     /// One run of a natter among several, from its start.

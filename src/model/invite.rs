@@ -77,6 +77,8 @@ pub struct InvitePage {
 /// Ends an invite that [`ListInvites`] shows to this member; `NotFound` for any other.
 #[derive(Clone, Debug)]
 pub struct RevokeInvite {
+    /// When it was asked, Unix ms.
+    pub at: UnixMs,
     /// `None` for the operator.
     pub by: Option<MemberId>,
     /// Which invite.

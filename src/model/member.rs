@@ -164,8 +164,10 @@ pub struct DeleteAccount {
     pub at: UnixMs,
     /// The member.
     pub member: MemberId,
-    /// The PHC string with which the password was compared; `None` for an operator, who needs no password.
+    /// The PHC string with which the password was compared; `None` for an admin of the server and the operator, who need none.
     pub proven: Option<Secret>,
+    /// Which admin asks, if nothing is proven; `None` for the operator.
+    pub by: Option<MemberId>,
     /// What becomes of the messages.
     pub leftovers: Leftovers,
 }
@@ -186,9 +188,13 @@ pub enum Erased {
     Some,
 }
 
-/// Every member, in the order in which they signed up.
+/// Every member, in the order in which they signed up. `NotAllowed` unless the operator or an admin of the server asks.
 #[derive(Clone, Debug)]
 pub struct ListAccounts {
+    /// `None` for the operator.
+    pub by: Option<MemberId>,
+    /// Only those whose address, nick name or display name has this text.
+    pub search: Option<DisplayName>,
     /// The page begins after this; `None`: at the beginning.
     pub after: Option<u64>,
     /// The most items of the page.
@@ -199,9 +205,23 @@ pub struct ListAccounts {
 #[derive(Clone, Debug)]
 pub struct AccountPage {
     /// The members.
-    pub members: Vec<Member>,
+    pub members: Vec<Listed>,
     /// Where the next page begins; `None` at the end.
     pub next: Option<u64>,
+}
+
+/// A member in the list of the operator and the admins.
+#[derive(Clone, Debug, Serialize)]
+pub struct Listed {
+    /// The member.
+    #[serde(flatten)]
+    pub member: Member,
+    /// Its profile.
+    pub profile: ProfileId,
+    /// Its nick name.
+    pub nick_name: String,
+    /// Its display name.
+    pub display_name: String,
 }
 
 /// A member as an operator names it.
@@ -215,17 +235,21 @@ pub enum MemberRef {
     NickName(String),
 }
 
-/// `NotFound` when there is none.
+/// `NotFound` when there is none. `NotAllowed` unless the operator or an admin of the server asks.
 #[derive(Clone, Debug)]
 pub struct FindMember {
+    /// `None` for the operator.
+    pub by: Option<MemberId>,
     /// Which member.
     pub who: MemberRef,
 }
 
-/// Makes a member for an operator, who vouches for the address: verified, without a session and without a mail. `EmailTaken`
-/// if the address is in use.
+/// Makes a member for an operator or an admin of the server, who vouches for the address: verified, without a session and without a
+/// mail. `NotAllowed` for others, `EmailTaken` if the address is in use.
 #[derive(Clone, Debug)]
 pub struct AddMember {
+    /// `None` for the operator.
+    pub by: Option<MemberId>,
     /// The new account.
     pub account: NewAccount,
 }
@@ -233,17 +257,22 @@ pub struct AddMember {
 /// Makes a member an admin of the server, or takes that back. `NotAllowed` for a bot.
 #[derive(Clone, Copy, Debug)]
 pub struct SetAdmin {
+    /// When it was asked, Unix ms.
+    pub at: UnixMs,
     /// The member.
     pub member: MemberId,
     /// Whether it is an admin from now on.
     pub admin: bool,
 }
 
-/// Disables a member, which ends every session, or enables it again.
+/// Disables a member, which ends every session, or enables it again. `NotAllowed` unless the operator or an admin of the server asks,
+/// and for an admin who asks for an admin.
 #[derive(Clone, Copy, Debug)]
 pub struct SetActive {
     /// When it was asked, Unix ms.
     pub at: UnixMs,
+    /// `None` for the operator.
+    pub by: Option<MemberId>,
     /// The member.
     pub member: MemberId,
     /// Whether it may sign in from now on.

@@ -5,6 +5,7 @@
 
 #![warn(missing_docs)]
 
+pub mod admin;
 pub(crate) mod attempts;
 pub mod backup;
 pub mod bot;
@@ -36,6 +37,7 @@ pub mod problem;
 pub mod profile;
 pub mod push;
 pub mod readiness;
+pub mod report;
 pub mod retention;
 pub mod second_factor;
 pub mod session;

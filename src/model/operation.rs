@@ -8,6 +8,10 @@
 use crate::base::time::{UnixMs, UnixS};
 use std::sync::Arc;
 
+use super::admin::{
+    Act, Administer, AuditPage, CheckAdmin, FindResetLink, GroupMemberPage, GroupPage, ListAudit,
+    ListGroupMembers, ListGroups, ListStorage, Usage, UseResetLink,
+};
 use super::backup::{BackUp, DatabaseCopy};
 use super::bot::{
     AddBot, Bot, BotPage, BotToken, CreateBotToken, ListBotTokens, ListBots, LiveToken, MadeToken,
@@ -51,6 +55,7 @@ use super::push::{
     FindPush, ForgetSubscription, MovePushCursor, PostedPage, Push, PushSubscription, ReadPosted,
     SetPushLevel, Subscribe, Unsubscribe,
 };
+use super::report::{ListReports, MadeReport, MakeReport, ReportPage};
 use super::retention::{EraseOld, FindOld, OldPage};
 use super::second_factor::ChangeFactor;
 use super::session::{
@@ -84,6 +89,11 @@ impl Write {
             Write::DeleteAccount(_) | Write::EraseMessages(_) | Write::EraseOld(_) | Write::PruneLog(_) => {
                 HEAVY
             }
+            Write::Administer(row) => match row.act {
+                // Told to all peers, and to all members of a group.
+                Act::Rename(_) | Act::DeleteGroup(_) => TOLD,
+                _ => 1,
+            },
             // Also a reaction, which reads all others of its message: 1,000 of them take as long as a post, and no account adds
             // more than `REACTIONS_MAX` to a message.
             _ => 1,
@@ -210,6 +220,13 @@ operations! {
         // An operator's.
         ListAccounts => AccountPage;
         FindMember => Member;
+        CheckAdmin -> ();
+        ListAudit => AuditPage;
+        ListReports => ReportPage;
+        ListStorage -> Vec<Usage>;
+        ListGroups => GroupPage;
+        ListGroupMembers => GroupMemberPage;
+        FindResetLink => Option<StoredSecret>;
         // Profiles and blocks.
         FindProfile => Profile;
         ListProfiles -> Vec<Profile>;
@@ -265,7 +282,7 @@ operations! {
         RevokeSessions -> ();
         ChangePassword >> ();
         RecordLastSeen -> ();
-        DeleteAccount -> ();
+        DeleteAccount >> ();
         EraseMessages -> Erased;
         EraseOld -> bool;
         // An operator's.
@@ -274,6 +291,9 @@ operations! {
         SetAdmin => Member;
         // By the member or an operator.
         ChangeFactor => Member;
+        Administer => Option<Member>;
+        UseResetLink >> ();
+        MakeReport => MadeReport;
         // Profiles and blocks.
         UpdateProfile => Profile;
         ReleaseNickNames -> u64;
@@ -303,7 +323,7 @@ operations! {
         RemoveMember -> ();
         // Invites.
         CreateInvite => Invite;
-        RevokeInvite -> ();
+        RevokeInvite >> ();
         UseInvite => Option<Conversation>;
         // Bots.
         AddBot => Bot;
@@ -329,7 +349,7 @@ operations! {
         // The nodes of a cluster.
         HoldDuty -> Duty;
         KeepCertificate -> CertificateRows;
-        RemoveNode -> bool;
+        RemoveNode >> bool;
     }
     + BackUp -> DatabaseCopy;
 }

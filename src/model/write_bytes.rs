@@ -19,6 +19,7 @@
 //!
 //! Invariant: a number is never changed and never used again, since the logs and the nodes of other builds have it.
 
+use super::admin::{Act, Administer, EndSessions, MakeResetLink, Rename, SetPassword, UseResetLink};
 use super::bot::{AddBot, CreateBotToken, RevokeBotToken};
 use super::certificate::{CertificateRow, KeepCertificate};
 use super::code::{IssueResetCode, IssueVerifyCode, NewCode, ResetPassword, VerifyMember};
@@ -46,6 +47,7 @@ use super::profile::{DisplayName, ReleaseNickNames, SetBlock, UpdateProfile};
 use super::push::{
     ForgetSubscription, MovePushCursor, PushLevel, Recipient, SetPushLevel, Subscribe, Unsubscribe,
 };
+use super::report::{MakeReport, Reported};
 use super::retention::{EraseOld, Old};
 use super::second_factor::{ChangeFactor, FactorChange, NewFactor, UsedFactor};
 use super::session::{
@@ -116,7 +118,10 @@ variants! {
         57 RemoveNode(row),
         58 ReleaseNickNames(row),
         59 EraseOld(row),
-        60 ChangeFactor(row)
+        60 ChangeFactor(row),
+        61 Administer(row),
+        62 UseResetLink(row),
+        63 MakeReport(row)
     }
 }
 
@@ -137,14 +142,14 @@ fields! {
     RevokeSessions { 1 at, 2 member, 3 which }
     ChangePassword { 1 at, 2 member, 3 session, 4 old_hash, 5 hash, 6 mail }
     RecordLastSeen { 1 seen }
-    DeleteAccount { 1 at, 2 member, 3 proven, 4 leftovers }
+    DeleteAccount { 1 at, 2 member, 3 proven, 4 leftovers, 5 by }
     EraseMessages { 1 at }
     ChangeFactor { 1 member, 2 proven, 3 used, 4 change }
     NewFactor { 1 sealed, 2 step, 3 recovery }
     EraseOld { 1 at, 2 old, 3 kept }
-    AddMember { 1 account }
-    SetActive { 1 at, 2 member, 3 active }
-    SetAdmin { 1 member, 2 admin }
+    AddMember { 1 account, 2 by }
+    SetActive { 1 at, 2 member, 3 active, 4 by }
+    SetAdmin { 1 member, 2 admin, 3 at }
 }
 
 variants! {
@@ -236,7 +241,7 @@ variants! {
 
 fields! {
     CreateInvite { 1 at, 2 by, 3 id, 4 hash, 5 conversation, 6 uses_max, 7 expires_at }
-    RevokeInvite { 1 by, 2 invite }
+    RevokeInvite { 1 by, 2 invite, 3 at }
     PresentedInvite { 1 hash, 2 must_admit, 3 members_max }
     UseInvite { 1 at, 2 profile, 3 invite }
     AddBot { 1 by, 2 account }
@@ -258,6 +263,26 @@ variants! {
     PushLevel { 1 Off, 2 Who, 3 Text }
 }
 
+// The acts of admins, and reports.
+
+fields! {
+    Administer { 1 at, 2 by, 3 act }
+    SetPassword { 1 member, 2 hash, 3 mail }
+    Rename { 1 member, 2 display_name, 3 nick_name }
+    EndSessions { 1 member, 2 session }
+    MakeResetLink { 1 member, 2 hash, 3 expires_at }
+    UseResetLink { 1 at, 2 link, 3 hash, 4 mail }
+    MakeReport { 1 at, 2 reporter, 3 id, 4 what, 5 reason }
+}
+
+variants! {
+    Act {
+        1 SetPassword(set), 2 VerifyAddress(member), 3 Rename(rename), 4 EndSessions(end), 5 MakeResetLink(make),
+        6 DeleteGroup(group), 7 RemoveMessage(message), 8 CloseReport(report), 9 BackUp, 10 RemoveFactor(member)
+    }
+    Reported { 1 Message(message), 2 Person(profile) }
+}
+
 // Uploads, and the log.
 
 fields! {
@@ -271,7 +296,7 @@ fields! {
     HoldDuty { 1 node }
     KeepCertificate { 1 node, 2 rows }
     CertificateRow { 1 name, 2 sealed }
-    RemoveNode { 1 node }
+    RemoveNode { 1 node, 2 at }
 }
 
 #[cfg(test)]

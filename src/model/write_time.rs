@@ -71,14 +71,18 @@ impl Write {
             Write::SetHook(row) => &mut row.at,
             Write::Subscribe(row) => &mut row.at,
             Write::PublishUpload(row) => &mut row.at,
+            Write::SetAdmin(row) => &mut row.at,
+            Write::RevokeInvite(row) => &mut row.at,
+            Write::RemoveNode(row) => &mut row.at,
+            Write::Administer(row) => &mut row.at,
+            Write::UseResetLink(row) => &mut row.at,
+            Write::MakeReport(row) => &mut row.at,
             Write::RecordLastSeen(_)
             | Write::MarkOffline(_)
-            | Write::SetAdmin(_)
             | Write::ChangeFactor(_)
             | Write::SetBlock(_)
             | Write::MailSent(_)
             | Write::SetDigest(_)
-            | Write::RevokeInvite(_)
             | Write::SetPushLevel(_)
             | Write::Unsubscribe(_)
             | Write::ForgetSubscription(_)
@@ -90,8 +94,7 @@ impl Write {
             | Write::ForgetFiles(_)
             | Write::PruneLog(_)
             | Write::HoldDuty(_)
-            | Write::KeepCertificate(_)
-            | Write::RemoveNode(_) => return None,
+            | Write::KeepCertificate(_) => return None,
         })
     }
 }

@@ -159,6 +159,7 @@ impl Server {
     pub fn handle(&mut self, now: Now, input: Input<'_>) {
         let (now, clock_was_set) = self.clock.take(now, || first_deadline(&self.core, &self.timers));
         self.core.now = now;
+        self.core.metrics.at = now.unix_ms;
         if clock_was_set {
             self.expire();
         }

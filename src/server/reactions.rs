@@ -53,6 +53,8 @@ pub fn on_answer(core: &mut Core, conns: &mut Conns, result: &Result<Answer, Ref
             | Answer::IssueVerifyCode(())
             | Answer::IssueResetCode(())
             | Answer::ResetPassword(())
+            | Answer::UseResetLink(())
+            | Answer::Administer(_)
             | Answer::PlaceSession(()),
         ) => core.turn.follow_ups.push(FollowUp::Mail),
         Ok(Answer::ReleaseNickNames(1..)) => core.turn.follow_ups.push(FollowUp::Mail),

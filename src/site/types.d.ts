@@ -673,6 +673,223 @@ export interface Routes {
       data: Profile;
     };
   };
+  'POST /messages/{message}/report': {
+    params: {
+      message: Id;
+      reason?: string;
+    };
+    answer: {
+      data: {
+        id: Id;
+      };
+    };
+  };
+  'POST /profile/{profile}/report': {
+    params: {
+      profile: Id;
+      reason?: string;
+    };
+    answer: {
+      data: {
+        id: Id;
+      };
+    };
+  };
+  'GET /admin/members': {
+    params: {
+      search?: string;
+      limit?: number;
+      next?: string;
+    };
+    answer: {
+      data: Array<{
+        id: Id;
+        email: string | null;
+        verified: boolean;
+        active: boolean;
+        admin?: true;
+        bot?: true;
+        created_at: Time;
+        profile: Id;
+        nick_name: string;
+        display_name: string;
+      }>;
+      next: string | null;
+    };
+  };
+  'POST /admin/members': {
+    params: {
+      email: string;
+      password: string;
+    };
+    answer: {
+      data: Member;
+    };
+  };
+  'POST /admin/members/disable': {
+    params: {
+      who: string;
+    };
+    answer: {
+      data: Member;
+    };
+  };
+  'POST /admin/members/enable': {
+    params: {
+      who: string;
+    };
+    answer: {
+      data: Member;
+    };
+  };
+  'POST /admin/members/delete': {
+    params: {
+      who: string;
+    };
+    answer: {
+      data: Member;
+    };
+  };
+  'POST /admin/members/verify': {
+    params: {
+      who: string;
+    };
+    answer: {
+      data: Member;
+    };
+  };
+  'POST /admin/members/rename': {
+    params: {
+      who: string;
+      display_name?: string;
+      nick_name?: string;
+    };
+    answer: {
+      data: Member;
+    };
+  };
+  'POST /admin/members/revoke': {
+    params: {
+      who: string;
+      session?: Id;
+    };
+    answer: {
+      data: Member;
+    };
+  };
+  'POST /admin/members/reset-link': {
+    params: {
+      who: string;
+    };
+    answer: {
+      data: {
+        url: string;
+        expires_at: Time;
+      };
+    };
+  };
+  'DELETE /admin/messages/{message}': {
+    params: {
+      message: Id;
+    };
+    answer: { data: null };
+  };
+  'GET /admin/reports': {
+    params: {
+      limit?: number;
+      next?: string;
+    };
+    answer: {
+      data: Array<{
+        id: Id;
+        created_at: Time;
+        reporter: {
+          profile: Id;
+          member: Id | null;
+          nick_name: string;
+          display_name: string;
+          active: boolean;
+        } | null;
+        person: {
+          profile: Id;
+          member: Id | null;
+          nick_name: string;
+          display_name: string;
+          active: boolean;
+        };
+        message: {
+          id: Id;
+          body: string;
+          files: Array<string>;
+          created_at: Time;
+          deleted: boolean;
+        } | null;
+        reason: string;
+      }>;
+      next: string | null;
+    };
+  };
+  'DELETE /admin/reports/{report}': {
+    params: {
+      report: Id;
+    };
+    answer: { data: null };
+  };
+  'GET /admin/audit': {
+    params: {
+      limit?: number;
+      next?: string;
+    };
+    answer: {
+      data: Array<{
+        at: Time;
+        who: Id | null;
+        who_name: string | null;
+        act: string;
+        whom: Id | null;
+        whom_name: string | null;
+        detail: string;
+      }>;
+      next: string | null;
+    };
+  };
+  'GET /admin/storage': {
+    params: {
+      limit?: number;
+    };
+    answer: {
+      data: Array<{
+        member: Id;
+        nick_name: string;
+        display_name: string;
+        bytes: number;
+        files: number;
+      }>;
+      next: string | null;
+    };
+  };
+  'GET /admin/server': {
+    params: {};
+    answer: {
+      data: {
+        version: string;
+        errors: Array<{
+          kind: string;
+          count: number;
+          last_at: Time;
+        }>;
+      };
+    };
+  };
+  'POST /user/reset/link': {
+    params: {
+      link: string;
+      password: string;
+    };
+    answer: {
+      data: null;
+    };
+  };
   'POST /invites': {
     params: {
       conversation?: Id;
@@ -1131,6 +1348,24 @@ export interface RouteOf {
   'block.put': 'PUT /blocks/{profile}';
   'block.remove': 'DELETE /blocks/{profile}';
   'profile.find': 'GET /{nick_name}';
+  'message.report': 'POST /messages/{message}/report';
+  'profile.report': 'POST /profile/{profile}/report';
+  'admin.member.list': 'GET /admin/members';
+  'admin.member.add': 'POST /admin/members';
+  'admin.member.disable': 'POST /admin/members/disable';
+  'admin.member.enable': 'POST /admin/members/enable';
+  'admin.member.delete': 'POST /admin/members/delete';
+  'admin.member.verify': 'POST /admin/members/verify';
+  'admin.member.rename': 'POST /admin/members/rename';
+  'admin.member.revoke': 'POST /admin/members/revoke';
+  'admin.member.reset_link': 'POST /admin/members/reset-link';
+  'admin.message.delete': 'DELETE /admin/messages/{message}';
+  'admin.report.list': 'GET /admin/reports';
+  'admin.report.close': 'DELETE /admin/reports/{report}';
+  'admin.audit': 'GET /admin/audit';
+  'admin.storage': 'GET /admin/storage';
+  'admin.server': 'GET /admin/server';
+  'reset.link': 'POST /user/reset/link';
   'invite.create': 'POST /invites';
   'invite.list': 'GET /invites';
   'invite.revoke': 'DELETE /invites/{invite}';

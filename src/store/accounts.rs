@@ -7,13 +7,13 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use super::batch::{Batch, Written};
 use super::fault::Stop;
 use super::value::{id, int, number, text};
-use super::{codes, invites, profiles, second_factor, sessions};
+use super::{admin, audit, codes, invites, profiles, second_factor, sessions};
 use crate::base::secret::Secret;
 use crate::base::time::UnixMs;
 use crate::model::id::MemberId;
 use crate::model::member::{
     Account, AccountPage, AddMember, Credential, FindAccount, FindCredential, FindMember, FindSecret,
-    ListAccounts, Member, MemberRef, NewAccount, SetActive, SetAdmin, SignUp, StoredSecret,
+    ListAccounts, Listed, Member, MemberRef, NewAccount, SetActive, SetAdmin, SignUp, StoredSecret,
 };
 use crate::model::operation::{Answer, Refusal};
 use crate::model::session::Opened;
@@ -159,13 +159,17 @@ pub fn insert(conn: &Connection, new: &NewAccount, verified: bool) -> Result<i64
 // ---- for the operator ----------------------------------------------------------------------------
 
 pub fn add(batch: &mut Batch<'_>, add: &AddMember) -> Result<Written, Stop> {
+    audit::check(batch.conn, add.by)?;
     insert(batch.conn, &add.account, true)?;
+    audit::record(batch.conn, (add.account.at, add.by), "member.add", Some(add.account.member), "")?;
     let account = account(batch.conn, add.account.member)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
     Written::quietly(Answer::AddMember(Box::new(account.member)))
 }
 
 pub fn set_active(batch: &mut Batch<'_>, set: SetActive) -> Result<Written, Stop> {
-    let key = key(batch.conn, set.member)?.ok_or(Refusal::NotFound)?;
+    let key = audit::target(batch.conn, set.by, set.member)?;
+    let act = if set.active { "member.enable" } else { "member.disable" };
+    audit::record(batch.conn, (set.at, set.by), act, Some(set.member), "")?;
     batch.conn.prepare_cached("UPDATE members SET active = ?2 WHERE key = ?1")?.execute((key, set.active))?;
     let mut events = Vec::new();
     if !set.active {
@@ -183,6 +187,8 @@ pub fn set_admin(batch: &mut Batch<'_>, set: SetAdmin) -> Result<Written, Stop> 
     {
         return Err(Refusal::NotAllowed.into());
     }
+    let act = if set.admin { "member.promote" } else { "member.demote" };
+    audit::record(batch.conn, (set.at, None), act, Some(set.member), "")?;
     batch.conn.prepare_cached("UPDATE members SET admin = ?2 WHERE key = ?1")?.execute((key, set.admin))?;
     if !set.admin {
         invites::end_of_server(batch.conn, key)?;
@@ -213,24 +219,30 @@ fn member_from_row(row: &Row<'_>) -> rusqlite::Result<Member> {
 }
 
 pub fn list(conn: &Connection, list: &ListAccounts) -> Result<AccountPage, Stop> {
+    audit::check(conn, list.by)?;
+    let search = list.search.as_ref().map(|search| search.text.to_lowercase());
+    let name = list.search.as_ref().map(|search| &search.key);
+    // The whole table is read for a text that few have: an admin's search, not a member's.
     let mut members = conn
         .prepare_cached(
-            "SELECT id, email, verified, active, created_at, admin, bot, \
-             EXISTS (SELECT 1 FROM second_factors WHERE member = key), key FROM members WHERE key > ?1 \
-             ORDER BY key LIMIT ?2",
+            "SELECT m.id, m.email, m.verified, m.active, m.created_at, m.admin, m.bot, \
+             EXISTS (SELECT 1 FROM second_factors f WHERE f.member = m.key), m.key, p.id, \
+             ifnull(p.nick_name, ''), p.display_name FROM members m JOIN profiles p ON p.member = m.key \
+             WHERE m.key > ?1 AND (?3 IS NULL OR instr(m.email, ?3) AND NOT m.bot OR instr(lower(p.nick_name), ?3) \
+             OR instr(p.name_key, ?4)) ORDER BY m.key LIMIT ?2",
         )?
-        .query_map((int(list.after.unwrap_or(0)), list.limit + 1), |row| {
-            Ok((member_from_row(row)?, number(row, 8)?))
+        .query_map((int(list.after.unwrap_or(0)), list.limit + 1, search, name), |row| {
+            let (member, profile) = (member_from_row(row)?, id(row, 9)?);
+            let (nick_name, display_name) = (text(row, 10)?, text(row, 11)?);
+            Ok((Listed { member, profile, nick_name, display_name }, number(row, 8)?))
         })?
         .collect::<rusqlite::Result<Vec<_>>>()?;
-    // One row more than fits shows whether there is a next page.
-    let more = members.len() > list.limit as usize;
-    members.truncate(list.limit as usize);
-    let next = members.last().filter(|_| more).map(|(_, key)| *key);
+    let next = admin::next(&mut members, list.limit);
     Ok(AccountPage { members: members.into_iter().map(|(member, _)| member).collect(), next })
 }
 
 pub fn find_member(conn: &Connection, find: &FindMember) -> Result<Member, Stop> {
+    audit::check(conn, find.by)?;
     macro_rules! select {
         ($condition:literal) => {
             conn.prepare_cached(concat!(

@@ -8,9 +8,9 @@ use super::cache::Cache;
 use super::fault::{Fault, Stop};
 use super::uploads;
 use super::{
-    accounts, blocks, bots, certificate, changes, codes, conversations, deletion, digests, duty, event_log,
-    groups, hooks, invites, outbox, pins, posting, preferences, presence, profiles, push, reserved,
-    retention, second_factor, sessions,
+    accounts, admin, blocks, bots, certificate, changes, codes, conversations, deletion, digests, duty,
+    event_log, groups, hooks, invites, outbox, pins, posting, preferences, presence, profiles, push, reports,
+    reserved, retention, second_factor, sessions,
 };
 use crate::base::time::UnixMs;
 use crate::model::event::Events;
@@ -114,7 +114,7 @@ impl Batch<'_> {
             Write::PutMember(put) => self.in_savepoint(|batch| groups::put_member(batch, *put)),
             Write::RemoveMember(remove) => self.in_savepoint(|batch| groups::remove_member(batch, remove)),
             Write::CreateInvite(create) => self.in_savepoint(|batch| invites::create(batch, &create)),
-            Write::RevokeInvite(revoke) => invites::revoke(self, &revoke),
+            Write::RevokeInvite(revoke) => self.in_savepoint(|batch| invites::revoke(batch, &revoke)),
             Write::UseInvite(used) => self.in_savepoint(|batch| invites::redeem(batch, *used)),
             Write::AddBot(add) => self.in_savepoint(|batch| bots::add(batch, &add)),
             Write::CreateBotToken(create) => self.in_savepoint(|batch| bots::create_token(batch, &create)),
@@ -125,7 +125,7 @@ impl Batch<'_> {
             Write::PruneLog(prune) => event_log::prune(self, prune),
             Write::HoldDuty(hold) => duty::hold(self, hold),
             Write::KeepCertificate(keep) => self.in_savepoint(|batch| certificate::keep(batch, keep)),
-            Write::RemoveNode(remove) => duty::remove_node(self, &remove),
+            Write::RemoveNode(remove) => self.in_savepoint(|batch| duty::remove_node(batch, &remove)),
             Write::SignUp(sign_up) => self.in_savepoint(|batch| accounts::sign_up(batch, *sign_up)),
             Write::OpenSession(open) => self.in_savepoint(|batch| sessions::open(batch, *open)),
             Write::RefreshSession(refresh) => self.in_savepoint(|batch| sessions::refresh(batch, *refresh)),
@@ -142,6 +142,9 @@ impl Batch<'_> {
             Write::ChangeFactor(change) => self.in_savepoint(|batch| second_factor::change(batch, &change)),
             Write::SetActive(set) => self.in_savepoint(|batch| accounts::set_active(batch, *set)),
             Write::SetAdmin(set) => self.in_savepoint(|batch| accounts::set_admin(batch, *set)),
+            Write::Administer(act) => self.in_savepoint(|batch| admin::perform(batch, *act)),
+            Write::UseResetLink(used) => self.in_savepoint(|batch| admin::use_reset_link(batch, &used)),
+            Write::MakeReport(make) => self.in_savepoint(|batch| reports::make(batch, &make)),
             Write::UpdateProfile(update) => self.in_savepoint(|batch| profiles::update(batch, &update)),
             Write::ReleaseNickNames(names) => self.in_savepoint(|batch| reserved::perform(batch, &names)),
             Write::SetBlock(block) => self.in_savepoint(|batch| blocks::set(batch, *block)),

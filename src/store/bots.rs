@@ -10,7 +10,7 @@ use super::batch::{Batch, Written};
 use super::fault::Stop;
 use super::profiles;
 use super::value::{id, int, number, text};
-use super::{accounts, sessions};
+use super::{accounts, audit, sessions};
 use crate::base::time::UnixMs;
 use crate::model::bot::{
     AddBot, BOT_TOKENS_MAX, BOTS_MAX, Bot, BotPage, BotToken, CreateBotToken, ListBotTokens, ListBots,
@@ -19,17 +19,6 @@ use crate::model::bot::{
 use crate::model::id::{ConversationId, MemberId, ProfileId};
 use crate::model::operation::{Answer, Refusal};
 use crate::model::session::{RevokeSessions, SessionSelector};
-
-/// Bots belong to the server, so its admins manage them.
-pub fn check_manager(conn: &Connection, by: Option<MemberId>) -> Result<(), Stop> {
-    let Some(by) = by else { return Ok(()) };
-    let is_admin = conn
-        .prepare_cached("SELECT admin FROM members WHERE id = ?1")?
-        .query_row([by.to_bytes()], |row| row.get::<_, bool>(0))
-        .optional()?
-        .ok_or(Refusal::Unauthorized)?;
-    if is_admin { Ok(()) } else { Err(Refusal::NotAllowed.into()) }
-}
 
 /// The keys and the id of a bot.
 pub struct Found {
@@ -61,7 +50,7 @@ pub fn find(conn: &Connection, bot: ProfileId) -> Result<Found, Stop> {
 
 pub fn add(batch: &mut Batch<'_>, add: &AddBot) -> Result<Written, Stop> {
     let conn = batch.conn;
-    check_manager(conn, add.by)?;
+    audit::check(conn, add.by)?;
     let count =
         conn.prepare_cached("SELECT count(*) FROM members WHERE bot")?.query_row([], |row| number(row, 0))?;
     if count >= BOTS_MAX {
@@ -70,12 +59,13 @@ pub fn add(batch: &mut Batch<'_>, add: &AddBot) -> Result<Written, Stop> {
     let key = accounts::insert(conn, &add.account, true)?;
     conn.prepare_cached("UPDATE members SET bot = 1 WHERE key = ?1")?.execute([key])?;
     let bot = conn.prepare_cached(SELECT_ONE)?.query_row([key], bot_from_row)?;
+    audit::record(conn, (add.account.at, add.by), "bot.create", Some(add.account.member), "")?;
     Written::quietly(Answer::AddBot(Box::new(bot)))
 }
 
 pub fn create_token(batch: &mut Batch<'_>, create: &CreateBotToken) -> Result<Written, Stop> {
     let conn = batch.conn;
-    check_manager(conn, create.by)?;
+    audit::check(conn, create.by)?;
     let bot = find(conn, create.bot)?;
     if !bot.active {
         return Err(Refusal::NotAllowed.into());
@@ -117,6 +107,8 @@ pub fn create_token(batch: &mut Batch<'_>, create: &CreateBotToken) -> Result<Wr
         .execute((session, create.hash, conversation))?;
     let (id, conversation) = (create.id, create.conversation);
     let name = create.name.clone();
+    let act = if conversation.is_some() { "bot.hook.create" } else { "bot.token.create" };
+    audit::record(conn, (create.at, create.by), act, Some(bot.member_id), &id.to_string())?;
     let made = MadeToken {
         token: BotToken { id, name, conversation, created_at: create.at, last_used_at: None },
         live: LiveToken {
@@ -131,10 +123,12 @@ pub fn create_token(batch: &mut Batch<'_>, create: &CreateBotToken) -> Result<Wr
 }
 
 pub fn revoke_token(batch: &mut Batch<'_>, revoke: RevokeBotToken) -> Result<Written, Stop> {
-    check_manager(batch.conn, revoke.by)?;
+    audit::check(batch.conn, revoke.by)?;
     let member = find(batch.conn, revoke.bot)?.member_id;
     let which = SessionSelector::One(revoke.token);
     let ended = sessions::revoke_some(batch, RevokeSessions { at: revoke.at, member, which })?;
+    let token = revoke.token.to_string();
+    audit::record(batch.conn, (revoke.at, revoke.by), "bot.token.revoke", Some(member), &token)?;
     Ok(Written { result: ended.result.map(|_| Answer::RevokeBotToken(())), events: ended.events })
 }
 
@@ -182,7 +176,7 @@ fn bot_from_row(row: &Row<'_>) -> rusqlite::Result<Bot> {
 }
 
 pub fn list(conn: &Connection, list: ListBots) -> Result<BotPage, Stop> {
-    check_manager(conn, list.by)?;
+    audit::check(conn, list.by)?;
     let mut bots = conn
         .prepare_cached(select!("WHERE m.bot AND m.key > ?1 ORDER BY m.key LIMIT ?2"))?
         .query_map((int(list.after.unwrap_or(0)), list.limit + 1), |row| {
@@ -197,7 +191,7 @@ pub fn list(conn: &Connection, list: ListBots) -> Result<BotPage, Stop> {
 }
 
 pub fn list_tokens(conn: &Connection, list: ListBotTokens) -> Result<Vec<BotToken>, Stop> {
-    check_manager(conn, list.by)?;
+    audit::check(conn, list.by)?;
     let bot = find(conn, list.bot)?;
     let tokens = conn
         .prepare_cached(

@@ -7,13 +7,13 @@ use rusqlite::{Connection, OptionalExtension};
 use super::batch::{Batch, Written};
 use super::event_log::{self, Change};
 use super::fault::Stop;
-use super::value::{id, int, number};
-use super::{accounts, by_sender, changes, groups, preferences, sessions, uploads};
+use super::value::{id, int, joined, number};
+use super::{accounts, audit, by_sender, changes, groups, preferences, reports, sessions, uploads};
 use crate::base::time::UnixMs;
 use crate::model::conversation::RemoveMember;
 use crate::model::event::{Audience, Event, Fact};
 use crate::model::export::MessageCursor;
-use crate::model::id::ConversationId;
+use crate::model::id::{ConversationId, MessageId};
 use crate::model::member::{DeleteAccount, EraseMessages, Erased, Leftovers};
 use crate::model::operation::{Answer, Refusal};
 
@@ -34,6 +34,9 @@ pub fn delete(batch: &mut Batch<'_>, delete: &DeleteAccount) -> Result<Written, 
         if !is_unchanged {
             return Err(Refusal::Unauthorized.into());
         }
+    } else {
+        audit::target(conn, delete.by, delete.member)?;
+        audit::record(conn, (delete.at, delete.by), "member.delete", Some(delete.member), "")?;
     }
     let (profile, profile_id) = conn
         .prepare_cached("SELECT key, id FROM profiles WHERE member = ?1")?
@@ -104,13 +107,14 @@ fn groups_of(conn: &Connection, profile: i64) -> rusqlite::Result<Vec<Conversati
 
 pub fn erase_some(batch: &mut Batch<'_>, erase: EraseMessages) -> Result<Written, Stop> {
     let conn = batch.conn;
+    let more_reports = reports::erase_old(conn, erase.at)?;
     let found = conn
         .prepare_cached("SELECT profile, conversation, n FROM erasures ORDER BY profile LIMIT 1")?
         .query_row([], |row| {
             Ok((row.get::<_, i64>(0)?, MessageCursor { conversation: number(row, 1)?, n: number(row, 2)? }))
         })
         .optional()?;
-    let Some((profile, done)) = found else { return Written::quietly(Answer::EraseMessages(Erased::All)) };
+    let Some((profile, done)) = found else { return erase_of_group(batch, erase.at, more_reports) };
     let mut step = Vec::new();
     let next = by_sender::scan(conn, profile, done, |own| {
         if own.has_content {
@@ -132,7 +136,48 @@ pub fn erase_some(batch: &mut Batch<'_>, erase: EraseMessages) -> Result<Written
             by_sender::forget_departures(conn, profile)?;
         }
     }
-    let others = conn.prepare_cached("SELECT 1 FROM erasures")?.exists([])?;
-    let erased = if others { Erased::Some } else { Erased::All };
+    let others =
+        conn.prepare_cached("SELECT 1 FROM erasures UNION ALL SELECT 1 FROM group_erasures")?.exists([])?;
+    let erased = if others || more_reports { Erased::Some } else { Erased::All };
+    Ok(Written { result: Ok(Answer::EraseMessages(erased)), events: events.into() })
+}
+
+/// One step for a group that an operator has deleted: its next messages become tombstones.
+fn erase_of_group(batch: &mut Batch<'_>, at: UnixMs, more_reports: bool) -> Result<Written, Stop> {
+    let conn = batch.conn;
+    let found = conn
+        .prepare_cached("SELECT conversation, n FROM group_erasures ORDER BY conversation LIMIT 1")?
+        .query_row([], |row| Ok((row.get::<_, i64>(0)?, number(row, 1)?)))
+        .optional()?;
+    let mut events: Vec<Event> = Vec::new();
+    if let Some((conversation, done)) = found {
+        let step = conn
+            .prepare_cached(
+                "SELECT n, seq, id_high, deleted_at IS NULL FROM messages WHERE conversation = ?1 AND n > ?2 \
+                 ORDER BY n LIMIT ?3",
+            )?
+            .query_map((conversation, int(done), ERASE_STEP as u32), |row| {
+                let message = joined(row.get(2)?, row.get(1)?);
+                Ok((number(row, 0)?, message, row.get::<_, bool>(3)?))
+            })?
+            .collect::<rusqlite::Result<Vec<(u64, MessageId, bool)>>>()?;
+        for (_, message, has_content) in &step {
+            if *has_content {
+                events.extend(changes::tombstone(batch, *message, at)?);
+            }
+        }
+        match step.last() {
+            Some((n, ..)) if step.len() == ERASE_STEP => {
+                conn.prepare_cached("UPDATE group_erasures SET n = ?2 WHERE conversation = ?1")?
+                    .execute((conversation, int(*n)))?;
+            }
+            _ => {
+                conn.prepare_cached("DELETE FROM group_erasures WHERE conversation = ?1")?
+                    .execute([conversation])?;
+            }
+        }
+    }
+    let others = conn.prepare_cached("SELECT 1 FROM group_erasures")?.exists([])?;
+    let erased = if others || more_reports { Erased::Some } else { Erased::All };
     Ok(Written { result: Ok(Answer::EraseMessages(erased)), events: events.into() })
 }

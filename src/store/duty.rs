@@ -6,6 +6,7 @@
 use rusqlite::Connection;
 use rusqlite::OptionalExtension;
 
+use super::audit;
 use super::batch::{Batch, Written};
 use super::fault::Stop;
 use super::value::{int, number, text};
@@ -46,6 +47,10 @@ pub fn remove_node(batch: &mut Batch<'_>, remove: &RemoveNode) -> Result<Written
         .conn
         .prepare_cached("UPDATE nodes SET level = 0 WHERE name = ?1")?
         .execute([remove.node.as_str()])?;
+    if changed > 0 {
+        let node = remove.node.as_str();
+        audit::record::<()>(batch.conn, (remove.at, None), "cluster.remove", None, node)?;
+    }
     Written::quietly(Answer::RemoveNode(changed > 0))
 }
 

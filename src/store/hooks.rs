@@ -6,9 +6,9 @@
 use rusqlite::{Connection, OptionalExtension};
 
 use super::batch::{Batch, Written};
-use super::bots;
 use super::fault::Stop;
 use super::value::{id, int, number, text, text_or_null};
+use super::{audit, bots};
 use crate::base::secret::Secret;
 use crate::base::time::UnixMs;
 use crate::model::hook::{FindHook, Hook, HookState, MoveHook, SetHook};
@@ -16,9 +16,11 @@ use crate::model::operation::{Answer, Refusal};
 
 pub fn set(batch: &mut Batch<'_>, set: &SetHook) -> Result<Written, Stop> {
     let conn = batch.conn;
-    bots::check_manager(conn, set.by)?;
+    audit::check(conn, set.by)?;
     let bot = bots::find(conn, set.bot)?;
     conn.prepare_cached("DELETE FROM bot_hooks WHERE member = ?1")?.execute([bot.member])?;
+    let act = if set.hook.is_some() { "bot.url.set" } else { "bot.url.remove" };
+    audit::record(conn, (set.at, set.by), act, Some(bot.member_id), "")?;
     let Some(hook) = &set.hook else { return Written::quietly(Answer::SetHook(Box::new(None))) };
     conn.prepare_cached(
         "INSERT INTO bot_hooks (member, id, url, secret, epoch, through, failures, retry_at, created_at) \
@@ -61,7 +63,7 @@ pub fn is_any(conn: &Connection) -> rusqlite::Result<bool> {
 }
 
 pub fn find(conn: &Connection, find: FindHook) -> Result<HookState, Stop> {
-    bots::check_manager(conn, find.by)?;
+    audit::check(conn, find.by)?;
     state(conn, bots::find(conn, find.bot)?.member)
 }
 

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::batch::{Batch, Written};
 use super::fault::Stop;
 use super::value::{id, int, number};
-use super::{accounts, conversations, groups, profiles};
+use super::{accounts, audit, conversations, groups, profiles};
 use crate::base::time::UnixMs;
 use crate::model::conversation::GetConversation;
 use crate::model::event::{Event, Role};
@@ -142,6 +142,10 @@ pub fn create(batch: &mut Batch<'_>, create: &CreateInvite) -> Result<Written, S
         .prepare_cached("SELECT id FROM profiles WHERE member = ?1")?
         .query_row([maker], |row| id(row, 0))
         .optional()?;
+    if group.is_none() {
+        let uses = create.uses_max.to_string();
+        audit::record(conn, (create.at, create.by), "invite.create", Some(create.id), &uses)?;
+    }
     let invite = Invite {
         id: create.id,
         conversation: create.conversation,
@@ -169,6 +173,9 @@ pub fn revoke(batch: &mut Batch<'_>, revoke: &RevokeInvite) -> Result<Written, S
         permitted => permitted?,
     };
     conn.prepare_cached("DELETE FROM invites WHERE key = ?1")?.execute([key])?;
+    if group.is_none() {
+        audit::record(conn, (revoke.at, revoke.by), "invite.revoke", Some(revoke.invite), "")?;
+    }
     Written::quietly(Answer::RevokeInvite(()))
 }
 

@@ -11,7 +11,7 @@
 use super::{codes, deletion, digests, event_log, invites, outbox, posting, reserved, retention, sessions};
 use crate::base::mention;
 use crate::limits;
-use crate::model::{bot, duty, message, preferences, system_message, write_time};
+use crate::model::{bot, duty, message, preferences, report, system_message, write_time};
 
 /// Compiles only while each constant has its value of the current level.
 macro_rules! level {
@@ -54,6 +54,10 @@ level! {
     reserved::DRAWS_MAX => 16;
     bot::BOTS_MAX => 1_000;
     bot::BOT_TOKENS_MAX => 20;
+    report::REPORT_KEPT_MS => 2_592_000_000;
+    report::REPORTS_OF_MEMBER_MAX => 20;
+    report::REPORTS_MAX => 10_000;
+    report::REPORTS_ERASED_STEP => 100;
 }
 
 #[cfg(test)]

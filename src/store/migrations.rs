@@ -71,6 +71,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { name: "levels of a cluster", sql: include_str!("migrations/033_levels_of_a_cluster.sql") },
     Migration { name: "retention", sql: include_str!("migrations/034_retention.sql") },
     Migration { name: "second factor", sql: include_str!("migrations/035_second_factor.sql") },
+    Migration { name: "people", sql: include_str!("migrations/036_people.sql") },
     #[cfg(feature = "next-level")]
     Migration { name: "next level", sql: include_str!("migrations/next_level.sql") },
 ];
@@ -78,9 +79,9 @@ const MIGRATIONS: &[Migration] = &[
 /// The version of the schema of each level, from [`FIRST_LEVEL`] on. The one of a level that was released never changes: a step after it
 /// belongs to another level.
 const OF_LEVELS: &[i64] = &[
-    35,
-    #[cfg(feature = "next-level")]
     36,
+    #[cfg(feature = "next-level")]
+    37,
 ];
 
 const _: () = assert!(

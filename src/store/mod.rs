@@ -11,7 +11,9 @@
 //! Faults are logged here, once when one begins and once when it is over. The caller counts and shows them.
 
 mod accounts;
+mod admin;
 mod attachments;
+mod audit;
 mod backup;
 mod batch;
 mod before_upgrade;
@@ -60,6 +62,7 @@ mod profiles;
 mod push;
 mod reader;
 mod replacement;
+mod reports;
 mod reserve;
 mod reserved;
 mod retention;

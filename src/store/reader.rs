@@ -10,8 +10,9 @@ use rusqlite::{Connection, ErrorCode, InterruptHandle};
 use super::fault::{FaultLog, OpenFault, Stop};
 use super::search::IndexReader;
 use super::{
-    StoreOptions, accounts, attachments, blocks, bots, connection, conversations, digests, event_log, groups,
-    hooks, invites, messages, outbox, presence, profiles, push, retention, search, sessions, uploads,
+    StoreOptions, accounts, admin, attachments, audit, blocks, bots, connection, conversations, digests,
+    event_log, groups, hooks, invites, messages, outbox, presence, profiles, push, reports, retention,
+    search, sessions, uploads,
 };
 use crate::model::operation::{Answer, Read, Refusal};
 
@@ -106,6 +107,15 @@ fn answer(conn: &Connection, index: &mut IndexReader, read: Read) -> Result<Answ
         }
         Read::FindAccount(find) => Answer::FindAccount(Box::new(accounts::find_account(conn, *find)?)),
         Read::FindSecret(find) => Answer::FindSecret(Box::new(accounts::find_secret(conn, *find)?)),
+        Read::CheckAdmin(check) => Answer::CheckAdmin(audit::check(conn, check.by)?),
+        Read::ListAudit(list) => Answer::ListAudit(Box::new(audit::list(conn, *list)?)),
+        Read::ListReports(list) => Answer::ListReports(Box::new(reports::list(conn, *list)?)),
+        Read::ListStorage(list) => Answer::ListStorage(admin::list_storage(conn, list)?),
+        Read::ListGroups(list) => Answer::ListGroups(Box::new(admin::list_groups(conn, *list)?)),
+        Read::ListGroupMembers(list) => {
+            Answer::ListGroupMembers(Box::new(admin::list_group_members(conn, *list)?))
+        }
+        Read::FindResetLink(find) => Answer::FindResetLink(Box::new(admin::find_reset_link(conn, *find)?)),
         Read::ListSessions(list) => Answer::ListSessions(Box::new(sessions::list(conn, &list)?)),
         Read::ExportAccount(export) => Answer::ExportAccount(Box::new(super::export::page(conn, *export)?)),
         Read::ListAccounts(list) => Answer::ListAccounts(Box::new(accounts::list(conn, &list)?)),
@@ -200,7 +210,7 @@ mod tests {
         let mut reader = Reader::open(&options).expect("a reader");
         let interrupt = reader.interrupter();
         interrupt();
-        let list = ListAccounts { after: None, limit: 1 };
+        let list = ListAccounts { by: None, search: None, after: None, limit: 1 };
         assert!(reader.read(list.clone().into()).is_ok(), "no read was in progress");
         let ended = AtomicBool::new(false);
         std::thread::scope(|threads| {

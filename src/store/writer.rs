@@ -466,7 +466,11 @@ impl WriteHandle<'_> {
 pub(super) fn erases(write: &Write) -> bool {
     matches!(
         write,
-        Write::DeleteMessage(_) | Write::EditMessage(_) | Write::DeleteAccount(_) | Write::EraseMessages(_)
+        Write::DeleteMessage(_)
+            | Write::EditMessage(_)
+            | Write::DeleteAccount(_)
+            | Write::EraseMessages(_)
+            | Write::Administer(_)
     )
 }
 

@@ -6,19 +6,22 @@ use natter::base::crypto::HmacKey;
 use natter::base::id::Id;
 use natter::base::secret::Secret;
 use natter::base::time::{UnixMs, UnixS};
+use natter::model::admin::{Act, Administer, EndSessions, MakeResetLink, Rename, SetPassword, UseResetLink};
 use natter::model::bot::{AddBot, CreateBotToken, RevokeBotToken};
 use natter::model::certificate::{CertificateRow, KeepCertificate};
 use natter::model::code::{IssueResetCode, IssueVerifyCode, NewCode, ResetPassword, VerifyMember};
+use natter::model::conversation::CreateConversation;
 use natter::model::duty::{HoldDuty, RemoveNode};
 use natter::model::event::PruneLog;
 use natter::model::hook::{MoveHook, NewHook, SetHook};
 use natter::model::invite::{CreateInvite, RevokeInvite};
 use natter::model::mail::{Content, Language, NewMail, SealedCode, SetDigest, WriteDigests};
-use natter::model::member::{AddMember, NewAccount, SetActive, SetAdmin};
+use natter::model::member::{AddMember, EraseMessages, NewAccount, SetActive, SetAdmin};
 use natter::model::node::NodeName;
 use natter::model::operation::Write;
 use natter::model::profile::ReleaseNickNames;
 use natter::model::push::{ForgetSubscription, PushLevel, Recipient, Subscribe};
+use natter::model::report::{MakeReport, Reported};
 use natter::model::retention::{EraseOld, Old};
 use natter::model::second_factor::{ChangeFactor, FactorChange, NewFactor, UsedFactor};
 use natter::model::session::{ChangePassword, NewSession, OpenSession, RevokeSessions, SessionSelector};
@@ -85,6 +88,7 @@ pub fn writes(at: UnixMs) -> Vec<Write> {
         display_name: "Bot".to_owned().into(),
         nick_names: vec!["bot_of_the_run".to_owned()],
     };
+    let act = |act| Administer { at, by: None, act }.into();
     let invite = CreateInvite {
         at,
         by: None,
@@ -95,8 +99,8 @@ pub fn writes(at: UnixMs) -> Vec<Write> {
         expires_at: UnixMs(at.0 + HOUR_MS),
     };
     vec![
-        AddMember { account }.into(),
-        SetAdmin { member, admin: true }.into(),
+        AddMember { account, by: None }.into(),
+        SetAdmin { at, member, admin: true }.into(),
         IssueVerifyCode { at, member, code: code(1, Content::VerifyCode(sealed)) }.into(),
         VerifyMember { at, member, holder: HOLDER, tag: tag(1) }.into(),
         open(20, "first").into(),
@@ -149,10 +153,10 @@ pub fn writes(at: UnixMs) -> Vec<Write> {
         OpenSession { used: Some(UsedFactor::Recovery(tag(8))), ..open(25, "third") }.into(),
         ChangeFactor { member, proven: None, used: None, change: FactorChange::Remove }.into(),
         EraseOld { at, old: Old::Conversation(Id::from_u128(FIRST_ID + 90)), kept: Some(1) }.into(),
-        SetActive { at, member, active: false }.into(),
-        SetActive { at, member, active: true }.into(),
+        SetActive { at, by: None, member, active: false }.into(),
+        SetActive { at, by: None, member, active: true }.into(),
         invite.into(),
-        RevokeInvite { by: None, invite: Id::from_u128(FIRST_ID + 50) }.into(),
+        RevokeInvite { at, by: None, invite: Id::from_u128(FIRST_ID + 50) }.into(),
         AddBot { by: None, account: bot }.into(),
         CreateBotToken {
             at,
@@ -201,6 +205,40 @@ pub fn writes(at: UnixMs) -> Vec<Write> {
             rows: vec![CertificateRow { name: "state".to_owned(), sealed: "AAAA".to_owned() }],
         }
         .into(),
-        RemoveNode { node: NodeName::parse("gone").expect("a name") }.into(),
+        RemoveNode { at, node: NodeName::parse("gone").expect("a name") }.into(),
+        act(Act::VerifyAddress(member)),
+        act(Act::Rename(Rename {
+            member,
+            display_name: Some("Renamed".to_owned().into()),
+            nick_name: Some("renamed_in_the_run".to_owned()),
+        })),
+        act(Act::SetPassword(SetPassword { member, hash: hash("fourth"), mail: mail(5) })),
+        open(23, "fourth").into(),
+        act(Act::EndSessions(EndSessions { member, session: None })),
+        act(Act::MakeResetLink(MakeResetLink { member, hash: [6; 32], expires_at: UnixMs(at.0 + HOUR_MS) })),
+        UseResetLink { at, link: [6; 32], hash: hash("fifth"), mail: mail(6) }.into(),
+        MakeReport {
+            at,
+            reporter: Id::from_u128(FIRST_ID + 1),
+            id: Id::from_u128(FIRST_ID + 80),
+            what: Reported::Person(Id::from_u128(FIRST_ID + 71)),
+            reason: "simulation".to_owned(),
+        }
+        .into(),
+        act(Act::CloseReport(Id::from_u128(FIRST_ID + 80))),
+        act(Act::BackUp),
+        act(Act::RemoveFactor(member)),
+        CreateConversation {
+            at,
+            creator: Id::from_u128(FIRST_ID + 1),
+            client_id: None,
+            id: Id::from_u128(FIRST_ID + 81),
+            title: "Simulation".to_owned(),
+            members: vec![Id::from_u128(FIRST_ID + 71)],
+            members_max: 10,
+        }
+        .into(),
+        act(Act::DeleteGroup(Id::from_u128(FIRST_ID + 81))),
+        EraseMessages { at }.into(),
     ]
 }

@@ -16,6 +16,7 @@ mod groups;
 mod hooks;
 mod invites;
 mod mentions;
+mod moderation;
 mod opening;
 mod pins;
 mod preferences;

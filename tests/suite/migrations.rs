@@ -49,6 +49,7 @@ const RELEASED: &[&str] = &[
     include_str!("../../src/store/migrations/033_levels_of_a_cluster.sql"),
     include_str!("../../src/store/migrations/034_retention.sql"),
     include_str!("../../src/store/migrations/035_second_factor.sql"),
+    include_str!("../../src/store/migrations/036_people.sql"),
     #[cfg(feature = "next-level")]
     include_str!("../../src/store/migrations/next_level.sql"),
 ];
@@ -164,6 +165,12 @@ const CONTENT: &[&str] = &[
     "",
     "UPDATE conversations SET messages_kept = 30 WHERE kind = 1;",
     "INSERT INTO second_factors VALUES (1, 'sealed', 7); INSERT INTO recovery_codes VALUES (1, zeroblob(32));",
+    "
+    INSERT INTO audit (at, who, act, whom, detail) VALUES (1, NULL, 'member.add', zeroblob(16), '');
+    INSERT INTO reports (id, at, reporter, person, message, body, files, posted_at, reason)
+        VALUES (zeroblob(16), 1, 1, 2, zeroblob(16), 'text', '', 1, 'spam');
+    INSERT INTO reset_links (member, hash, expires_at) VALUES (1, zeroblob(32), 1);
+    ",
     #[cfg(feature = "next-level")]
     "",
 ];

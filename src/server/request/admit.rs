@@ -163,7 +163,8 @@ fn authorize(
     exchange: &mut Exchange,
     route: &'static Route,
 ) -> Result<(), Problem> {
-    if route.access == Access::Control {
+    let is_operator = route.access == Access::Admin && conn.listener_kind == ListenerKind::Control;
+    if route.access == Access::Control || is_operator {
         core.requests.reads.set(conn.id, Flow::SERVER);
         return Ok(());
     }
@@ -310,6 +311,7 @@ fn actor_of(core: &mut Core, exchange: &Exchange, route: &Route) -> Result<Optio
             | Access::Bearer
             | Access::Events
             | Access::Control
+            | Access::Admin
             | Access::Signed
             | Access::Hook,
             _,

@@ -20,7 +20,8 @@ use crate::server::request::routes::Route;
 const TOKENS_MAX: u64 = BOTS_MAX * BOT_TOKENS_MAX;
 
 /// Paths that a bot has no use for, or that would tell it of people with whom it has no conversation.
-const FOR_PEOPLE: [&str; 6] = [
+const FOR_PEOPLE: [&str; 7] = [
+    "/api/v1/admin/",
     "/api/v1/user/",
     "/api/v1/push",
     "/api/v1/invites",

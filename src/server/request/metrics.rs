@@ -50,6 +50,9 @@ pub struct Metrics {
     responses: BTreeMap<(&'static str, u16), u64>,
     refusals: BTreeMap<Code, u64>,
     troubles: BTreeMap<ErrorKind, u64>,
+    last_troubles: BTreeMap<ErrorKind, UnixMs>,
+    /// The time of the input that is being handled.
+    pub at: UnixMs,
     closed: BTreeMap<CloseReason, u64>,
 }
 
@@ -57,7 +60,7 @@ pub struct Metrics {
 pub fn class_of(route: Option<&Route>) -> Measure {
     let Some(route) = route else { return Measure::RequestOther };
     match (route.access, route.body, route.rate) {
-        (Access::Control, ..) => Measure::RequestOther,
+        (Access::Control | Access::Admin, ..) => Measure::RequestOther,
         (Access::Socket | Access::Events, ..) => Measure::RequestStream,
         (Access::Signed, ..) => Measure::RequestFile,
         (_, BodyKind::Upload | BodyKind::Preview | BodyKind::Form(_), _) => Measure::RequestUpload,
@@ -161,6 +164,7 @@ impl Metrics {
 
     pub fn trouble(&mut self, trouble: ErrorKind) {
         *self.troubles.entry(trouble).or_default() += 1;
+        self.last_troubles.insert(trouble, self.at);
     }
 
     /// A TLS handshake was completed.
@@ -340,6 +344,13 @@ impl Metrics {
         if let Some(holder) = core.background.duty.holder() {
             let _ = writeln!(text.0, "natter_cluster_duty{{node=\"{holder}\"}} 1");
         }
+    }
+
+    /// Each kind of background error that there was: its name, how often, and when last.
+    pub fn troubles(&self) -> impl Iterator<Item = (&'static str, u64, UnixMs)> {
+        self.last_troubles.iter().map(|(trouble, last)| {
+            (trouble.name(), self.troubles.get(trouble).copied().unwrap_or_default(), *last)
+        })
     }
 
     pub fn troubled(&self) -> Vec<(&'static str, u64)> {

@@ -14,6 +14,7 @@ pub(crate) mod exchange;
 pub(crate) mod hashing;
 pub(crate) mod http;
 pub(crate) mod metrics;
+pub(crate) mod overview;
 pub(crate) mod rate_limit;
 pub(crate) mod reads;
 pub(crate) mod receiving;

@@ -25,6 +25,21 @@ pub enum Found {
 }
 
 pub fn find(method: Method, segments: &[String], listener_kind: ListenerKind) -> Found {
+    let found = find_exactly(method, segments, listener_kind);
+    let is_short =
+        listener_kind == ListenerKind::Control && segments.first().is_some_and(|first| first == "admin");
+    if !is_short || matches!(found, Found::Route { .. }) {
+        return found;
+    }
+    // A row that admins of the server may use, too.
+    let whole: Vec<String> = ["api".to_owned(), "v1".to_owned()].iter().chain(segments).cloned().collect();
+    match find_exactly(method, &whole, listener_kind) {
+        Found::Nothing => found,
+        found => found,
+    }
+}
+
+fn find_exactly(method: Method, segments: &[String], listener_kind: ListenerKind) -> Found {
     let on_listener =
         |route: &&'static Route| listener_kind == ListenerKind::Control || route.access != Access::Control;
     let matching = || {

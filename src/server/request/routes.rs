@@ -5,7 +5,7 @@
 
 use crate::auth::{
     accounts, admin, bots, codes, deletion, export, hooks as bot_hooks, invites, password, profiles, push,
-    second_factor, sessions, sign_in, sign_up, tickets,
+    reports, second_factor, sessions, sign_in, sign_up, tickets,
 };
 use crate::messaging::{
     changes, conversations, events, files, groups, hooks, messages, preferences, search, streams,
@@ -43,6 +43,9 @@ pub enum Access {
     Events,
     /// Any client of the control socket. The public listener has no such row.
     Control,
+    /// On the public listener the bearer, who must be an admin of the server: storage decides that. On the control socket any client,
+    /// also without the `/api/v1` of the path.
+    Admin,
     /// The bearer, unless the query carries a signature, which the handler checks.
     Signed,
     /// The token in the path, which is that of an incoming hook.
@@ -87,6 +90,8 @@ pub enum Action {
     Metrics,
     /// What a node knows of its cluster.
     Cluster,
+    /// What an admin of the server sees of the process.
+    Overview,
     /// This and the next are the conformance build's: the body, or each message, is sent back.
     Echo,
     EchoSocket,
@@ -133,7 +138,7 @@ const fn admitted(row: Route, admit: Admit) -> Route {
     Route { admit: Some(admit), ..row }
 }
 
-use Access::{Bearer, Control, Events, Public, Signed, Socket};
+use Access::{Admin, Bearer, Control, Events, Public, Signed, Socket};
 use Action::Handle;
 use BodyKind::{Form, Json, None as NoBody, Preview, Upload};
 use Method::{Delete, Get, Post, Put};
@@ -175,15 +180,30 @@ pub static ROUTES: &[Route] = &[
     row("push.subscribe", Put, "/api/v1/push", Bearer, Json, Write, Handle(Handler::Member(push::subscribe))),
     row("push.level", Put, "/api/v1/push/{session}", Bearer, Json, Write, Handle(Handler::Member(push::set_level))),
     row("push.unsubscribe", Delete, "/api/v1/push/{session}", Bearer, NoBody, Write, Handle(Handler::Member(push::unsubscribe))),
-    // An operator's.
-    row("admin.member.list", Get, "/admin/members", Control, NoBody, Read, Handle(Handler::Public(admin::list))),
-    row("admin.member.add", Post, "/admin/members", Control, Json, Write, Handle(Handler::Public(admin::add))),
-    row("admin.member.disable", Post, "/admin/members/disable", Control, Json, Write, Handle(Handler::Public(admin::disable))),
-    row("admin.member.enable", Post, "/admin/members/enable", Control, Json, Write, Handle(Handler::Public(admin::enable))),
+    // Those of the operator and of the admins of the server, then the operator's alone.
+    row("admin.member.list", Get, "/api/v1/admin/members", Admin, NoBody, Read, Handle(Handler::Either(admin::list))),
+    row("admin.member.add", Post, "/api/v1/admin/members", Admin, Json, Write, Handle(Handler::Either(admin::add))),
+    row("admin.member.disable", Post, "/api/v1/admin/members/disable", Admin, Json, Write, Handle(Handler::Either(admin::disable))),
+    row("admin.member.enable", Post, "/api/v1/admin/members/enable", Admin, Json, Write, Handle(Handler::Either(admin::enable))),
+    row("admin.member.delete", Post, "/api/v1/admin/members/delete", Admin, Json, Write, Handle(Handler::Either(admin::delete))),
+    row("admin.member.verify", Post, "/api/v1/admin/members/verify", Admin, Json, Write, Handle(Handler::Either(admin::verify))),
+    row("admin.member.rename", Post, "/api/v1/admin/members/rename", Admin, Json, Write, Handle(Handler::Either(admin::rename))),
+    row("admin.member.revoke", Post, "/api/v1/admin/members/revoke", Admin, Json, Write, Handle(Handler::Either(admin::revoke))),
+    row("admin.member.reset_link", Post, "/api/v1/admin/members/reset-link", Admin, Json, Write, Handle(Handler::Either(admin::make_reset_link))),
+    row("admin.message.delete", Delete, "/api/v1/admin/messages/{message}", Admin, NoBody, Write, Handle(Handler::Either(admin::remove_message))),
+    row("admin.report.list", Get, "/api/v1/admin/reports", Admin, NoBody, Read, Handle(Handler::Either(reports::list))),
+    row("admin.report.close", Delete, "/api/v1/admin/reports/{report}", Admin, NoBody, Write, Handle(Handler::Either(reports::close))),
+    row("admin.audit", Get, "/api/v1/admin/audit", Admin, NoBody, Read, Handle(Handler::Either(admin::audit))),
+    row("admin.storage", Get, "/api/v1/admin/storage", Admin, NoBody, Read, Handle(Handler::Either(admin::storage))),
+    row("admin.server", Get, "/api/v1/admin/server", Admin, NoBody, Read, Action::Overview),
     row("admin.member.promote", Post, "/admin/members/promote", Control, Json, Write, Handle(Handler::Public(admin::promote))),
     row("admin.member.demote", Post, "/admin/members/demote", Control, Json, Write, Handle(Handler::Public(admin::demote))),
     row("admin.member.second_factor", Post, "/admin/members/second-factor-off", Control, Json, Write, Handle(Handler::Public(admin::second_factor_off))),
-    row("admin.member.delete", Post, "/admin/members/delete", Control, Json, Write, Handle(Handler::Public(admin::delete))),
+    row("admin.member.password", Post, "/admin/members/password", Control, Json, Write, Handle(Handler::Public(admin::set_password))),
+    row("admin.member.sessions", Post, "/admin/members/sessions", Control, Json, Read, Handle(Handler::Public(admin::sessions))),
+    row("admin.group.list", Get, "/admin/groups", Control, NoBody, Read, Handle(Handler::Public(admin::list_groups))),
+    row("admin.group.members", Get, "/admin/groups/{conversation}/members", Control, NoBody, Read, Handle(Handler::Public(admin::list_group_members))),
+    row("admin.group.delete", Delete, "/admin/groups/{conversation}", Control, NoBody, Write, Handle(Handler::Public(admin::delete_group))),
     row("admin.backup", Post, "/admin/backup", Control, NoBody, Write, Handle(Handler::Public(admin::back_up))),
     row("admin.cluster", Get, "/admin/cluster", Control, NoBody, Read, Action::Cluster),
     row("admin.cluster.remove", Post, "/admin/cluster/remove", Control, Json, Write, Handle(Handler::Public(admin::remove_node))),
@@ -218,6 +238,7 @@ pub static ROUTES: &[Route] = &[
     row("profile.me", Get, "/api/v1/profile", Bearer, NoBody, Read, Handle(Handler::Member(profiles::me))),
     admitted(row("profile.update", Put, "/api/v1/profile", Bearer, Form("profile_image"), Write, Handle(Handler::Member(profiles::update))), uploads::admit),
     row("profile.get", Get, "/api/v1/profile/{profile}", Bearer, NoBody, Read, Handle(Handler::Member(profiles::get))),
+    row("profile.report", Post, "/api/v1/profile/{profile}/report", Bearer, Json, Write, Handle(Handler::Member(reports::person))),
     row("profile.list", Get, "/api/v1/profiles", Bearer, NoBody, Read, Handle(Handler::Member(profiles::list))),
     row("directory", Get, "/api/v1/directory", Bearer, NoBody, Read, Handle(Handler::Member(profiles::directory))),
     row("block.list", Get, "/api/v1/blocks", Bearer, NoBody, Read, Handle(Handler::Member(profiles::blocks))),
@@ -228,6 +249,7 @@ pub static ROUTES: &[Route] = &[
     row("verify.renew", Post, "/api/v1/user/verify/renew", Bearer, Json, Write, Handle(Handler::Member(codes::verify_code))),
     row("verify.check", Post, "/api/v1/user/verify/check", Bearer, Json, Write, Handle(Handler::Member(codes::verify_check))),
     row("reset.code", Post, "/api/v1/user/reset/code", Public, Json, Credential, Handle(Handler::Public(codes::reset_code))),
+    row("reset.link", Post, "/api/v1/user/reset/link", Public, Json, Credential, Handle(Handler::Public(admin::use_reset_link))),
     row("reset.password", Post, "/api/v1/user/reset/password", Public, Json, Credential, Handle(Handler::Public(codes::reset_password))),
     row("reset.password", Post, "/api/v1/user/verify/reset/password", Public, Json, Credential, Handle(Handler::Public(codes::reset_password))),
     // Conversations and messages.
@@ -238,6 +260,7 @@ pub static ROUTES: &[Route] = &[
     op("conversation.read", Post, "/api/v1/conversations/{conversation}/read", Write, Handler::Member(conversations::read)),
     op("message.get", Get, "/api/v1/messages/{message}", Read, Handler::Member(changes::get)),
     op("message.search", Get, "/api/v1/search", Read, Handler::Member(search::messages)),
+    row("message.report", Post, "/api/v1/messages/{message}/report", Bearer, Json, Write, Handle(Handler::Member(reports::message))),
     op("message.edit", Put, "/api/v1/messages/{message}", Write, Handler::Member(changes::edit)),
     op("message.delete", Delete, "/api/v1/messages/{message}", Write, Handler::Member(changes::delete)),
     op("message.react", Put, "/api/v1/messages/{message}/reactions/{emoji}", Write, Handler::Member(changes::react)),

@@ -23,6 +23,7 @@ use crate::server::request::cluster;
 use crate::server::request::conformance;
 use crate::server::request::exchange::{Exchange, Handover};
 use crate::server::request::hashing::Asker;
+use crate::server::request::overview;
 use crate::server::request::report;
 use crate::server::request::respond;
 use crate::server::request::routes::{Action, BodyKind};
@@ -118,6 +119,10 @@ pub fn dispatch(core: &mut Core, conn: &mut Conn, exchange: Box<Exchange>, body:
         },
         Action::Health => Ok(Step::Reply(report::health())),
         Action::Ready => Ok(Step::Reply(report::ready(core, exchange.client.language))),
+        Action::Overview => {
+            let step = Ok(overview::overview(core, exchange.actor));
+            verified::gate(core, route, exchange.actor, step)
+        }
         Action::Cluster => cluster::status(core).map(Step::Reply),
         Action::Metrics => report::metrics(core, conn, &exchange.head).map(Step::Reply),
         Action::Echo => conformance::echo(body),

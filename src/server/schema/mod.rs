@@ -18,6 +18,7 @@ pub(crate) mod types;
 pub mod typescript;
 
 mod accounts;
+mod admin;
 mod bots;
 mod chats;
 mod invites;

@@ -185,7 +185,7 @@ fn security(row: &Operation) -> Value<'static> {
     let schemes: &[&str] = match row.route().access {
         Access::Public | Access::Control if row.path == "/metrics" => &["", "metrics"],
         Access::Public | Access::Control => &[],
-        Access::Bearer => &["bearer"],
+        Access::Bearer | Access::Admin => &["bearer"],
         Access::Socket => &["bearer", "access", "ticket"],
         Access::Events => &["bearer", "ticket"],
         Access::Signed => &["bearer", "signature"],

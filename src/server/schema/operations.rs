@@ -18,6 +18,7 @@ pub const TAGS: &[(&str, &str)] = &[
     ("Accounts", "Sign up, sign in, passwords, codes by mail, sessions, tickets, export and deletion."),
     ("Notifications", "Web Push: messages that reach a device whose client is closed."),
     ("Profiles", "What others see of a member, how one is found, and whom one blocks."),
+    ("Moderation", "Reports, and what only the admins of the server may do."),
     ("Invites", "Links by which people join a group, or sign up."),
     ("Bots", "Programs that take part, and the hooks by which others post."),
     ("Messages", "Post, read, change, react, search. Each is also an op of the WebSocket."),
@@ -201,6 +202,9 @@ impl Operation {
         if !matches!(route.access, Access::Public | Access::Hook) {
             codes.push(Code::UnauthorizedAccess);
         }
+        if route.access == Access::Admin {
+            codes.push(Code::NotAllowed);
+        }
         if route.access == Access::Bearer && bots::is_for_people(route) {
             codes.push(Code::NotAllowed);
         }
@@ -281,6 +285,7 @@ fn path_field(name: &'static str) -> Field {
         "upload" => must(name, id(), "The file."),
         "token" => must(name, text().length(1, 1_024), "Of an incoming hook; any other text is 404."),
         "invite" => must(name, id(), "An invite that one can list."),
+        "report" => must(name, id(), "A report."),
         "sender" => must(name, id(), "My profile."),
         "receiver" => must(name, id(), "The profile of the other member."),
         "emoji" => {
@@ -315,6 +320,7 @@ pub fn limit() -> Field {
 pub fn all() -> Vec<Operation> {
     let mut all = super::site::operations();
     all.extend(super::accounts::operations());
+    all.extend(super::admin::operations());
     all.extend(super::invites::operations());
     all.extend(super::bots::operations());
     all.extend(super::chats::operations());

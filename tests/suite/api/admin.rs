@@ -185,6 +185,8 @@ fn each_copy_of_the_database_has_its_own_name_and_failures_are_reported() {
         world.holds = true;
         let conn = world.connect_through("127.0.0.1", ListenerKind::Control);
         world.send(conn, &request("POST", "/admin/backup", &[], None));
+        // The row of the act can't be written: a backup is wanted all the more.
+        world.refuse(Refusal::Unavailable);
         world.refuse(refusal);
         world.holds = false;
         let answer = responses(&mut world.take(conn), false).remove(0);

@@ -302,10 +302,11 @@ fn an_interrupted_erasure_is_completed() {
     }
     // The account is deleted, and the process ends before a message is erased.
     let member = natter::model::id::MemberId::parse(&ann.member).expect("an id");
-    let write = natter::model::operation::Write::DeleteAccount(natter::model::member::DeleteAccount {
+    let write = natter::model::operation::Write::from(natter::model::member::DeleteAccount {
         at: world.now.unix_ms,
         member,
         proven: None,
+        by: None,
         leftovers: natter::model::member::Leftovers::Erase,
     });
     let lane = natter::model::operation::Lane(9);

@@ -110,6 +110,21 @@ pub fn tour() -> Recording {
     ask("PUT", &format!("/api/v1/blocks/{}", bob.profile), None);
     ask("GET", "/api/v1/blocks", None);
     ask("DELETE", &format!("/api/v1/blocks/{}", bob.profile), None);
+    ask(
+        "POST",
+        &format!("/api/v1/profile/{}/report", bob.profile),
+        Some(r#"{"reason":"He calls me at night."}"#),
+    );
+    ask("POST", &format!("/api/v1/profile/{}/report", bob.profile), None);
+    let by_bob =
+        format!(r#"{{"to":"{}","client_id":"01ARZ3NDEKTSV4RRFFQ69G5FAW","body":"buy now"}}"#, ann.profile);
+    let spam = world.ask_as(&bob, "POST", "/api/v1/messages", Some(&by_bob)).at("data.id");
+    moderation(&mut world, &ann, &spam);
+    let mut ask = |method: &str, path: &str, body: Option<&str>| {
+        let response = world.ask_as(&ann, method, path, body);
+        assert!((200..300).contains(&response.status), "{method} {path} {}", response.text());
+        response
+    };
     ask("DELETE", &message, None);
     ask("POST", &format!("{direct}/clear"), Some(r#"{"hide":true}"#));
     bots(&mut world, &ann, group.rsplit('/').next().expect("an id"));
@@ -176,11 +191,43 @@ fn second_factor(world: &mut World, who: &Person) {
     ask("DELETE", path, &format!(r#"{{{password},"code":"{}"}}"#, renewed.at("data.recovery_codes.0")));
 }
 
-/// A bot, and a hook by which another program posts to a group, made by an admin of the server.
-fn bots(world: &mut World, admin: &Person, group: &str) {
+/// A message is reported, and what an admin of the server does then.
+fn moderation(world: &mut World, admin: &Person, spam: &str) {
     let operator = world.connect_through("127.0.0.1", ListenerKind::Control);
     let who = format!(r#"{{"who":"{}"}}"#, admin.member);
     assert_eq!(world.ask_on(operator, "POST", "/admin/members/promote", &[], Some(&who)).status, 200);
+    let mut ask = |method: &str, path: &str, body: Option<&str>| {
+        let response = world.ask_as(admin, method, path, body);
+        assert!((200..300).contains(&response.status), "{method} {path} {}", response.text());
+        response
+    };
+    ask("POST", &format!("/api/v1/messages/{spam}/report"), Some(r#"{"reason":"This is spam."}"#));
+    let reports = ask("GET", "/api/v1/admin/reports", None);
+    let message =
+        (0..2).find(|n| reports.at(&format!("data.{n}.message")) != "null").expect("one of a message");
+    ask("DELETE", &format!("/api/v1/admin/messages/{spam}"), None);
+    ask("DELETE", &format!("/api/v1/admin/reports/{}", reports.at(&format!("data.{message}.id"))), None);
+    let made = r#"{"email":"zoe@example.org","password":"correct horse 9"}"#;
+    let zoe = ask("POST", "/api/v1/admin/members", Some(made)).at("data.id");
+    let whom = format!(r#"{{"who":"{zoe}"}}"#);
+    ask("GET", "/api/v1/admin/members?search=zoe", None);
+    ask("POST", "/api/v1/admin/members/verify", Some(&whom));
+    ask("POST", "/api/v1/admin/members/rename", Some(&format!(r#"{{"who":"{zoe}","display_name":"Zoe"}}"#)));
+    ask("POST", "/api/v1/admin/members/revoke", Some(&whom));
+    let link = ask("POST", "/api/v1/admin/members/reset-link", Some(&whom)).at("data.url");
+    let code = link.rsplit('/').next().expect("a code");
+    let used = format!(r#"{{"link":"{code}","password":"the best horse"}}"#);
+    ask("POST", "/api/v1/user/reset/link", Some(&used));
+    ask("POST", "/api/v1/admin/members/disable", Some(&whom));
+    ask("POST", "/api/v1/admin/members/enable", Some(&whom));
+    ask("POST", "/api/v1/admin/members/delete", Some(&whom));
+    ask("GET", "/api/v1/admin/storage", None);
+    ask("GET", "/api/v1/admin/server", None);
+    ask("GET", "/api/v1/admin/audit?limit=20", None);
+}
+
+/// A bot, and a hook by which another program posts to a group, made by an admin of the server.
+fn bots(world: &mut World, admin: &Person, group: &str) {
     let mut ask = |method: &str, path: &str, body: Option<&str>| {
         let response = world.ask_as(admin, method, path, body);
         assert!((200..300).contains(&response.status), "{method} {path} {}", response.text());

@@ -49,7 +49,9 @@ fn exported(kit: &mut Kit, person: Person) -> Vec<Vec<String>> {
 /// Deletes the account and erases its messages to the end; returns the events of each step.
 fn erased(kit: &mut Kit, person: Person) -> Vec<Vec<Event>> {
     let (at, member) = (kit.now_ms, person.member);
-    kit.write(DeleteAccount { at, member, proven: None, leftovers: Leftovers::Erase }).0.expect("deleted");
+    kit.write(DeleteAccount { at, member, proven: None, by: None, leftovers: Leftovers::Erase })
+        .0
+        .expect("deleted");
     let mut steps = Vec::new();
     loop {
         let (more, events) = kit.write(EraseMessages { at });
@@ -177,7 +179,9 @@ fn messages_from_before_a_member_left_are_found_once() {
     remove(&mut kit, cat, id(left), cat);
     assert_eq!(kit.sql_number("SELECT count(*) FROM departures"), 1);
     let (at, member) = (kit.now_ms, cat.member);
-    kit.write(DeleteAccount { at, member, proven: None, leftovers: Leftovers::Keep }).0.expect("deleted");
+    kit.write(DeleteAccount { at, member, proven: None, by: None, leftovers: Leftovers::Keep })
+        .0
+        .expect("deleted");
     assert_eq!(kit.sql_number("SELECT count(*) FROM departures"), 0);
     assert_eq!(texts(&mut kit, bob, id(removed))[0].as_deref(), Some("of cat"));
 }

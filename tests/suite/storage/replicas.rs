@@ -864,7 +864,7 @@ fn a_build_that_does_not_know_the_level_stops_at_its_entry() {
     cluster.settle();
     assert_eq!(cluster.levels(), [FIRST_LEVEL], "this one holds it back");
     // An operator says that it is gone for good.
-    cluster.writes(0, RemoveNode { node: node("a") }.into());
+    cluster.writes(0, RemoveNode { at: UnixMs(0), node: node("a") }.into());
     let before = cluster.nodes[0].replica.place().expect("a place").position;
     // That of another life, and one that was applied before, raise nothing.
     put_newer(&cluster, 2, EntryBody::Level { level: NEXT_LEVEL });
