@@ -9,16 +9,28 @@ use std::path::PathBuf;
 
 use lexopt::Arg;
 
+pub use self::command::{
+    BotCommand, ClusterCommand, GroupCommand, InviteCommand, Invocation, MEMBER_VERBS, MemberCommand, Rebuild,
+};
 pub use self::completions::{SHELLS, completions};
 pub use self::help::{Topic, help};
 pub use self::manual::manual;
 
+use self::command::SECOND_FACTOR_OFF;
+
+mod command;
 mod completions;
 mod help;
 mod manual;
 
-/// Exit status of a command line that was not understood.
+/// Exit status of a command line or a configuration that was not understood.
 pub const EXIT_USAGE: u8 = 2;
+/// What was named does not exist.
+pub const EXIT_NOT_FOUND: u8 = 3;
+/// A rule refuses it: asked again, it is refused again.
+pub const EXIT_REFUSED: u8 = 4;
+/// The server can't be reached, or can't do it now: asked again later, it may succeed.
+pub const EXIT_UNREACHABLE: u8 = 5;
 
 /// A command line that was understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,161 +38,8 @@ pub struct Arguments {
     pub invocation: Invocation,
     /// `--data DIR`: takes precedence over DATA_DIR.
     pub data_dir: Option<PathBuf>,
-}
-
-/// The command.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Invocation {
-    Serve,
-    Check,
-    /// To stdout if `file` is `-`.
-    Backup {
-        file: PathBuf,
-    },
-    /// Whether a backup is good.
-    VerifyBackup {
-        file: PathBuf,
-    },
-    Restore {
-        file: PathBuf,
-        /// End all sessions of the backup.
-        end_sessions: bool,
-    },
-    /// The predecessor's data, from these files and folders.
-    Import {
-        files: Vec<PathBuf>,
-    },
-    Member(MemberCommand),
-    Invite(InviteCommand),
-    Bot(BotCommand),
-    /// Make a new PASSWORD_SECRET after the old one was lost.
-    ResetSecret,
-    Cluster(ClusterCommand),
-    /// How the server is that runs.
-    Status {
-        /// For a program.
-        json: bool,
-    },
-    /// Print [`help()`] of this topic.
-    Help(Topic),
-    /// Print [`completions()`] of one of [`SHELLS`].
-    Completions(&'static str),
-    /// Print [`manual()`].
-    Manual,
-    /// Print [`version`].
-    Version,
-}
-
-/// What `member second-factor off` is in the place of a verb.
-const SECOND_FACTOR_OFF: &str = "second-factor-off";
-
-/// What a command can do to one member; each is also the last segment of a path of the control socket.
-pub const MEMBER_VERBS: [&str; 5] = ["disable", "enable", "promote", "demote", "delete"];
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum MemberCommand {
-    List,
-    /// The password comes from stdin.
-    Add {
-        email: String,
-        /// Create the server in a DATA_DIR that has none.
-        create: bool,
-    },
-    AddBot {
-        name: String,
-    },
-    /// `verb` is one of [`MEMBER_VERBS`]; `who` is an e-mail address, an id or a nick name, not yet checked.
-    Change {
-        verb: &'static str,
-        who: String,
-    },
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum InviteCommand {
-    /// Prints the link. The server has defaults.
-    Create {
-        uses: Option<u64>,
-        expires_s: Option<u64>,
-    },
-    List,
-    /// An id, not yet checked.
-    Revoke {
-        id: String,
-    },
-}
-
-/// `bot` is the nick name of a bot or the id of its profile, not yet checked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum BotCommand {
-    List,
-    Tokens {
-        bot: String,
-    },
-    /// Prints a new bearer token.
-    Token {
-        bot: String,
-        name: String,
-    },
-    /// Prints the address of a new incoming hook.
-    Hook {
-        bot: String,
-        conversation: String,
-        name: String,
-    },
-    Revoke {
-        bot: String,
-        id: String,
-    },
-    /// Sets the outgoing hook and prints the key of its signatures, or prints its state.
-    Url {
-        bot: String,
-        url: Option<String>,
-    },
-    RemoveUrl {
-        bot: String,
-    },
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ClusterCommand {
-    /// Makes the keys and the log of a new cluster.
-    Init,
-    /// Begins a node with a backup of another one.
-    Join {
-        file: PathBuf,
-    },
-    /// Goes back to a natter alone.
-    Leave {
-        /// Also if another node may have answered more: clients load everything again.
-        new_epoch: bool,
-    },
-    Rebuild(Rebuild),
-    /// Goes past an entry that cannot be applied.
-    Skip {
-        position: u64,
-        confirm: bool,
-    },
-    /// The level no longer waits for a node.
-    Remove {
-        /// Not yet checked.
-        node: String,
-    },
-    Status {
-        /// For a program.
-        json: bool,
-    },
-}
-
-/// How a new log is made after the old one was lost.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rebuild {
-    /// The log that is there is deleted.
-    pub replace: bool,
-    /// Also if another node may have answered more: clients load everything again.
-    pub new_epoch: bool,
-    /// Nodes, and how far each is; the names are not yet checked.
-    pub seen: Vec<(String, u64)>,
+    /// `--json`, of a command that prints what a server has answered.
+    pub json: bool,
 }
 
 /// The command line is wrong. `Display` is the text for stderr, without a line break at its end.
@@ -230,33 +89,43 @@ where
         // `natter nonsense --help` is an error too.
         return match (topic, words.first()) {
             (Topic::Natter, Some(word)) => refuse(format!("unknown command {word:?}")),
-            _ => Ok(Arguments { invocation: Invocation::Help(topic), data_dir: None }),
+            _ => Ok(Arguments { invocation: Invocation::Help(topic), data_dir: None, json: false }),
         };
     }
     if options.version && words.is_empty() {
-        return Ok(Arguments { invocation: Invocation::Version, data_dir: None });
+        return Ok(Arguments { invocation: Invocation::Version, data_dir: None, json: false });
     }
     if options.version {
         return refuse("--version takes no command".to_owned());
     }
     let invocation = invocation(&words, &mut options).map_err(|problem| UsageError { problem, topic })?;
+    let json = prints_answers(&invocation) && std::mem::take(&mut options.json);
     // An option that the command does not know is an error; it is not ignored.
     match options {
         Options { create: true, .. } => refuse("--create belongs to member add".to_owned()),
+        Options { nick_name: true, .. } => refuse("--nick-name belongs to member rename".to_owned()),
         Options { bot: Some(_), .. } => refuse("--bot belongs to member add".to_owned()),
         Options { verify: true, .. } => refuse("--verify belongs to backup".to_owned()),
         Options { end_sessions: true, .. } => refuse("--end-sessions belongs to restore".to_owned()),
         Options { uses: Some(_), .. } => refuse("--uses belongs to invite".to_owned()),
         Options { expires_s: Some(_), .. } => refuse("--expires belongs to invite".to_owned()),
-        Options { json: true, .. } => refuse("--json belongs to status and cluster status".to_owned()),
+        Options { json: true, .. } => {
+            refuse("--json belongs to commands that print what the server answers".to_owned())
+        }
         Options { confirm: true, .. } => refuse("--confirm belongs to cluster skip".to_owned()),
         Options { replace: true, .. } => refuse("--replace belongs to cluster rebuild".to_owned()),
         Options { new_epoch: true, .. } => {
             refuse("--new-epoch belongs to cluster leave and rebuild".to_owned())
         }
         Options { seen, .. } if !seen.is_empty() => refuse("--seen belongs to cluster rebuild".to_owned()),
-        Options { data_dir, .. } => Ok(Arguments { invocation, data_dir }),
+        Options { data_dir, .. } => Ok(Arguments { invocation, data_dir, json }),
     }
+}
+
+/// Whether `--json` says how the answer of a server is printed.
+fn prints_answers(invocation: &Invocation) -> bool {
+    use Invocation::{Audit, Bot, DeleteMessage, Group, Invite, Member};
+    matches!(invocation, Member(_) | Group(_) | DeleteMessage { .. } | Audit | Invite(_) | Bot(_))
 }
 
 /// The options, from any position in the arguments. A command removes those that it uses.
@@ -265,6 +134,7 @@ struct Options {
     help: bool,
     version: bool,
     create: bool,
+    nick_name: bool,
     bot: Option<String>,
     end_sessions: bool,
     verify: bool,
@@ -316,6 +186,7 @@ fn read(argument: Arg<'_>, words: &mut Vec<OsString>, options: &mut Options) -> 
         Arg::Short('h') | Arg::Long("help") => options.help = true,
         Arg::Short('V') | Arg::Long("version") => options.version = true,
         Arg::Long("create") => options.create = true,
+        Arg::Long("nick-name") => options.nick_name = true,
         Arg::Long("end-sessions") => options.end_sessions = true,
         Arg::Long("verify") => options.verify = true,
         Arg::Long("json") => options.json = true,
@@ -372,6 +243,7 @@ fn invocation(words: &[OsString], options: &mut Options) -> Result<Invocation, S
     }
     let own = |text: &str| text.to_owned();
     let member = |command| Ok(Invocation::Member(command));
+    let group = |command| Ok(Invocation::Group(command));
     let bot = |command| Ok(Invocation::Bot(command));
     let cluster = |command| Ok(Invocation::Cluster(command));
     match texts.as_slice() {
@@ -379,9 +251,17 @@ fn invocation(words: &[OsString], options: &mut Options) -> Result<Invocation, S
         ["check"] => Ok(Invocation::Check),
         ["status"] => Ok(Invocation::Status { json: std::mem::take(&mut options.json) }),
         ["secret", "reset"] => Ok(Invocation::ResetSecret),
-        ["backup" | "restore" | "import" | "member" | "invite" | "bot" | "cluster", .., ""] => {
-            Err("the last argument is empty".to_owned())
-        }
+        ["help"] => Ok(Invocation::Help(Topic::Natter)),
+        ["help", name] => match help::command(name) {
+            Some(command) => Ok(Invocation::Help(Topic::Command(command))),
+            None => Err(format!("unknown command {name:?}")),
+        },
+        ["help", .., last] => Err(format!("unexpected argument {last:?}")),
+        [
+            "backup" | "restore" | "import" | "member" | "group" | "message" | "invite" | "bot" | "cluster",
+            ..,
+            "",
+        ] => Err("the last argument is empty".to_owned()),
         ["backup", _] if std::mem::take(&mut options.verify) => {
             Ok(Invocation::VerifyBackup { file: PathBuf::from(&words[1]) })
         }
@@ -399,9 +279,23 @@ fn invocation(words: &[OsString], options: &mut Options) -> Result<Invocation, S
         ["member", "add", email] => {
             member(MemberCommand::Add { email: own(email), create: std::mem::take(&mut options.create) })
         }
-        ["member"] => {
-            Err("member needs list, add, disable, enable, promote, demote, second-factor or delete"
-                .to_owned())
+        ["member", "password", who] => member(MemberCommand::Password { who: own(who) }),
+        ["member", "rename", who, name] => {
+            let nick_name = std::mem::take(&mut options.nick_name);
+            member(MemberCommand::Rename { who: own(who), name: own(name), nick_name })
+        }
+        ["member", "sessions", who] => member(MemberCommand::Sessions { who: own(who) }),
+        ["member", "revoke", who] => member(MemberCommand::Revoke { who: own(who), session: None }),
+        ["member", "revoke", who, session] => {
+            member(MemberCommand::Revoke { who: own(who), session: Some(own(session)) })
+        }
+        ["member"] => Err("member needs a command, such as list or add".to_owned()),
+        ["member", command @ ("password" | "sessions" | "revoke")] => {
+            Err(format!("member {command} needs an EMAIL, an ID or a nick name"))
+        }
+        ["member", "rename", ..] => Err("member rename needs WHO and a NAME".to_owned()),
+        ["member", "password" | "sessions" | "revoke", .., last] => {
+            Err(format!("unexpected argument {last:?}"))
         }
         ["member", "add"] => Err("member add needs an EMAIL, or --bot NAME".to_owned()),
         ["member", "second-factor", "off", who] => {
@@ -419,6 +313,19 @@ fn invocation(words: &[OsString], options: &mut Options) -> Result<Invocation, S
                 (Some(_), [.., last]) => Err(format!("unexpected argument {last:?}")),
             }
         }
+        ["group", "list"] => group(GroupCommand::List),
+        ["group", "members", id] => group(GroupCommand::Members { group: own(id) }),
+        ["group", "delete", id] => group(GroupCommand::Delete { group: own(id) }),
+        ["group"] => Err("group needs list, members or delete".to_owned()),
+        ["group", command @ ("members" | "delete")] => Err(format!("group {command} needs an ID")),
+        ["group", "list" | "members" | "delete", .., last] => Err(format!("unexpected argument {last:?}")),
+        ["group", command, ..] => Err(format!("unknown command {command:?} of group")),
+        ["message", "delete", id] => Ok(Invocation::DeleteMessage { message: own(id) }),
+        ["message"] => Err("message needs delete".to_owned()),
+        ["message", "delete"] => Err("message delete needs an ID".to_owned()),
+        ["message", "delete", .., last] => Err(format!("unexpected argument {last:?}")),
+        ["message", command, ..] => Err(format!("unknown command {command:?} of message")),
+        ["audit"] => Ok(Invocation::Audit),
         ["invite"] => {
             let (uses, expires_s) = (options.uses.take(), options.expires_s.take());
             Ok(Invocation::Invite(InviteCommand::Create { uses, expires_s }))

@@ -116,7 +116,13 @@ fn stdout_of(output: &Output) -> String {
 /// The stderr of a command that failed. Its stdout must be empty.
 #[track_caller]
 fn stderr_of(output: &Output) -> String {
-    assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
+    failed_with(1, output)
+}
+
+/// The same of one that failed with this exit status.
+#[track_caller]
+fn failed_with(exit: i32, output: &Output) -> String {
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(exit), 0));
     String::from_utf8(output.stderr.clone()).expect("UTF-8")
 }
 

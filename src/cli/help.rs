@@ -23,7 +23,7 @@ pub struct Command {
     pub(super) details: &'static str,
 }
 
-pub(super) static COMMANDS: [Command; 13] = [
+pub(super) static COMMANDS: [Command; 16] = [
     Command {
         name: "serve",
         arguments: "",
@@ -88,9 +88,10 @@ pub(super) static COMMANDS: [Command; 13] = [
     Command {
         name: "member",
         arguments: "list | add EMAIL [--create] | add --bot NAME |\n\
-                    \u{20}                    disable|enable|promote|demote|delete WHO |\n\
+                    \u{20}                    disable|enable|promote|demote|verify|delete WHO | password WHO |\n\
+                    \u{20}                    rename WHO NAME [--nick-name] | sessions WHO | revoke WHO [ID] |\n\
                     \u{20}                    second-factor off WHO",
-        summary: "List, add, disable, enable, promote, demote or delete members",
+        summary: "List, add, change, disable or delete members, and end their sessions",
         details: "WHO is an e-mail address, an id or a nick name.\n\n\
                   list     prints id, e-mail and flags, one member per line\n\
                   add      reads the password from the first line of stdin; if there is no server yet,\n\
@@ -98,11 +99,42 @@ pub(super) static COMMANDS: [Command; 13] = [
                   \u{20}        --bot makes a bot, and prints its id, its nick name and, this once, a token\n\
                   disable  ends all sessions of the member and refuses new ones\n\
                   enable   allows the member to sign in again\n\
-                  promote  makes the member an admin of the server, who can invite people to it\n\
+                  promote  makes the member an admin of the server, who invites people and moderates\n\
                   demote   takes that back; the links by which this member let people sign up end\n\
                   second-factor off  lets the member sign in with the password alone again\n\
-                  delete   erases the account; its messages stay without a sender\n\n\
+                  verify   takes the e-mail address as verified\n\
+                  delete   erases the account; its messages stay without a sender\n\
+                  password reads a new password from the first line of stdin, and ends all sessions\n\
+                  rename   sets the name that others see; with --nick-name the nick name\n\
+                  sessions prints id, last use, address and user agent, one session per line\n\
+                  revoke   ends the session with this ID, or all sessions\n\n\
+                  --json   prints what the server answers, one object of JSON per line\n\n\
                   Works while the server runs, and without one.",
+    },
+    Command {
+        name: "group",
+        arguments: "list | members ID | delete ID [--json]",
+        summary: "List groups and their members, or delete a group",
+        details: "list     prints id, number of members, number of messages and title, one group per line\n\
+                  members  prints id, nick name, role and name, one member per line\n\
+                  delete   removes all members, and erases the messages and their files\n\n\
+                  --json   prints what the server answers, one object of JSON per line\n\n\
+                  Works while the server runs, and without one.",
+    },
+    Command {
+        name: "message",
+        arguments: "delete ID",
+        summary: "Delete any message",
+        details: "Its text and its files are erased, as when its sender deletes it; its place stays. Works while\n\
+                  the server runs, and without one.",
+    },
+    Command {
+        name: "audit",
+        arguments: "[--json]",
+        summary: "Print what admins and the operator did, the newest first",
+        details: "Prints time, who, act, whom and details, one act per line. Nobody can change or delete a line.\n\
+                  Of a deleted account only the id stays. Works while the server runs, and without one.\n\n\
+                  --json   prints one object of JSON per line",
     },
     Command {
         name: "invite",
@@ -184,10 +216,20 @@ pub(super) static COMMANDS: [Command; 13] = [
 pub(super) const ENVIRONMENT: &str = "A .env file in the working directory is read first, real variables win; an empty\n\
     value counts as unset. Each secret can also come from a file: NAME_FILE=path.";
 
+/// What the exit status of a command means.
+pub(super) const STATUS: [(&str, &str); 6] = [
+    ("0", "It is done; the server has ended in order."),
+    ("1", "It has failed; the reason is on stderr."),
+    ("2", "The command line or the configuration is wrong."),
+    ("3", "What was named does not exist."),
+    ("4", "A rule refuses it: asked again, it is refused again."),
+    ("5", "The server can't be reached, or can't do it now: try again later."),
+];
+
 /// What can be given to every command: option, value, meaning.
 pub(super) const FOR_ALL: [(&str, &str, &str); 3] = [
     ("--data", "DIR", "The server's folder, instead of DATA_DIR; for every command"),
-    ("-h, --help", "", "Print this help, or that of a command"),
+    ("-h, --help", "", "Print this help, or that of a command, as natter help COMMAND does"),
     ("-V, --version", "", "Print the version"),
 ];
 
@@ -214,6 +256,8 @@ fn help_natter() -> String {
     for command in &COMMANDS {
         let usage = match command.name {
             "member" => "member ...",
+            "group" => "group ...",
+            "message" => "message delete ID",
             "invite" => "invite ...",
             "bot" => "bot ...",
             "secret" => "secret reset",
@@ -228,6 +272,10 @@ fn help_natter() -> String {
     out.push_str("\nOptions:\n");
     for (option, value, meaning) in FOR_ALL {
         line(&mut out, format_args!("  {:<14} {meaning}", format!("{option} {value}").trim_end()));
+    }
+    out.push_str("\nExit status:\n");
+    for (status, meaning) in STATUS {
+        line(&mut out, format_args!("  {status}  {meaning}"));
     }
     line(&mut out, format_args!("\nEnvironment. {ENVIRONMENT}"));
     for (heading, variables) in &config::SECTIONS {

@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use super::help::{COMMANDS, ENVIRONMENT, FOR_ALL};
+use super::help::{COMMANDS, ENVIRONMENT, FOR_ALL, STATUS};
 use crate::config;
 
 const DESCRIPTION: &str = "natter is a self-hosted real-time chat server: HTTP, WebSocket and server-sent events, an \
@@ -18,12 +18,6 @@ const FILES: [(&str, &str); 3] = [
         "/var/lib/natter",
         "Where a package was installed: the working directory of the service, with DATA_DIR in it.",
     ),
-];
-
-const STATUS: [(&str, &str); 3] = [
-    ("0", "It is done; the server has ended in order."),
-    ("1", "It has failed; the reason is on stderr."),
-    ("2", "The command line or the configuration is wrong."),
 ];
 
 /// The page of section 1, for `man`.
@@ -64,7 +58,7 @@ pub fn manual() -> String {
             item(&mut out, &default, &meaning);
         }
     }
-    for (heading, items) in [("FILES", FILES), ("EXIT STATUS", STATUS)] {
+    for (heading, items) in [("FILES", &FILES[..]), ("EXIT STATUS", &STATUS)] {
         let _ = writeln!(out, ".SH {heading}");
         items.iter().for_each(|(name, meaning)| item(&mut out, name, meaning));
     }

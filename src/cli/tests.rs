@@ -4,7 +4,7 @@ use super::*;
 
 #[track_caller]
 fn check(arguments: &str, expect: Invocation) {
-    let expect = Arguments { invocation: expect, data_dir: None };
+    let expect = Arguments { invocation: expect, data_dir: None, json: false };
     assert_eq!(parse(arguments.split_whitespace()), Ok(expect), "{arguments}");
 }
 
@@ -95,7 +95,7 @@ fn every_command_is_read() {
         ("backup x --data /a", Invocation::Backup { file: "x".into() }),
         ("--data /a restore x", restore("x", false)),
     ] {
-        let expect = Arguments { invocation: expect, data_dir: Some("/a".into()) };
+        let expect = Arguments { invocation: expect, data_dir: Some("/a".into()), json: false };
         assert_eq!(parse(arguments.split(' ')), Ok(expect), "{arguments}");
     }
 }
@@ -116,11 +116,7 @@ fn wrong_arguments_are_refused() {
     check_refused(&["backup", ""], "the last argument is empty", "natter backup");
     check_refused(&["restore", "a", "b"], "unexpected argument \"b\"", "natter restore");
     check_refused(&["backup", "--all"], "unknown option \"--all\"", "natter backup");
-    check_refused(
-        &["member"],
-        "member needs list, add, disable, enable, promote, demote, second-factor or delete",
-        "natter member",
-    );
+    check_refused(&["member"], "member needs a command, such as list or add", "natter member");
     check_refused(&["member", "add"], "member add needs an EMAIL, or --bot NAME", "natter member");
     check_refused(
         &["member", "delete"],
@@ -197,7 +193,7 @@ fn wrong_arguments_are_refused() {
     check_refused(&["cluster", "init", "--confirm"], "--confirm belongs to cluster skip", "natter cluster");
     check_refused(
         &["cluster", "init", "--json"],
-        "--json belongs to status and cluster status",
+        "--json belongs to commands that print what the server answers",
         "natter cluster",
     );
     for seen in ["b", "b=", "b=+1", "=1"] {
@@ -213,6 +209,50 @@ fn wrong_arguments_are_refused() {
     check_refused(&["manual", "serve"], "unexpected argument \"serve\"", "natter manual");
     check_refused(&["secret", "show"], "unknown command \"show\" of secret", "natter secret");
     check_refused(&["secret", "reset", "now"], "unexpected argument \"now\"", "natter secret");
+}
+
+#[test]
+fn commands_of_moderation_are_read() {
+    let member = |command| Invocation::Member(command);
+    let who = || "ann".to_owned();
+    check("member password ann", member(MemberCommand::Password { who: who() }));
+    check("member sessions ann", member(MemberCommand::Sessions { who: who() }));
+    check("member revoke ann", member(MemberCommand::Revoke { who: who(), session: None }));
+    let session = Some("01J".to_owned());
+    check("member revoke ann 01J", member(MemberCommand::Revoke { who: who(), session }));
+    for nick_name in [false, true] {
+        let option = if nick_name { " --nick-name" } else { "" };
+        let rename = MemberCommand::Rename { who: who(), name: "ann.lee".to_owned(), nick_name };
+        check(&format!("member rename ann ann.lee{option}"), member(rename));
+    }
+    let group = || "01J".to_owned();
+    check("group list", Invocation::Group(GroupCommand::List));
+    check("group members 01J", Invocation::Group(GroupCommand::Members { group: group() }));
+    check("group delete 01J", Invocation::Group(GroupCommand::Delete { group: group() }));
+    check("message delete 01J", Invocation::DeleteMessage { message: group() });
+    check("audit", Invocation::Audit);
+    check("help", Invocation::Help(Topic::Natter));
+    check("help group", Invocation::Help(command("group")));
+    for line in
+        ["audit --json", "--json member list", "group list --json", "invite --json", "bot list --json"]
+    {
+        assert_eq!(parse(line.split(' ')).map(|read| read.json), Ok(true), "{line}");
+    }
+    check_refused(&["help", "nonsense"], "unknown command \"nonsense\"", "natter");
+    check_refused(&["group"], "group needs list, members or delete", "natter group");
+    check_refused(&["group", "delete"], "group delete needs an ID", "natter group");
+    check_refused(&["group", "delete", ""], "the last argument is empty", "natter group");
+    check_refused(&["message", "delete"], "message delete needs an ID", "natter message");
+    check_refused(&["message", "edit", "x"], "unknown command \"edit\" of message", "natter message");
+    check_refused(&["member", "rename", "ann"], "member rename needs WHO and a NAME", "natter member");
+    check_refused(&["member", "password", "a", "b"], "unexpected argument \"b\"", "natter member");
+    check_refused(
+        &["member", "list", "--nick-name"],
+        "--nick-name belongs to member rename",
+        "natter member",
+    );
+    let json = "--json belongs to commands that print what the server answers";
+    check_refused(&["check", "--json"], json, "natter check");
 }
 
 #[cfg(unix)]

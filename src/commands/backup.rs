@@ -20,7 +20,7 @@ use self::pace::{Pace, Paced};
 use self::verify::Verified;
 use super::archive::{DATABASE, UPLOADS, Writer};
 use super::control::{BACKUP, Control, Needs};
-use super::member::good;
+use super::output::{Failure, good};
 use super::serve::store_options;
 use super::{DataFolder, absolute, no_server, with_config};
 use crate::base::json::Value;
@@ -202,11 +202,11 @@ fn folder_of(file: &Path) -> &Path {
 fn copy_database(config: &Config) -> Result<(File, Survey), String> {
     let mut control = Control::reach(config, Needs::Database)?;
     let asked = control.ask("POST", BACKUP, "");
-    let copy = asked.and_then(|answer| {
+    let copy = asked.map_err(String::from).and_then(|answer| {
         if answer.status == 404 {
             return Err("the running server has another version, which can't make a backup".to_owned());
         }
-        let answer = good(&answer, "copy").map_err(|problem| match answer.status {
+        let answer = good(&answer, "copy").map_err(|Failure { problem, .. }| match answer.status {
             503 => format!(
                 "the server can't make a copy now: it is stopping, is making another copy, or has a fault: {problem}"
             ),

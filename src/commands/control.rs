@@ -11,6 +11,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::output::Failure;
 use super::serve::{clock, password_options, settings, store_options};
 use super::{keys, no_server};
 use crate::base::crypto::SystemEntropy;
@@ -74,19 +75,22 @@ impl Control {
         }
     }
 
-    pub fn ask(&mut self, method: &str, path: &str, body: &str) -> Result<Reply, String> {
+    pub fn ask(&mut self, method: &str, path: &str, body: &str) -> Result<Reply, Failure> {
+        let unreachable = Failure::unreachable;
         let request = request(method, path, body);
         let bytes = match self {
-            Control::Server { socket } => exchange(socket, &request, wait(path))
-                .map_err(|error| format!("the server can't be reached at {}: {error}", socket.display()))?,
+            Control::Server { socket } => exchange(socket, &request, wait(path)).map_err(|error| {
+                unreachable(format!("the server can't be reached at {}: {error}", socket.display()))
+            })?,
             Control::Here(here) => here.ask(&request),
         };
         if bytes.is_empty() {
-            return Err("the server ended before it answered".to_owned());
+            return Err(unreachable("the server ended before it answered".to_owned()));
         }
         let mut reader = ResponseReader::new();
         let response = reader.receive(&bytes).and_then(|_| reader.finish());
-        let response = response.map_err(|_| "the server's answer is not a valid HTTP response".to_owned())?;
+        let invalid = |_| "the server's answer is not a valid HTTP response".to_owned();
+        let response = response.map_err(invalid)?;
         Ok(Reply { status: response.status, body: response.body })
     }
 

@@ -5,20 +5,20 @@
 use std::process::ExitCode;
 
 use super::control::{Control, Needs};
-use super::member::{body, good, pages};
-use super::{DataFolder, with_config};
-use crate::base::json::{self, Value};
+use super::output::{Failure, Output, body, done, good, number, pages, text};
+use super::{DataFolder, for_server};
+use crate::base::json::Value;
 use crate::cli::InviteCommand;
 
-pub fn run(folder: &DataFolder, command: &InviteCommand) -> ExitCode {
-    with_config(folder, |config| {
+pub fn run(folder: &DataFolder, command: &InviteCommand, output: Output) -> ExitCode {
+    for_server(folder, |config| {
         let mut control = Control::reach(config, Needs::Database)?;
-        let result = act(&mut control, command);
-        control.close().and(result)
+        let result = act(&mut control, command, output);
+        control.close().map_err(Failure::from).and(result)
     })
 }
 
-fn act(control: &mut Control, command: &InviteCommand) -> Result<(), String> {
+fn act(control: &mut Control, command: &InviteCommand, output: Output) -> Result<(), Failure> {
     match command {
         InviteCommand::Create { uses, expires_s } => {
             let number = |name, value: &Option<u64>| match value {
@@ -27,31 +27,17 @@ fn act(control: &mut Control, command: &InviteCommand) -> Result<(), String> {
             };
             let body = format!("{{{},{}}}", number("uses", uses), number("expires_s", expires_s));
             let answer = control.ask("POST", "/admin/invites", &body)?;
-            print(text(good(&answer, "invite")?.get("data").unwrap_or(&Value::Null), "url"))
+            let value = good(&answer, "invite")?;
+            output.show(value.get("data").unwrap_or(&Value::Null), |invite| text(invite, "url").to_owned())
         }
-        InviteCommand::List => pages(control, "/admin/invites", "invite", |invite| {
-            let number = |name| invite.get(name).map_or_else(String::new, json::to_string);
-            print(&format!(
-                "{} {}/{} {}",
-                text(invite, "id"),
-                number("uses"),
-                number("uses_max"),
-                text(invite, "expires_at")
-            ))
+        InviteCommand::List => pages(control, ("/admin/invites", ""), "invite", |invite| {
+            output.show(invite, |invite| {
+                let (uses, uses_max) = (number(invite, "uses"), number(invite, "uses_max"));
+                format!("{} {uses}/{uses_max} {}", text(invite, "id"), text(invite, "expires_at"))
+            })
         }),
         InviteCommand::Revoke { id } => {
-            let answer = control.ask("POST", "/admin/invites/revoke", &body(&[("invite", id)]))?;
-            // 204 has no JSON.
-            if answer.status == 204 { Ok(()) } else { good(&answer, "invite").map(|_| ()) }
+            done(&control.ask("POST", "/admin/invites/revoke", &body(&[("invite", id)]))?, "invite")
         }
     }
-}
-
-fn text<'a>(value: &'a Value<'_>, name: &str) -> &'a str {
-    value.get(name).and_then(Value::as_str).unwrap_or("-")
-}
-
-fn print(line: &str) -> Result<(), String> {
-    use std::io::Write;
-    writeln!(std::io::stdout(), "{line}").map_err(|error| format!("can't write to stdout: {error}"))
 }

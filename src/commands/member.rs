@@ -5,102 +5,95 @@
 use std::io::{BufRead, Read};
 use std::process::ExitCode;
 
-use super::control::{Control, Needs, Reply};
-use super::{DataFolder, bot, with_config};
-use crate::base::json::{self, Value};
+use super::control::{Control, Needs};
+use super::output::{Failure, Output, body, good, pages, text};
+use super::{DataFolder, bot, for_server};
+use crate::base::json::Value;
 use crate::cli::MemberCommand;
 
 /// Bytes of the line with a password on stdin: 128 characters of four bytes and a line end. Above it, the line is cut
 /// and refused as too long.
 const PASSWORD_LINE_MAX: u64 = 1_024;
 
-pub fn run(folder: &DataFolder, command: &MemberCommand) -> ExitCode {
-    with_config(folder, |config| {
+pub fn run(folder: &DataFolder, command: &MemberCommand, output: Output) -> ExitCode {
+    for_server(folder, |config| {
         let needs = match command {
             MemberCommand::Add { create: true, .. } => Needs::MayCreate,
-            MemberCommand::Add { .. } => Needs::PasswordSecret,
+            MemberCommand::Add { .. } | MemberCommand::Password { .. } => Needs::PasswordSecret,
             _ => Needs::Database,
         };
         // Read before a server is created, so that a missing password does not leave a server without a member.
         let password = match command {
-            MemberCommand::Add { .. } => password()?,
+            MemberCommand::Add { .. } | MemberCommand::Password { .. } => password()?,
             _ => String::new(),
         };
         let mut control = Control::reach(config, needs)?;
-        let result = act(&mut control, command, &password);
-        control.close().and(result)
+        let result = act(&mut control, command, &password, output);
+        control.close().map_err(Failure::from).and(result)
     })
 }
 
-fn act(control: &mut Control, command: &MemberCommand, password: &str) -> Result<(), String> {
-    match command {
-        MemberCommand::List => pages(control, "/admin/members", "member", print),
-        MemberCommand::Add { email, .. } => {
-            let body = body(&[("email", email), ("password", password)]);
-            show(control.ask("POST", "/admin/members", &body)?)
-        }
-        MemberCommand::AddBot { name } => bot::add(control, name),
-        MemberCommand::Change { verb, who } => {
-            show(control.ask("POST", &format!("/admin/members/{verb}"), &body(&[("who", who)]))?)
-        }
-    }
-}
-
-pub fn body(members: &[(&str, &str)]) -> String {
-    let text =
-        |(name, value): &(&str, &str)| format!("{}:{}", json::to_string(*name), json::to_string(*value));
-    format!("{{{}}}", members.iter().map(text).collect::<Vec<_>>().join(","))
-}
-
-/// Shows a list page by page, so that neither side holds more than one page.
-pub fn pages(
+fn act(
     control: &mut Control,
-    list: &str,
-    what: &str,
-    mut show: impl FnMut(&Value<'_>) -> Result<(), String>,
-) -> Result<(), String> {
-    let mut path = format!("{list}?limit=100");
-    loop {
-        let answer = control.ask("GET", &path, "")?;
-        let value = good(&answer, what)?;
-        value.get("data").and_then(Value::as_list).unwrap_or_default().iter().try_for_each(&mut show)?;
-        match value.get("next").and_then(Value::as_str) {
-            Some(next) => path = format!("{list}?limit=100&next={next}"),
-            None => return Ok(()),
+    command: &MemberCommand,
+    password: &str,
+    output: Output,
+) -> Result<(), Failure> {
+    let mut change = |verb: &str, members: &[(&str, &str)]| {
+        let answer = control.ask("POST", &format!("/admin/members/{verb}"), &body(members))?;
+        output.show(good(&answer, "member")?.get("data").unwrap_or(&Value::Null), line)
+    };
+    match command {
+        MemberCommand::List => {
+            pages(control, ("/admin/members", ""), "member", |member| output.show(member, line))
+        }
+        MemberCommand::Add { email, .. } => {
+            let answer =
+                control.ask("POST", "/admin/members", &body(&[("email", email), ("password", password)]))?;
+            output.show(good(&answer, "member")?.get("data").unwrap_or(&Value::Null), line)
+        }
+        MemberCommand::AddBot { name } => bot::add(control, name, output),
+        MemberCommand::Change { verb, who } => change(verb, &[("who", who)]),
+        MemberCommand::Password { who } => change("password", &[("who", who), ("password", password)]),
+        MemberCommand::Rename { who, name, nick_name: false } => {
+            change("rename", &[("who", who), ("display_name", name)])
+        }
+        MemberCommand::Rename { who, name, nick_name: true } => {
+            change("rename", &[("who", who), ("nick_name", name)])
+        }
+        MemberCommand::Sessions { who } => {
+            let whom = body(&[("who", who)]);
+            pages(control, ("/admin/members/sessions", &whom), "member", |session| {
+                output.show(session, session_line)
+            })
+        }
+        MemberCommand::Revoke { who, session: None } => change("revoke", &[("who", who)]),
+        MemberCommand::Revoke { who, session: Some(session) } => {
+            change("revoke", &[("who", who), ("session", session)])
         }
     }
-}
-
-fn show(answer: Reply) -> Result<(), String> {
-    print(good(&answer, "member")?.get("data").unwrap_or(&Value::Null))
 }
 
 /// `id e-mail flags`.
-fn print(member: &Value<'_>) -> Result<(), String> {
-    use std::io::Write;
-    let text = |name| member.get(name).and_then(Value::as_str).unwrap_or("-");
+fn line(member: &Value<'_>) -> String {
     let is = |name| matches!(member.get(name), Some(Value::Bool(true)));
     let verified = if is("verified") { "verified" } else { "unverified" };
     let active = if is("active") { "active" } else { "disabled" };
     let admin = if is("admin") { ",admin" } else { "" };
     let bot = if is("bot") { ",bot" } else { "" };
     let second = if is("second_factor") { ",second-factor" } else { "" };
-    writeln!(std::io::stdout(), "{} {} {active},{verified}{admin}{bot}{second}", text("id"), text("email"))
-        .map_err(|error| format!("can't write to stdout: {error}"))
+    format!("{} {} {active},{verified}{admin}{bot}{second}", text(member, "id"), text(member, "email"))
 }
 
-/// The JSON of a success, or the problem in words.
-pub fn good<'a>(answer: &'a Reply, what: &str) -> Result<Value<'a>, String> {
-    let value = json::parse(&answer.body)
-        .map_err(|_| format!("the server answered {} without JSON: is it natter?", answer.status))?;
-    if (200..300).contains(&answer.status) {
-        return Ok(value);
-    }
-    let text = |name| value.get(name).and_then(Value::as_str).unwrap_or("-");
-    Err(match answer.status {
-        404 => format!("there is no such {what}"),
-        _ => format!("{} ({})", text("title"), text("code")),
-    })
+/// `id last-use address user agent`.
+fn session_line(session: &Value<'_>) -> String {
+    format!(
+        "{} {} {} {}",
+        text(session, "id"),
+        text(session, "last_seen_at"),
+        text(session, "address"),
+        text(session, "user_agent")
+    )
 }
 
 /// The first line of stdin.

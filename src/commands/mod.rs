@@ -16,6 +16,8 @@ mod import;
 mod invite;
 mod keys;
 mod member;
+mod moderation;
+mod output;
 mod restore;
 mod restoring;
 mod secret;
@@ -26,6 +28,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use self::output::{Failure, Output};
 use crate::cli::{self, Arguments, Invocation};
 use crate::config::{Config, Fault, Warning};
 use crate::runtime::look_up_without_plugins;
@@ -33,14 +36,18 @@ use crate::runtime::look_up_without_plugins;
 /// Runs the command of the arguments.
 pub fn run(arguments: Arguments) -> ExitCode {
     look_up_without_plugins();
-    let Arguments { invocation, data_dir } = arguments;
+    let Arguments { invocation, data_dir, json } = arguments;
+    let output = Output { json };
     let folder = DataFolder(data_dir);
     match invocation {
         Invocation::Serve => serve::run(&folder),
         Invocation::Check => check::run(&folder),
-        Invocation::Member(command) => member::run(&folder, &command),
-        Invocation::Invite(command) => invite::run(&folder, &command),
-        Invocation::Bot(command) => bot::run(&folder, &command),
+        Invocation::Member(command) => member::run(&folder, &command, output),
+        Invocation::Group(command) => moderation::group(&folder, &command, output),
+        Invocation::DeleteMessage { message } => moderation::delete_message(&folder, &message),
+        Invocation::Audit => moderation::audit(&folder, output),
+        Invocation::Invite(command) => invite::run(&folder, &command, output),
+        Invocation::Bot(command) => bot::run(&folder, &command, output),
         Invocation::Backup { file } => backup::run(&folder, &file),
         Invocation::Status { json } => status::run(&folder, json),
         Invocation::VerifyBackup { file } => backup::run_verify(&file),
@@ -95,6 +102,11 @@ fn print(text: &str) -> ExitCode {
 
 /// Runs a command that needs only a valid configuration. Prints warnings and the problem to stderr.
 fn with_config(folder: &DataFolder, run: impl FnOnce(&Config) -> Result<(), String>) -> ExitCode {
+    for_server(folder, |config| run(config).map_err(Failure::from))
+}
+
+/// As [`with_config`], for a command whose exit status says what the server has answered.
+fn for_server(folder: &DataFolder, run: impl FnOnce(&Config) -> Result<(), Failure>) -> ExitCode {
     let (config, warnings) = match configure(folder) {
         Ok(configured) => configured,
         Err(code) => return code,
@@ -104,9 +116,9 @@ fn with_config(folder: &DataFolder, run: impl FnOnce(&Config) -> Result<(), Stri
     }
     match run(&config) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(problem) => {
+        Err(Failure { exit, problem }) => {
             eprintln!("natter: {problem}");
-            ExitCode::FAILURE
+            ExitCode::from(exit)
         }
     }
 }

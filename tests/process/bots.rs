@@ -4,7 +4,7 @@ use super::support::TestDir;
 use super::support::http::Person;
 use super::support::net::{Http, Ws};
 use super::support::process::Launch;
-use super::{client_id, stderr_of, stdout_of};
+use super::{client_id, failed_with, stdout_of};
 
 /// The id, the nick name and the token that a new bot has.
 fn add(launch: &Launch, name: &str) -> (String, String, String) {
@@ -63,8 +63,10 @@ fn a_token_is_printed_once_and_is_in_no_log() {
     let last = tokens.lines().last().expect("a line");
     assert_eq!(last.split(' ').nth(2), Some(group.as_str()), "{last}");
     stdout_of(&launch.run(&["bot", "revoke", &nick_name, &last[..26]]));
-    assert!(stderr_of(&launch.run(&["bot", "revoke", &id, &last[..26]])).contains("there is no such token"));
-    assert!(stderr_of(&launch.run(&["bot", "tokens", "nobody"])).contains("there is no such bot"));
+    assert!(
+        failed_with(3, &launch.run(&["bot", "revoke", &id, &last[..26]])).contains("there is no such token")
+    );
+    assert!(failed_with(3, &launch.run(&["bot", "tokens", "nobody"])).contains("there is no such bot"));
     let gone = http.ask("POST", &path, &[], Some(r#"{"body":"disk full"}"#)).expect("a response");
     assert_eq!(gone.status, 404);
     let metrics = http.ask("GET", "/metrics", &[], None).expect("a response");

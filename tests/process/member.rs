@@ -10,7 +10,7 @@ use super::support::TestDir;
 use super::support::http::base32_bytes;
 use super::support::net::Http;
 use super::support::process::Launch;
-use super::{stderr_of, stdout_of};
+use super::{failed_with, stderr_of, stdout_of};
 
 fn add(launch: &Launch, email: &str) -> Output {
     launch.run_with(&["member", "add", email], "correct horse 9\nmore\n")
@@ -34,9 +34,11 @@ fn members_are_managed_with_a_server_and_without() {
     // Directly on the database: no server holds the lock.
     let first = launch.run_with(&["member", "add", "--create", "Ann@Example.org"], "correct horse 9\n");
     assert_eq!(rows(&stdout_of(&first)), [("ann@example.org".into(), "active,verified".into())]);
-    assert!(stderr_of(&add(&launch, "ann@example.org")).contains("email_taken"));
+    assert!(failed_with(4, &add(&launch, "ann@example.org")).contains("email_taken"));
     assert!(stderr_of(&launch.run(&["member", "add", "bob@example.org"])).contains("no password on stdin"));
-    assert!(stderr_of(&launch.run(&["member", "disable", "nobody@example.org"])).contains("no such member"));
+    assert!(
+        failed_with(3, &launch.run(&["member", "disable", "nobody@example.org"])).contains("no such member")
+    );
 
     // Through the control socket.
     let natter = launch.clone().with(&[("SIGN_UP", "closed")]).start();
@@ -73,6 +75,95 @@ fn members_are_managed_with_a_server_and_without() {
     );
 }
 
+/// With a server and without one, as text and as JSON, and with an exit status that says why it failed.
+#[test]
+fn people_groups_and_messages_are_moderated_with_a_server_and_without() {
+    let dir = TestDir::new();
+    let launch = Launch::new(dir.path());
+    stdout_of(&launch.run_with(&["member", "add", "--create", "ann@example.org"], "correct horse 9\n"));
+    stdout_of(&launch.run_with(&["member", "add", "bob@example.org"], "correct horse 9\n"));
+    let exit = |arguments: &[&str]| launch.run(arguments).status.code();
+    let natter = launch.start();
+    let mut http = Http::connect(natter.address);
+    let mut sign_in = |email: &str, password: &str| {
+        let body = format!(r#"{{"email":"{email}","password":"{password}"}}"#);
+        http.ask("POST", "/api/v1/user/sign-in", &[], Some(&body)).expect("a response")
+    };
+    let ann = sign_in("ann@example.org", "correct horse 9");
+    let bearer = format!("Bearer {}", ann.at("data.token.access"));
+    let bob = sign_in("bob@example.org", "correct horse 9").at("data.profile.id");
+    let mut http = Http::connect(natter.address);
+    let mut ask = |path: &str, body: &str| {
+        let answer = http.ask("POST", path, &[("Authorization", &bearer)], Some(body)).expect("a response");
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        answer.at("data.id")
+    };
+    let group = ask("/api/v1/conversations", &format!(r#"{{"title":"Tea","members":["{bob}"]}}"#));
+    let posted = |n: u32| {
+        format!(r#"{{"conversation":"{group}","client_id":"01ARZ3NDEKTSV4RRFFQ69G5FA{n}","body":"secret"}}"#)
+    };
+    let (first, second) = (ask("/api/v1/messages", &posted(1)), ask("/api/v1/messages", &posted(2)));
+    stdout_of(&launch.run(&["message", "delete", &first]));
+    let groups = stdout_of(&launch.run(&["group", "list"]));
+    assert!(groups.starts_with(&format!("{group} 2 ")) && groups.ends_with(" Tea\n"), "{groups}");
+    let members = stdout_of(&launch.run(&["group", "members", &group, "--json"]));
+    assert!(members.lines().all(|line| line.starts_with(r#"{"profile":""#)), "{members}");
+    assert_eq!(members.lines().count(), 2);
+    let sessions = stdout_of(&launch.run(&["member", "sessions", "ann@example.org"]));
+    assert_eq!(sessions.lines().count(), 1);
+    assert_eq!(exit(&["member", "revoke", "ann@example.org", &sessions[..26]]), Some(0));
+    assert_eq!(stdout_of(&launch.run(&["member", "sessions", "ann@example.org"])), "");
+    stdout_of(&launch.run(&["member", "rename", "bob@example.org", "robert.b", "--nick-name"]));
+    stdout_of(&launch.run(&["member", "rename", "robert.b", "Robert B."]));
+    natter.stop();
+
+    // Directly on the database.
+    let changed = launch.run_with(&["member", "password", "robert.b"], "the best horse\n");
+    assert!(stdout_of(&changed).contains(" bob@example.org "));
+    stdout_of(&launch.run(&["member", "verify", "robert.b"]));
+    stdout_of(&launch.run(&["message", "delete", &second]));
+    stdout_of(&launch.run(&["group", "delete", &group]));
+    assert_eq!(stdout_of(&launch.run(&["group", "list"])), "");
+    let log = stdout_of(&launch.run(&["audit"]));
+    let acts: Vec<&str> = log.lines().rev().filter_map(|line| line.split(' ').nth(2)).collect();
+    assert_eq!(
+        acts,
+        [
+            "member.add",
+            "member.add",
+            "message.delete",
+            "member.revoke",
+            "member.rename",
+            "member.rename",
+            "member.password",
+            "member.verify",
+            "message.delete",
+            "group.delete"
+        ]
+    );
+    assert!(log.lines().all(|line| line.split(' ').nth(1) == Some("operator")), "{log}");
+    let rows = stdout_of(&launch.run(&["--json", "audit"]));
+    assert!(rows.starts_with(r#"{"at":""#) && !rows.contains("example.org"), "{rows}");
+    // What README and `natter --help` say of the exit status.
+    assert_eq!(exit(&["member", "verify"]), Some(2));
+    assert_eq!(exit(&["group", "delete", "tea"]), Some(2));
+    for missing in [
+        &["group", "delete", &group][..],
+        &["message", "delete", "01ARZ3NDEKTSV4RRFFQ69G5FAV"],
+        &["member", "disable", "nobody@example.org"],
+        &["member", "sessions", "nobody"],
+    ] {
+        assert_eq!(exit(missing), Some(3), "{missing:?}");
+    }
+    assert_eq!(exit(&["member", "rename", "robert.b", "ann", "--nick-name"]), Some(0));
+    assert_eq!(exit(&["member", "rename", "ann", "1", "--nick-name"]), Some(4), "no nick name");
+    let natter = launch.start();
+    let socket = dir.path().join("data").join("control.sock");
+    std::fs::rename(&socket, socket.with_extension("away")).expect("no socket");
+    assert_eq!(exit(&["member", "list"]), Some(5));
+    natter.stop();
+}
+
 /// The code is in the link, in a body and in nothing that the server writes.
 #[test]
 fn an_invite_is_printed_once_and_is_in_no_log() {
@@ -103,8 +194,10 @@ fn an_invite_is_printed_once_and_is_in_no_log() {
     assert_eq!(line.split(' ').nth(1), Some("1/2"), "{line}");
     assert!(!list.contains(&codes[1]));
     stdout_of(&launch.run(&["invite", "revoke", &line[..26]]));
-    assert!(stderr_of(&launch.run(&["invite", "revoke", &line[..26]])).contains("there is no such invite"));
-    assert!(stderr_of(&launch.run(&["invite", "--uses", "1001"])).contains("invalid_uses"));
+    assert!(
+        failed_with(3, &launch.run(&["invite", "revoke", &line[..26]])).contains("there is no such invite")
+    );
+    assert!(failed_with(4, &launch.run(&["invite", "--uses", "1001"])).contains("invalid_uses"));
     let metrics = http.ask("GET", "/metrics", &[], None).expect("a response");
     let log = natter.stop().join("\n");
     for code in &codes {
@@ -115,7 +208,7 @@ fn an_invite_is_printed_once_and_is_in_no_log() {
         }
     }
     let closed = launch.with(&[("SIGN_UP", "closed")]);
-    assert!(stderr_of(&closed.run(&["invite"])).contains("sign_up_closed"));
+    assert!(failed_with(4, &closed.run(&["invite"])).contains("sign_up_closed"));
 }
 
 /// Who has lost the app is helped by the operator, while the server runs and without it. No file has the secret.

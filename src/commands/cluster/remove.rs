@@ -5,7 +5,7 @@
 
 use crate::base::json::Value;
 use crate::commands::control::{Control, Needs};
-use crate::commands::member::{body, good};
+use crate::commands::output::{body, good};
 use crate::config::Config;
 
 pub(super) fn remove(config: &Config, node: &str) -> Result<(), String> {

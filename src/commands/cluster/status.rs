@@ -12,7 +12,7 @@ use super::visit::{Purpose, Visit};
 use super::{needed, seal_key};
 use crate::base::json::{self, Object, Value};
 use crate::commands::control::{Control, Needs};
-use crate::commands::member::good;
+use crate::commands::output::good;
 use crate::commands::serve::store_options;
 use crate::commands::{DataFolder, absolute, configure};
 use crate::config::cluster::Cluster;
