@@ -31,6 +31,8 @@ mod invites;
 mod media;
 #[path = "browser/mentions.rs"]
 mod mentions;
+#[path = "browser/moderation.rs"]
+mod moderation;
 #[path = "browser/order.rs"]
 mod order;
 #[path = "browser/page.rs"]

@@ -21,7 +21,7 @@ import { authView, verifyView } from './ui/gate.js';
 import { closeDialogs } from './ui/layers.js';
 import { endShell, shellView } from './ui/shell.js';
 import { applyTheme } from './ui/theme.js';
-import { inviteInAddress } from './util.js';
+import { inviteInAddress, linkInAddress } from './util.js';
 
 /** @typedef {import('./net/session.js').Held} Held */
 
@@ -43,7 +43,7 @@ function show(held) {
   model.stop();
   endShell();
   document.title = 'natter';
-  if (!inviteInAddress()) history.replaceState(null, '', location.pathname);
+  if (!inviteInAddress() && !linkInAddress()) history.replaceState(null, '', location.pathname);
   authView(root);
 }
 
@@ -98,7 +98,9 @@ function begin() {
   installed.on(SIGNAL.open, (conversation) => {
     location.hash = `#/c/${conversation}`;
   });
-  addEventListener('hashchange', () => shown === null && inviteInAddress() && authView(root));
+  addEventListener('hashchange', () => {
+    if (shown === null && (inviteInAddress() || linkInAddress())) authView(root);
+  });
   link.on(SIGNAL.caughtUp, () => installed.look());
   show(session.read());
 }

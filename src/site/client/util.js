@@ -218,5 +218,7 @@ export function debounce(work, ms) {
  */
 export const scalars = (text) => [...text].length;
 
-/** The code of the invite that the address names: a fragment, which no server sees. */
+/** The code of a link that sets a password, if the address names one: a fragment, which no server sees. */
+export const linkInAddress = () => /^#\/r\/([\w-]+)$/.exec(location.hash)?.[1];
+/** The same of an invite. */
 export const inviteInAddress = () => /^#\/i\/([\w-]+)$/.exec(location.hash)?.[1];

@@ -4,7 +4,7 @@
 import { lang, languages, speak, t } from '../i18n.js';
 import { ask, call, signUpPolicy } from '../net/http.js';
 import { deviceId, session } from '../net/session.js';
-import { inviteInAddress, scalars } from '../util.js';
+import { inviteInAddress, linkInAddress, scalars } from '../util.js';
 import { codeField, farewell, signOut, verifyForm } from './account.js';
 import { h } from './dom.js';
 import { field, form } from './forms.js';
@@ -213,6 +213,23 @@ const SCREENS = {
     }),
     backToSignIn(go, address),
   ],
+
+  /** @param {Go} go */
+  'reset-link': (go) => [
+    h('h1', null, t('auth.link_title')),
+    form({
+      testid: 'reset-link',
+      action: t('reset.set'),
+      submit: async (values) => {
+        const link = linkInAddress() ?? '';
+        await call('POST /user/reset/link', { link, password: values.password }, { open: true });
+        history.replaceState(null, '', location.pathname);
+        go('sign-in', { notice: t('auth.link_done') });
+      },
+      children: [password(t('set.new_password'), 'new-password', t('auth.password_hint'))],
+    }),
+    backToSignIn(go),
+  ],
 };
 
 /**
@@ -277,6 +294,7 @@ export async function authView(root) {
     root.querySelector('input')?.focus();
   };
   Object.assign(invited, { notice: null, mayJoin: false, landing: '#/' });
+  if (linkInAddress()) return go('reset-link');
   const invite = inviteInAddress();
   if (invite) {
     const waiting = frame([spinner(t('app.loading'))], () => {});

@@ -50,6 +50,8 @@ const PATHS = {
   archive: 'M4 5h16v4H4zM5.5 9v10h13V9M10 13h4',
   clear: 'M9 19.5h11M4.5 14.5 13 6l6 6-7.5 7.5H8zM9.5 9.5l6 6',
   dot: 'M12 8a4 4 0 1 0 0 8 4 4 0 0 0 0-8z',
+  shield: 'M12 3.5 19 6v5.5c0 4.5-3 7.5-7 9-4-1.5-7-4.5-7-9V6z',
+  flag: 'M6 21V4.5h11.5L15 9l2.5 4.5H6',
   block: 'M12 4a8 8 0 1 0 0 16 8 8 0 0 0 0-16zM6.5 6.5l11 11',
 };
 const TURNING = new Set(['back', 'send', 'reply', 'forward', 'exit']);

@@ -15,6 +15,7 @@ import { confirm, failed, openDialog, openMenu } from './layers.js';
 import { actionRow, avatar, pictureChooser, spinner } from './parts.js';
 import { openAdd, personRow } from './people.js';
 import { preferenceItems } from './preferences.js';
+import { openReport } from './report.js';
 import { shownName, titleOf } from './words.js';
 
 /** @typedef {import('./shell.js').Shell} Shell */
@@ -114,6 +115,7 @@ function person(conversation, profile, sheet) {
     conversation && filesRow(conversation),
     ...(own ? own.plain : [actionRow('reply', t('info.message'), 'info-message', write)]),
     blockRow(profile, draw),
+    actionRow('flag', t('report.menu'), 'info-report', () => openReport({ profile: id, name }), true),
     ...(own ? own.final : []),
   ];
 }

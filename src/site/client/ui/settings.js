@@ -8,14 +8,16 @@ import { TOPIC } from '../names.js';
 import { model } from '../state/model.js';
 import { push } from '../state/push.js';
 import { openDeletion, saveExport, signOut } from './account.js';
+import { openAdmin } from './admin.js';
 import { choices, toggleRow } from './controls.js';
-import { h, those } from './dom.js';
+import { h } from './dom.js';
 import { field, form } from './forms.js';
 import { icon, iconButton } from './icons.js';
 import { failed, notLoaded, openDialog, succeeded } from './layers.js';
 import { notifyPanel } from './notify.js';
 import { actionRow, avatar, link, pictureChooser, spinner } from './parts.js';
 import { openSecondFactor } from './second_factor.js';
+import { tabbed } from './tabs.js';
 import { applyTheme, themeOf } from './theme.js';
 
 /** @type {Array<[tab: Tab, label: string, picture: string]>} */
@@ -26,8 +28,6 @@ const TABS = [
   ['devices', 'set.devices', 'device'],
   ['look', 'set.look', 'sun'],
 ];
-/** @type {Record<string, number>} */
-const STEPS = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
 
 /** @typedef {import('./shell.js').Shell} Shell */
 /** @typedef {import('../../types.d.ts').Session} Session */
@@ -44,56 +44,16 @@ export function openSettings(shell, first = 'profile') {
     title: t('set.title'),
     testid: 'settings',
     wide: true,
-    build: ({ close, signal }) => {
-      const panel = h('div.tab-panel', { role: 'tabpanel', id: 'settings-panel', tabindex: '-1' });
-      const tabs = TABS.map(([name, label, picture]) => tabButton(name, t(label), picture, () => show(name)));
-      /** @param {Tab} name */
-      const show = (name) => {
-        for (const tab of tabs) {
-          const isOn = tab.id === `tab-${name}`;
-          tab.setAttribute('aria-selected', String(isOn));
-          tab.tabIndex = isOn ? 0 : -1;
-        }
-        panel.setAttribute('aria-labelledby', `tab-${name}`);
-        panel.replaceChildren(...those(...PANELS[name]({ shell, close, signal, show })));
-      };
-      /** @param {KeyboardEvent} event */
-      const onkeydown = (event) => {
-        const step = STEPS[event.key];
-        if (!step) return;
-        event.preventDefault();
-        const at = tabs.indexOf(/** @type {HTMLButtonElement} */ (document.activeElement));
-        const next = tabs[(at + step + tabs.length) % tabs.length];
-        next.click();
-        next.focus();
-      };
-      show(first);
-      const strip = h('div.tabs', { role: 'tablist', 'aria-label': t('set.title'), onkeydown }, tabs);
-      return h('div.settings', null, strip, panel);
-    },
+    build: ({ close, signal }) =>
+      tabbed({
+        prefix: 'tab-',
+        title: t('set.title'),
+        tabs: TABS.map(([name, label, picture]) => [name, t(label), picture]),
+        first,
+        fill: (name, show) => PANELS[name]({ shell, close, signal, show }),
+      }),
   });
 }
-
-/**
- * @param {string} name
- * @param {string} label
- * @param {string} picture
- * @param {() => void} onclick
- */
-const tabButton = (name, label, picture, onclick) =>
-  h(
-    'button.tab',
-    {
-      type: 'button',
-      role: 'tab',
-      testid: `tab-${name}`,
-      id: `tab-${name}`,
-      'aria-controls': 'settings-panel',
-      onclick,
-    },
-    icon(picture),
-    h('span', null, label),
-  );
 
 const PANELS = {
   profile: profilePanel,
@@ -211,6 +171,7 @@ function accountPanel({ shell, close }) {
     }),
     actionRow('lock', t('factor.title'), 'factor-open', openSecondFactor),
     actionRow('download', t('export.title'), 'account-export', saveExport),
+    member.admin && actionRow('shield', t('admin.title'), 'admin-open', openAdmin),
     actionRow('exit', t('signout'), 'sign-out', leave),
     actionRow('trash', t('set.delete'), 'account-delete', openDeletion, true),
   ];

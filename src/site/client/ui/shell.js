@@ -9,14 +9,14 @@ import { SIGNAL, TOPIC } from '../names.js';
 import { call } from '../net/http.js';
 import { link as connection } from '../net/link.js';
 import { model } from '../state/model.js';
-import { inviteInAddress } from '../util.js';
+import { inviteInAddress, linkInAddress } from '../util.js';
 import { verifyForm } from './account.js';
 import { startAlerts, startFocus } from './alerts.js';
 import { chatView } from './chat/view.js';
 import { h } from './dom.js';
 import { icon, mark } from './icons.js';
 import { openInvite } from './invites.js';
-import { failed, openDialog, succeeded } from './layers.js';
+import { failed, openDialog, succeeded, toast } from './layers.js';
 import { button, link, spinner } from './parts.js';
 import { listenToKeys } from './shortcuts.js';
 import { countWord, sidebar } from './sidebar.js';
@@ -219,6 +219,10 @@ class Router {
       // A page that is loaded again does not ask again.
       history.replaceState(history.state, '', '#/');
       openInvite(invite, this.#shell);
+    }
+    if (linkInAddress()) {
+      history.replaceState(history.state, '', '#/');
+      toast(t('auth.link_signed_in'));
     }
     const next = parse();
     const { view } = this.#stage;

@@ -8,6 +8,7 @@ import { h } from '../dom.js';
 import { pickEmoji } from '../emoji.js';
 import { iconButton } from '../icons.js';
 import { confirm, copy, failed, openMenu } from '../layers.js';
+import { openReport } from '../report.js';
 import { openForward } from './forward.js';
 import { openReadBy } from './readers.js';
 
@@ -120,6 +121,14 @@ export function messageActions({ list, scroller, conversation, writer }) {
           icon: 'edit',
           testid: 'menu-edit',
           act: () => writer.edit(message),
+        },
+      !mine &&
+        message.sender && {
+          label: t('report.menu'),
+          icon: 'flag',
+          testid: 'menu-report',
+          danger: true,
+          act: () => openReport({ message: message.id }),
         },
       mayDelete && {
         label: t('msg.delete'),
