@@ -81,13 +81,11 @@ impl Drop for Logging {
     }
 }
 
-/// Sends the records and the panics of this process to stderr. Fails if there is a logger already or no thread can be
+/// Sends the records and the panics of this process to stderr; `to_journal` says that the journal of systemd reads it. Fails if there is a logger already or no thread can be
 /// started.
-pub fn init(options: &LogOptions) -> io::Result<Logging> {
+pub fn init(options: &LogOptions, to_journal: bool) -> io::Result<Logging> {
     let simple = levels(options);
-    let stream = std::env::var_os("JOURNAL_STREAM");
-    let is_journal = journal::is_journal(stream.as_deref(), io::stderr());
-    let format = Form { format: options.format, is_journal };
+    let format = Form { format: options.format, is_journal: to_journal };
     let max = simple.max_level();
     let queue = LogQueue::start(io::stderr(), move |dropped| dropped_line(format, dropped))?;
     let levels = Levels(Arc::new(RwLock::new(simple)));

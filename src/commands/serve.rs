@@ -36,7 +36,7 @@ use crate::runtime::data_dir::DataDir;
 use crate::runtime::signals::Signals;
 use crate::runtime::{
     Assigned, DatabaseSpace, Listen, Listeners, Notify, OnReload, Passed, PoolKind, Runtime, RuntimeOptions,
-    Workers, Writes, free_bytes,
+    Workers, Writes, free_bytes, is_journal,
 };
 use crate::server::Server;
 use crate::store::{Index, Reader, Store, StoreOptions};
@@ -57,7 +57,9 @@ pub fn run(folder: &DataFolder) -> ExitCode {
         Ok(configured) => configured,
         Err(code) => return code,
     };
-    let log = match logging::init(&config.log) {
+    let stream = std::env::var_os("JOURNAL_STREAM");
+    let to_journal = is_journal(stream.as_deref(), std::io::stderr());
+    let log = match logging::init(&config.log, to_journal) {
         Ok(log) => log,
         Err(error) => {
             eprintln!("natter: no log: {error}");
