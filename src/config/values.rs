@@ -65,7 +65,7 @@ pub fn access_log(text: &str) -> Result<u32, Problem> {
     }
 }
 
-/// The longest time of [`time`], in minutes: a year.
+/// The longest time of [`time()`], in minutes: a year.
 const MINUTES_MAX: u64 = 366 * 1_440;
 
 /// Minutes, hours or days.

@@ -2,7 +2,7 @@
 //!
 //! Messages of a conversation are erased from its first one on, so that one number, `erased_n`, says for all of them that they are
 //! tombstones; clients learn it by one event of the conversation, after the last step. A message with an older file loses the file.
-//! Leaves to [`changes`](super::changes) what a tombstone is.
+//! Leaves to [`changes`] what a tombstone is.
 //!
 //! Invariant: all messages up to `erased_n` are tombstones, and a step that leaves nothing to erase in a conversation makes its event, also
 //! if the steps before it were those of another run.
