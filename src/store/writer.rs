@@ -470,6 +470,7 @@ pub(super) fn erases(write: &Write) -> bool {
             | Write::EditMessage(_)
             | Write::DeleteAccount(_)
             | Write::EraseMessages(_)
+            | Write::EraseOld(_)
             | Write::Administer(_)
     )
 }

@@ -29,7 +29,7 @@ fn messages(world: &mut World, person: &Person, conversation: &str) -> Response 
 }
 
 /// The files in the database's folder that contain these bytes: the database, its WAL, uploads, and all others.
-fn on_disk(world: &World, needle: &str) -> Vec<String> {
+pub fn on_disk(world: &World, needle: &str) -> Vec<String> {
     in_folder(world.dir.path(), needle)
 }
 

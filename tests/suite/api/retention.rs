@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use natter::limits::Limits;
 
+use super::deletion::on_disk;
 use super::uploads::raw;
 use crate::support::World;
 use crate::support::http::{Person, Response};
@@ -211,4 +212,21 @@ fn an_old_file_leaves_its_message_and_a_picture_in_use_stays() {
         let deleted = world.ask_as(&ann, "DELETE", &format!("/api/v1/uploads/{id}"), None);
         assert_eq!(deleted.status, expect, "{id}: {}", deleted.text());
     }
+}
+
+/// As after a deletion: within a minute of its erasure no file contains the text.
+#[test]
+fn no_file_contains_what_was_too_old() {
+    let mut world = world(Some(30), None);
+    let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
+    let words = "flabbergasted ".repeat(250);
+    for n in 0..20 {
+        post(&mut world, &ann, &to(&bob), &format!(r#""body":"{words}""#), n);
+    }
+    assert!(!on_disk(&world, "flabbergasted").is_empty());
+    world.pass(30 * DAY);
+    world.pass(SLACK);
+    let later = world.now.instant + Duration::from_secs(59);
+    world.maintain(later);
+    assert_eq!(on_disk(&world, "flabbergasted"), Vec::<String>::new());
 }
