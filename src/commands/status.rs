@@ -188,7 +188,7 @@ impl<'a> Status<'a> {
             },
         );
         let online = whole("natter_profiles_online");
-        line("members", format!("{}, {online} online", whole("natter_members")));
+        line("members", format!("{} (counted each minute), {online} online", whole("natter_members")));
         let connections = whole("natter_connections");
         line("streams", format!("{} over {connections} connections", list(&self.counts("natter_streams"))));
         line("posts", format!("{} a second now, {} since the start", self.posts_a_second(), whole(POSTS)));

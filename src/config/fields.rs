@@ -146,7 +146,7 @@ pub static SECTIONS: [(&str, &[Variable]); 8] = [
         row("HEARTBEAT", "30", Number(1, 3_600), "Seconds between two pings of a stream."),
     ]),
     ("Rates", &[
-        row("RATE_LIMIT", "on", Switch, "`off` lifts the four rates below, and the bounds on the open streams of a member and on the groups it makes an hour. A rate of 5/10 is 5 a second, and at most 10 at once."),
+        row("RATE_LIMIT", "on", Switch, "`off` lifts the five rates below, and the bounds on the open streams of a member and on the groups it makes an hour. A rate of 5/10 is 5 a second, and at most 10 at once."),
         row("RATE_CREDENTIALS", "5/10", Rate, "Sign-up, sign-in, refresh and reset, by address."),
         row("RATE_ADDRESS", "50/100", Rate, "Other requests without an access token, and failed ones, by address."),
         row("RATE_ACCOUNT", "50/100", Rate, "Requests of a member."),

@@ -128,6 +128,9 @@ measures! {
     LoopTurn = TURN "";
 }
 
+/// No gauge reaches it.
+const NO_VALUE: u64 = u64::MAX;
+
 macro_rules! gauges {
     ($($(#[$doc:meta])* $gauge:ident = $metric:literal $help:literal;)*) => {
         /// What has a last value. 0 is none.
@@ -190,7 +193,7 @@ impl Default for Measures {
             || Histogram { buckets: [const { AtomicU64::new(0) }; BUCKETS], sum: AtomicU64::new(0) };
         Measures {
             histograms: std::array::from_fn(|_| histogram()),
-            gauges: [const { AtomicU64::new(0) }; GAUGES],
+            gauges: [const { AtomicU64::new(NO_VALUE) }; GAUGES],
         }
     }
 }
@@ -227,9 +230,9 @@ impl Measures {
         self.gauges[gauge as usize].store(value, Relaxed);
     }
 
-    /// The last value; 0 if there is none.
-    pub fn get(&self, gauge: Gauge) -> u64 {
-        self.gauges[gauge as usize].load(Relaxed)
+    /// The last value; `None` before the first. 0 is a value: a full disk has 0 bytes free.
+    pub fn get(&self, gauge: Gauge) -> Option<u64> {
+        Some(self.gauges[gauge as usize].load(Relaxed)).filter(|value| *value != NO_VALUE)
     }
 
     /// What was observed until now.

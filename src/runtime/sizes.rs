@@ -20,7 +20,7 @@ pub struct Sizes {
 }
 
 impl Sizes {
-    /// Asks the system if it is time. A size that can't be read is 0, and then it is not shown.
+    /// Asks the system if it is time. What can't be read keeps its last value; a file that is missing has 0 bytes.
     pub fn measure(&mut self, folder: Option<&Path>, measures: &Measures) {
         let now = Instant::now();
         if self.next_at.is_some_and(|at| at > now) {
@@ -32,9 +32,13 @@ impl Sizes {
             measures.set(Gauge::DatabaseBytes, size("natter.db"));
             measures.set(Gauge::WalBytes, size("natter.db-wal"));
             measures.set(Gauge::IndexBytes, size("search.db") + size("search.db-wal"));
-            measures.set(Gauge::FreeBytes, kernel::free_bytes(folder).unwrap_or(0));
+            if let Some(bytes) = kernel::free_bytes(folder) {
+                measures.set(Gauge::FreeBytes, bytes);
+            }
         }
-        measures.set(Gauge::ResidentBytes, resident_bytes().unwrap_or(0));
+        if let Some(bytes) = resident_bytes() {
+            measures.set(Gauge::ResidentBytes, bytes);
+        }
         measures.set(Gauge::OpenFiles, open_files());
         measures.set(Gauge::OpenFilesMax, signals::open_files_max());
     }
@@ -68,7 +72,7 @@ mod tests {
         fs::write(folder.join("search.db-wal"), [0; 7]).expect("a file");
         let (mut sizes, measures) = (Sizes::default(), Measures::default());
         sizes.measure(Some(&folder), &measures);
-        let get = |gauge| measures.get(gauge);
+        let get = |gauge| measures.get(gauge).expect("a value");
         let files = [Gauge::DatabaseBytes, Gauge::WalBytes, Gauge::IndexBytes].map(get);
         assert_eq!(files, [4_096, 0, 7]);
         assert!(get(Gauge::FreeBytes) > 0 && get(Gauge::ResidentBytes) > 1_000_000);
@@ -76,7 +80,7 @@ mod tests {
         // Not again within the time.
         fs::write(folder.join("natter.db"), [0; 1]).expect("a file");
         sizes.measure(Some(&folder), &measures);
-        assert_eq!(measures.get(Gauge::DatabaseBytes), 4_096);
+        assert_eq!(get(Gauge::DatabaseBytes), 4_096);
         fs::remove_dir_all(folder).expect("removed");
     }
 }

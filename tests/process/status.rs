@@ -49,6 +49,16 @@ fn status_is_one_screen_and_tells_when_no_server_runs() {
     assert!(number("latencies.password_hash_p99_us") >= number("latencies.password_hash_p50_us"));
     natter.stop();
 
+    // The control socket needs no token.
+    let guarded = launch.clone().with(&[("METRICS_TOKEN", "0123456789abcdef0123456789abcdef")]);
+    let natter = guarded.start();
+    assert_eq!(
+        Http::connect(natter.address).ask("GET", "/metrics", &[], None).expect("a response").status,
+        401
+    );
+    assert!(stdout_of(&guarded.run(&["status"])).contains("are taken"));
+    natter.stop();
+
     let output = launch.run(&["status", "--json"]);
     assert_eq!((output.status.code(), &*output.stdout), (Some(3), &b""[..]));
     assert!(said(&output).contains("no natter runs in /"), "{output:?}");

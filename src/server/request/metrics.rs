@@ -185,8 +185,7 @@ impl Metrics {
         let started = self.started.s();
         text.gauge("process_start_time_seconds", "Start time of the process, in Unix seconds.", started.0);
         for (gauge, name, help) in Gauge::ALL {
-            let value = core.settings.measures.get(*gauge);
-            if value > 0 {
+            if let Some(value) = core.settings.measures.get(*gauge) {
                 text.gauge(name, help, value);
             }
         }
