@@ -10,6 +10,7 @@ use super::output::{Failure, Output, body, good, pages, text};
 use super::{DataFolder, bot, for_server};
 use crate::base::json::Value;
 use crate::cli::MemberCommand;
+use crate::runtime::Unseen;
 
 /// Bytes of the line with a password on stdin: 128 characters of four bytes and a line end. Above it, the line is cut
 /// and refused as too long.
@@ -96,14 +97,19 @@ fn session_line(session: &Value<'_>) -> String {
     )
 }
 
-/// The first line of stdin.
+/// The first line of stdin. At a terminal it is asked for, and not shown.
 fn password() -> Result<String, String> {
     let mut line = String::new();
-    std::io::stdin()
-        .lock()
-        .take(PASSWORD_LINE_MAX)
-        .read_line(&mut line)
-        .map_err(|error| format!("no password on stdin: {error}"))?;
+    let unseen = Unseen::stdin();
+    if unseen.is_some() {
+        eprint!("Password: ");
+    }
+    let read = std::io::stdin().lock().take(PASSWORD_LINE_MAX).read_line(&mut line);
+    if unseen.is_some() {
+        eprintln!();
+    }
+    drop(unseen);
+    read.map_err(|error| format!("no password on stdin: {error}"))?;
     let password = line.strip_suffix('\n').unwrap_or(&line);
     let password = password.strip_suffix('\r').unwrap_or(password);
     match password.is_empty() {

@@ -95,6 +95,34 @@ pub fn socket_option(socket: &impl AsFd, option: libc::c_int) -> io::Result<libc
     if done == 0 { Ok(value) } else { Err(io::Error::last_os_error()) }
 }
 
+/// A terminal that does not show what is typed, until this is dropped.
+pub struct Unseen {
+    before: libc::termios,
+}
+
+impl Unseen {
+    /// `None` if stdin is no terminal.
+    pub fn stdin() -> Option<Unseen> {
+        // SAFETY: all bytes of a termios may be 0, the kernel fills it, and it lives through the calls.
+        unsafe {
+            let mut before: libc::termios = std::mem::zeroed();
+            if libc::tcgetattr(libc::STDIN_FILENO, &raw mut before) != 0 {
+                return None;
+            }
+            let unseen = libc::termios { c_lflag: before.c_lflag & !libc::ECHO, ..before };
+            (libc::tcsetattr(libc::STDIN_FILENO, libc::TCSAFLUSH, &raw const unseen) == 0)
+                .then_some(Unseen { before })
+        }
+    }
+}
+
+impl Drop for Unseen {
+    fn drop(&mut self) {
+        // SAFETY: as above. If it fails, the terminal is gone.
+        unsafe { libc::tcsetattr(libc::STDIN_FILENO, libc::TCSAFLUSH, &raw const self.before) };
+    }
+}
+
 /// The nice value of threads whose work is long while a member waits for it. At 10, a sign-in on the core of a busy loop took five
 /// seconds.
 pub const NICE_AWAITED: libc::c_int = 3;

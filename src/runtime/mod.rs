@@ -73,7 +73,7 @@ use handshakes::Handshakes;
 use inbox::Inbox;
 pub use indexing::Indexes;
 pub use journal::is_journal;
-pub use kernel::{NICE_UNAWAITED, free_bytes, look_up_without_plugins, lower_priority};
+pub use kernel::{NICE_UNAWAITED, Unseen, free_bytes, look_up_without_plugins, lower_priority};
 use listener::Listener;
 pub use notify::Notify;
 pub use readers::{Interrupt, Reads};
