@@ -66,7 +66,6 @@ fn set_password(batch: &mut Batch<'_>, asked: Asked, set: &SetPassword) -> Resul
     let conn = batch.conn;
     let key = person(batch, asked.1, set.member)?;
     conn.prepare_cached("UPDATE members SET hash = ?2 WHERE key = ?1")?.execute((key, &set.hash))?;
-    conn.prepare_cached("DELETE FROM reset_links WHERE member = ?1")?.execute([key])?;
     outbox::put(conn, Some(key), &set.mail, asked.0)?;
     audit::record(conn, asked, "member.password", Some(set.member), "")?;
     Ok(sessions::revoke_others(batch, key, None, asked.0)?.into())
@@ -119,8 +118,10 @@ fn make_reset_link(batch: &mut Batch<'_>, asked: Asked, make: MakeResetLink) -> 
     if !conn.prepare_cached("SELECT 1 FROM members WHERE key = ?1 AND active")?.exists([key])? {
         return Err(Refusal::NotAllowed.into());
     }
-    conn.prepare_cached("INSERT OR REPLACE INTO reset_links (member, hash, expires_at) VALUES (?1, ?2, ?3)")?
-        .execute((key, make.hash, int(make.expires_at)))?;
+    conn.prepare_cached(
+        "INSERT OR REPLACE INTO reset_links (member, hash, expires_at, maker) VALUES (?1, ?2, ?3, ?4)",
+    )?
+    .execute((key, make.hash, int(make.expires_at), asked.1.map(MemberId::to_bytes)))?;
     audit::record(conn, asked, "member.reset_link", Some(make.member), "")?;
     Ok(Events::None)
 }
@@ -159,7 +160,7 @@ pub fn use_reset_link(batch: &mut Batch<'_>, used: &UseResetLink) -> Result<Writ
         .query_row((used.link, int(used.at)), |row| row.get(0))
         .optional()?
         .ok_or(Refusal::CodeWrong)?;
-    conn.prepare_cached("DELETE FROM reset_links WHERE member = ?1")?.execute([key])?;
+    // A trigger ends the link with the password.
     conn.prepare_cached("UPDATE members SET hash = ?2 WHERE key = ?1")?.execute((key, &used.hash))?;
     outbox::put(conn, Some(key), &used.mail, used.at)?;
     let events = sessions::revoke_others(batch, key, None, used.at)?;

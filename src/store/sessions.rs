@@ -97,17 +97,15 @@ pub fn first_pair(account: &Account, session: &NewSession, at: UnixMs) -> TokenP
 
 pub fn open(batch: &mut Batch<'_>, open: OpenSession) -> Result<Written, Stop> {
     let conn = batch.conn;
-    let account = accounts::account(conn, open.member)?.ok_or(Refusal::Unauthorized)?;
-    if !account.member.active {
-        return Err(Refusal::Unauthorized.into());
-    }
     // The password was checked outside of this transaction: it may have been changed since, and every session ended.
     let member: i64 = conn
-        .prepare_cached("SELECT key FROM members WHERE id = ?1 AND hash = ?2")?
+        .prepare_cached("SELECT key FROM members WHERE id = ?1 AND hash = ?2 AND active")?
         .query_row((open.member.to_bytes(), &open.hash), |row| row.get(0))
         .optional()?
         .ok_or(Refusal::Unauthorized)?;
     second_factor::use_up(conn, member, open.used.as_ref())?;
+    // After that: it counts the recovery codes that are left.
+    let account = accounts::account(conn, open.member)?.ok_or(Refusal::Unauthorized)?;
     if let Some(hash) = &open.rehash {
         conn.prepare_cached("UPDATE members SET hash = ?2 WHERE key = ?1")?.execute((member, hash))?;
     }

@@ -41,8 +41,22 @@ CREATE TABLE reset_links (
     member INTEGER PRIMARY KEY REFERENCES members (key) ON DELETE CASCADE,
     -- SHA-256 of the code: the code itself is in the link only.
     hash BLOB NOT NULL UNIQUE CHECK (length(hash) = 32),
-    expires_at INTEGER NOT NULL
+    expires_at INTEGER NOT NULL,
+    -- The id of the admin who made it; NULL for the operator.
+    maker BLOB CHECK (length(maker) = 16)
 ) STRICT;
+-- Whatever sets a password, promotes or disables the member, ends it.
+CREATE TRIGGER reset_links_end_with_the_password AFTER UPDATE OF hash, admin, active ON members BEGIN
+    DELETE FROM reset_links WHERE member = NEW.key;
+END;
+-- So does what ends the rights of its maker.
+CREATE TRIGGER reset_links_end_with_the_rights AFTER UPDATE OF admin, active ON members
+WHEN NOT (NEW.admin AND NEW.active) BEGIN
+    DELETE FROM reset_links WHERE maker = NEW.id;
+END;
+CREATE TRIGGER reset_links_end_with_the_maker AFTER DELETE ON members BEGIN
+    DELETE FROM reset_links WHERE maker = OLD.id;
+END;
 
 -- Groups whose messages are being erased: those through n are.
 CREATE TABLE group_erasures (

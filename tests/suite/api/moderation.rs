@@ -216,6 +216,52 @@ fn a_link_sets_a_password_once_within_a_day() {
 }
 
 #[test]
+fn a_link_ends_with_what_it_stood_for() {
+    let mut world = World::new();
+    let (ann, bob) = (world.sign_up("ann"), world.sign_up("bob"));
+    promote(&mut world, &ann);
+    let whom = format!(r#"{{"who":"{}"}}"#, bob.member);
+    let maker = format!(r#"{{"who":"{}"}}"#, ann.member);
+    let password = r#"{"password":"correct horse bob's","new_password":"the best horse","confirm_password":"the best horse"}"#;
+    let ends = |world: &mut World, what: &str, end: &dyn Fn(&mut World)| {
+        let made = world.ask_as(&ann, "POST", "/api/v1/admin/members/reset-link", Some(&whom));
+        assert_eq!(made.status, 201, "{what}: {}", made.text());
+        let link = made.at("data.url").rsplit_once("/#/r/").expect("a link").1.to_owned();
+        end(world);
+        let body = format!(r#"{{"link":"{link}","password":"another horse"}}"#);
+        let answer = world.ask("POST", "/api/v1/user/reset/link", &[], Some(&body));
+        assert_eq!((answer.status, answer.code()), (400, "code_wrong".to_owned()), "{what}");
+    };
+    let operator = |world: &mut World, verb: &str, who: &str| {
+        let answer = world.ask_operator("POST", &format!("/admin/members/{verb}"), Some(who));
+        assert_eq!(answer.status, 200, "{verb}: {}", answer.text());
+    };
+    ends(&mut world, "a suspension", &|world| {
+        operator(world, "disable", &whom);
+        operator(world, "enable", &whom);
+    });
+    ends(&mut world, "a promotion: an admin can do nothing to an admin", &|world| {
+        operator(world, "promote", &whom)
+    });
+    operator(&mut world, "demote", &whom);
+    ends(&mut world, "its maker is no admin any more", &|world| {
+        operator(world, "demote", &maker);
+        operator(world, "promote", &maker);
+    });
+    ends(&mut world, "another password", &|world| {
+        let signed = world.ask(
+            "POST",
+            "/api/v1/user/sign-in",
+            &[],
+            Some(r#"{"email":"bob@example.org","password":"correct horse bob's"}"#),
+        );
+        let bearer = format!("Bearer {}", signed.at("data.token.access"));
+        let set = world.ask("PUT", "/api/v1/user/password", &[("Authorization", &bearer)], Some(password));
+        assert!(set.status < 300, "{}", set.text());
+    });
+}
+
+#[test]
 fn a_report_keeps_its_copy_until_it_is_closed() {
     let mut world = World::new();
     let (ann, bob, eve) = (world.sign_up("ann"), world.sign_up("bob"), world.sign_up("eve"));
