@@ -467,6 +467,10 @@ impl Writer<'_> {
             })?;
             let (Answer::PostMessage(posted), Some(post)) = (answer, posts.get(index)) else { continue };
             let PostedMessage::Complete(message) = &posted.message else { continue };
+            if posted.duplicate {
+                let place = self.export.place(post.line);
+                return Err(format!("{place}: an earlier message of this sender has the same id"));
+            }
             let pair = (post.sender.min(post.receiver), post.sender.max(post.receiver));
             let new = || Pair { conversation: message.conversation, read: BTreeMap::new() };
             let pair = self.pairs.entry(pair).or_insert_with(new);

@@ -175,6 +175,11 @@ fn a_wrong_export_is_named_by_its_lines_and_changes_nothing() {
     fs::write(&members, "{\"_id\":\"x\"}\n").expect("a file");
     refused(&["the export has no member"]);
     fs::write(&members, MEMBERS).expect("a file");
+    let messages = folder.join("chats.ndjson");
+    // Two of Ada's messages.
+    fs::write(&messages, MESSAGES.replace("00003\",", "00001\",")).expect("a file");
+    refused(&["chats.ndjson:1: an earlier message of this sender has the same id"]);
+    fs::write(&messages, MESSAGES).expect("a file");
     // A folder with something in it stays as it is.
     fs::create_dir_all(&data).expect("a folder");
     fs::write(data.join("own.txt"), "mine").expect("a file");
