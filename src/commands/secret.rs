@@ -21,7 +21,9 @@ pub fn run(folder: &DataFolder) -> ExitCode {
             false => println!("{} now uses the present password secret", absolute(&config.data_dir)),
         }
         println!("old passwords are invalid now: members request a reset code and choose a new password");
-        println!("and so are second factors: `natter member second-factor off NAME` for each member who has one");
+        println!(
+            "and so are second factors: `natter member second-factor off NAME` for each member who has one"
+        );
         if matches!(config.mail, Mail::Mbox { .. }) {
             println!("EMAIL_HOST is not set: the codes are written to mail.mbox in that folder");
         }

@@ -62,6 +62,8 @@ const TRIM_CLOSED_MIN: usize = 256;
 const TRIM_AFTER: Duration = Duration::from_secs(1);
 /// After the start the same is done, when the other threads have started, too.
 const TRIM_STARTED_AFTER: Duration = Duration::from_millis(100);
+/// And when no socket had an event for this time: what was in use since then is code and memory that an idle server does not need.
+const TRIM_QUIET_AFTER: Duration = Duration::from_secs(5);
 
 /// If a sleep ends this late or later, the process did not run meanwhile. A shorter delay is a busy machine.
 const STANDSTILL: Duration = Duration::from_secs(1);
@@ -116,6 +118,8 @@ pub struct EventLoop<M, S> {
     /// Sockets closed since memory was last returned, and the time of the next return.
     closed: usize,
     trim_at: Option<Instant>,
+    /// When it is done because the sockets are quiet; `None` if it was.
+    quiet_at: Option<Instant>,
     signalled: bool,
     /// Dropped lines of the log that the machine was informed of.
     log_dropped: u64,
@@ -171,6 +175,7 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
             completions: Vec::new(),
             closed: 0,
             trim_at: None,
+            quiet_at: None,
             signalled: false,
             log_dropped: 0,
             has_rounds_left: false,
@@ -201,6 +206,9 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
         self.poll(events)?;
         let now = clock();
         let began = now.instant;
+        if events.iter().any(|event| event.token() != WAKER) {
+            self.quiet_at = Some(began + TRIM_QUIET_AFTER);
+        }
         self.record(events);
         self.take_signals(now)?;
         self.count_dropped_lines(now);
@@ -248,7 +256,12 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
     /// The time until the first deadline; `None` if there is none.
     fn sleep(&self) -> Option<Duration> {
         let machine = self.parts.machine.next_deadline();
-        let own = [self.parts.background.next_deadline(), self.parts.storage.next_deadline(), self.trim_at];
+        let own = [
+            self.parts.background.next_deadline(),
+            self.parts.storage.next_deadline(),
+            self.trim_at,
+            self.quiet_at,
+        ];
         let mut first = machine.into_iter().chain(own.into_iter().flatten()).min();
         let now = Instant::now();
         if let Phase::Draining(drain) = &self.phase {
@@ -352,11 +365,13 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
         self.parts.storage.tick(now.instant);
     }
 
-    /// After the start and after a wave of closed connections, returns their memory to the system, in a thread because it
-    /// may take long.
+    /// After the start, after a wave of closed connections and in a quiet time, returns memory to the system, in a thread
+    /// because it may take long.
     fn trim(&mut self, now: Instant) {
-        if self.trim_at.is_some_and(|at| at <= now) {
-            (self.closed, self.trim_at) = (0, None);
+        let is_due = self.trim_at.take_if(|at| *at <= now).is_some();
+        let is_quiet = self.quiet_at.take_if(|at| *at <= now).is_some();
+        if is_due || is_quiet {
+            self.closed = 0;
             if let Err(error) =
                 std::thread::Builder::new().name("trim".to_owned()).spawn(kernel::return_memory)
             {
