@@ -7,6 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
+use super::histogram::Histogram;
+
 /// The mark in a body, before the numbers.
 const MARK: &[u8] = b"\"body\":\"#";
 /// The digits of a sender and of a number, with a space between them.
@@ -101,6 +103,15 @@ impl Ledger {
             it.refused.insert(number);
         }
         it.forget();
+    }
+
+    /// A connection has received an event. A message of this load is a delivery.
+    pub fn hear(&mut self, conn: usize, event: &[u8], now: Instant, deliveries: &mut Histogram) {
+        if event.starts_with(b"{\"event\":\"message.posted\"")
+            && let Some(due) = self.receive(conn, event)
+        {
+            deliveries.record(now.saturating_duration_since(due));
+        }
     }
 
     /// A connection has received an event. Returns when the post was due, if it is one of this load.

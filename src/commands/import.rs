@@ -33,7 +33,6 @@ use crate::model::member::{AddMember, NewAccount, SetActive};
 use crate::model::message::{Destination, Message as NewMessage, PostMessage, PostedMessage};
 use crate::model::operation::{Answer, Lane, Write};
 use crate::model::profile::UpdateProfile;
-use crate::runtime::data_dir::{DataDir, DataDirFault};
 use crate::store::{self, Store, StoreOptions};
 use crate::work::password::PasswordHasher;
 
@@ -78,14 +77,7 @@ fn import(config: &Config, files: &[PathBuf]) -> Result<Imported, String> {
     }
     let export = Export::read(files, config.limits.message_max)?;
     let people = People::of(&export)?;
-    // Locked until the end.
-    let _data_dir = DataDir::open(&config.data_dir, &config.uploads).map_err(|fault| match fault {
-        DataDirFault::Locked { .. } => format!("{fault}: stop the server first"),
-        fault => fault.to_string(),
-    })?;
-    let restoring = Restoring::new(config);
-    restoring.clear()?;
-    restoring.check_empty()?;
+    let (_data_dir, restoring) = Restoring::begin(config)?;
     restoring.make_stages().map_err(text(&restoring.stage))?;
     let staged = Config { data_dir: restoring.stage.clone(), ..config.clone() };
     let result = write(&staged, &export, &people).and_then(|imported| restoring.move_in().map(|()| imported));

@@ -14,7 +14,6 @@ use super::archive::{DATABASE, Reader, UPLOADS};
 use super::restoring::{Restoring, make, text};
 use super::{DataFolder, absolute, keys, with_config};
 use crate::config::{Config, secrets};
-use crate::runtime::data_dir::{DataDir, DataDirFault};
 use crate::store::{self, Access, Sessions, StoreOptions};
 use crate::work::files;
 
@@ -78,14 +77,7 @@ pub fn unpack_into(
 ) -> Result<FileKind, String> {
     let mut from = File::open(file).map_err(text(file))?;
     let kind = kind(&mut from).map_err(text(file))?;
-    // Locked until the end.
-    let _data_dir = DataDir::open(&config.data_dir, &config.uploads).map_err(|fault| match fault {
-        DataDirFault::Locked { .. } => format!("{fault}: stop the server first"),
-        fault => fault.to_string(),
-    })?;
-    let restoring = Restoring::new(config);
-    restoring.clear()?;
-    restoring.check_empty()?;
+    let (_data_dir, restoring) = Restoring::begin(config)?;
     let unpacked = match kind {
         FileKind::Archive => unpack(from, &restoring).map_err(text(file)),
         FileKind::Database => take(from, file, &restoring),

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use super::archive::DATABASE;
 use crate::config::{BACKUPS, Config, secrets};
-use crate::runtime::data_dir;
+use crate::runtime::data_dir::{self, DataDir, DataDirFault};
 
 /// The staging folder, in both folders.
 const STAGE: &str = "restoring";
@@ -44,6 +44,18 @@ impl Restoring {
     pub fn new(config: &Config) -> Restoring {
         let (data, uploads) = (config.data_dir.clone(), config.uploads.clone());
         Restoring { stage: data.join(STAGE), stage_uploads: uploads.join(STAGE), data, uploads }
+    }
+
+    /// Locks the folders, which must be empty but for what a killed restore left: that is removed. The lock lasts as long as the value.
+    pub fn begin(config: &Config) -> Result<(DataDir, Restoring), String> {
+        let data_dir = DataDir::open(&config.data_dir, &config.uploads).map_err(|fault| match fault {
+            DataDirFault::Locked { .. } => format!("{fault}: stop the server first"),
+            fault => fault.to_string(),
+        })?;
+        let restoring = Restoring::new(config);
+        restoring.clear()?;
+        restoring.check_empty()?;
+        Ok((data_dir, restoring))
     }
 
     /// The staging folder of DATA_DIR is removed last: while it exists, other files may be left.

@@ -193,3 +193,16 @@ fn inconsistent(name: &str) -> rusqlite::Error {
         Some(format!("{name} found no row")),
     )
 }
+
+/// Whether the write erases content that must not stay readable anywhere.
+pub fn erases(write: &Write) -> bool {
+    matches!(
+        write,
+        Write::DeleteMessage(_)
+            | Write::EditMessage(_)
+            | Write::DeleteAccount(_)
+            | Write::EraseMessages(_)
+            | Write::EraseOld(_)
+            | Write::Administer(_)
+    )
+}

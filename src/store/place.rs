@@ -19,11 +19,11 @@ use std::mem;
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::batch::{Batch, Log};
+use super::batch::{Batch, Log, erases};
 use super::fault::{Fault, with_cause};
 use super::migrations::{self, Relaxed};
 use super::value::{id, int, number, text};
-use super::writer::{Store, WriteHandle, erases};
+use super::writer::{Store, WriteHandle};
 use super::{before_upgrade, connection, metadata};
 use crate::base::crypto::Entropy;
 use crate::base::seal::Chain;

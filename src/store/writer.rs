@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use rusqlite::{Connection, ffi};
 
-use super::batch::{Batch, Log};
+use super::batch::{Batch, Log, erases};
 #[cfg(feature = "cluster")]
 use super::before_upgrade::FreeBytes;
 use super::cache::Cache;
@@ -460,19 +460,6 @@ impl WriteHandle<'_> {
         self.log_state();
         result
     }
-}
-
-/// Whether the write erases content that must not stay readable anywhere.
-pub(super) fn erases(write: &Write) -> bool {
-    matches!(
-        write,
-        Write::DeleteMessage(_)
-            | Write::EditMessage(_)
-            | Write::DeleteAccount(_)
-            | Write::EraseMessages(_)
-            | Write::EraseOld(_)
-            | Write::Administer(_)
-    )
 }
 
 fn ends_of_log(conn: &Connection) -> rusqlite::Result<Log> {

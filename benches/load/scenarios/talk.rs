@@ -158,11 +158,7 @@ impl Scenario for Talk {
     }
 
     fn heard(&mut self, conn: usize, event: &[u8], now: Instant, deliveries: &mut Histogram) {
-        if event.starts_with(b"{\"event\":\"message.posted\"")
-            && let Some(due) = self.ledger.receive(conn, event)
-        {
-            deliveries.record(now.saturating_duration_since(due));
-        }
+        self.ledger.hear(conn, event, now, deliveries);
     }
 
     fn is_settled(&self) -> bool {
