@@ -51,12 +51,20 @@ pub fn copy(
     Err(refused)
 }
 
-/// Copies the open database of `conn` to `target`, in the folder of the database; a file of this name is replaced. The copy is on
-/// disk afterwards.
-pub(super) fn copy_to(conn: &Connection, database: &Path, target: &Path) -> rusqlite::Result<()> {
+/// Copies the open database of `conn` to `target`, in the folder of the database; a file of this name is replaced. `prepare` changes
+/// the copy before it has its name, and it is on disk afterwards.
+pub(super) fn copy_to(
+    conn: &Connection,
+    database: &Path,
+    target: &Path,
+    prepare: fn(&Connection) -> rusqlite::Result<()>,
+) -> rusqlite::Result<()> {
     let path = database.with_file_name(format!("{PREFIX}upgrade"));
     clear(database).map_err(storage)?;
     let copied = fill(conn, &path, &mut || true).and_then(|_| {
+        let copy = reopen(&path)?;
+        prepare(&copy)?;
+        copy.close().map_err(|(_, error)| error)?;
         let sync = |path: &Path| File::open(path).and_then(|file| file.sync_all());
         let moved = sync(&path).and_then(|()| fs::rename(&path, target));
         moved.and_then(|()| sync(connection::folder(database))).map_err(storage)
@@ -103,13 +111,16 @@ fn fill(conn: &Connection, path: &Path, between: &mut dyn FnMut() -> bool) -> ru
 /// A new file, readable by its owner only, because it holds password hashes and messages.
 fn create(path: &Path) -> rusqlite::Result<Connection> {
     OpenOptions::new().create_new(true).write(true).mode(0o600).open(path).map_err(storage)?;
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let conn = Connection::open_with_flags(path, flags)?;
+    let conn = reopen(path)?;
     // It is read only when it is complete, and the command that archives it syncs the archive: the writer waits for no disk
     // here.
     conn.pragma_update(None, "journal_mode", "OFF")?;
     conn.pragma_update(None, "synchronous", "OFF")?;
     Ok(conn)
+}
+
+fn reopen(path: &Path) -> rusqlite::Result<Connection> {
+    Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
 }
 
 /// The error that SQLite itself would return.

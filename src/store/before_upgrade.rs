@@ -1,8 +1,10 @@
 //! The copy of a database that is kept before its schema changes: the way back to the version of natter before.
 //!
-//! Owns the copy's file, in the folder of the database, and when it is removed; `natter restore` of that version restores it.
+//! Owns the copy's file, in the folder of the database, and when it is removed. The operator puts it in the place of the database: that
+//! works with each version of before, also with one whose `natter restore` takes no database.
 //! An upgrade goes on without a copy, and says so: who has no room for one has a backup.
-//! Invariant: a copy is complete and on disk or does not exist, and an older one is removed when it does.
+//! Invariant: a copy is complete and on disk or does not exist, and an older one is removed when it does. A start with it begins
+//! another history.
 
 use std::fs::{self, File};
 use std::io;
@@ -13,6 +15,7 @@ use rusqlite::Connection;
 
 use super::backup;
 use super::connection;
+use super::metadata;
 use super::migrations;
 use crate::base::time::UnixMs;
 
@@ -70,9 +73,17 @@ fn make(conn: &Connection, database: &Path, target: i64, free_bytes: FreeBytes) 
     log::info!("storage: the database is copied before the upgrade: {bytes} bytes");
     let name = format!("{PREFIX}{from}");
     let copy = database.with_file_name(&name);
-    backup::copy_to(conn, database, &copy)?;
+    backup::copy_to(conn, database, &copy, renew)?;
     remove(database, |other| other != name).map_err(backup::storage)?;
     Ok(Kept::Copy(copy))
+}
+
+/// Clients have cursors of what comes after the copy, so no cursor of before may fit. Of a node the log names the history.
+fn renew(copy: &Connection) -> rusqlite::Result<()> {
+    // Only since version 28.
+    let place = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'place')";
+    let is_newer: bool = copy.query_row(place, [], |row| row.get(0))?;
+    if is_newer && metadata::is_in_cluster(copy)? { Ok(()) } else { metadata::renew(copy) }
 }
 
 /// Removes a copy whose time is over.

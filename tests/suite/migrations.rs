@@ -281,7 +281,12 @@ fn the_database_before_an_upgrade_is_kept_once_and_can_be_opened() {
     for stale in ["natter.db.schema-7", "natter.backup-upgrade"] {
         std::fs::write(folder.join(stale), "of an earlier upgrade").expect("a file");
     }
+    conn.execute("UPDATE state SET epoch = 'before', running = 0", []).expect("an epoch");
     open(&old, 0);
+    let epoch = |conn: &Connection| {
+        conn.query_row("SELECT epoch FROM state", [], |row| row.get::<_, String>(0)).expect("an epoch")
+    };
+    assert_eq!(epoch(&conn), "before");
     drop(conn);
     assert_eq!(kept(&old), ["natter.db.schema-12"]);
     let copy = folder.join("natter.db.schema-12");
@@ -290,6 +295,8 @@ fn the_database_before_an_upgrade_is_kept_once_and_can_be_opened() {
     let conn = Connection::open(&copy).expect("the copy");
     let number = |sql: &str| conn.query_row(sql, [], |row| row.get::<_, i64>(0)).expect("a number");
     assert_eq!((number("PRAGMA user_version"), number(count)), (12, messages));
+    // No cursor of the history that goes on fits in the copy.
+    assert_eq!(epoch(&conn), "");
     drop(conn);
     // A start without an upgrade keeps it for a month.
     let made_ms = made.mtime() as u64 * 1_000;

@@ -939,6 +939,8 @@ fn the_schema_changes_at_the_entry_on_all_nodes() {
         let version: i64 =
             conn.pragma_query_value(None, "user_version", |row| row.get(0)).expect("a version");
         assert_eq!(version, before);
+        let epoch: String = conn.query_row("SELECT epoch FROM state", [], |row| row.get(0)).expect("one");
+        assert_eq!(vec![epoch], texts(&node.kit, "SELECT epoch FROM state"));
     }
     // The rule of the level: the duty that was given before has no beginning, the next one does.
     assert_eq!(texts(&cluster.nodes[1].kit, "SELECT ifnull(since, 'unknown') FROM duty"), ["unknown"]);
