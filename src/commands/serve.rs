@@ -17,7 +17,7 @@ use super::cluster::{self, Reached};
 use super::copies::{self, FilesListener};
 use super::https::{self, Certificate};
 use super::restoring::{Left, Restoring};
-use super::{DataFolder, configure, keys};
+use super::{DataFolder, absolute, configure, keys};
 use crate::base::crypto::p256::P256;
 use crate::base::crypto::{HmacKey, SystemEntropy, base64url, sha256};
 use crate::base::time::{Now, UnixMs};
@@ -217,7 +217,7 @@ fn start(config: &Config, log: &Logging, passed: Result<Passed, String>) -> Resu
         "natter {} listens on {}://{address}, data in {}",
         env!("CARGO_PKG_VERSION"),
         if config.https.is_some() { "https" } else { "http" },
-        config.data_dir.display(),
+        absolute(&config.data_dir),
     );
     if let Some(redirect) = runtime.redirect() {
         log::info!(target: "natter", "requests to http://{redirect} are redirected");

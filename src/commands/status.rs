@@ -222,8 +222,7 @@ impl<'a> Status<'a> {
         line("errors", list(&self.counts("natter_background_errors_total")));
         line("refusals", list(&self.counts("natter_refusals_total")));
         if let Some(end) = now.get("natter_tls_certificate_expires_seconds") {
-            let left = (end as u64).saturating_sub(clock().unix_s().0);
-            line("certificate", format!("ends on {}, in {}", date(end), time(left)));
+            line("certificate", certificate(end, clock().unix_s().0));
         }
         line(
             "backup",
@@ -295,6 +294,15 @@ fn list(counts: &[(&str, u64)]) -> String {
     if texts.is_empty() { "none".to_owned() } else { texts.join(", ") }
 }
 
+/// The end of the certificate; 0 is that of a server which waits for its first one. `/readyz` warns of both other cases.
+fn certificate(end: f64, now_s: u64) -> String {
+    match (end as u64, (end as u64).saturating_sub(now_s)) {
+        (0, _) => "none yet".to_owned(),
+        (_, 0) => format!("ended on {}", date(end)),
+        (_, left) => format!("ends on {}, in {}", date(end), time(left)),
+    }
+}
+
 fn date(unix_s: f64) -> String {
     rfc3339(UnixS(unix_s as u64).ms()).chars().take(10).collect()
 }
@@ -337,6 +345,8 @@ mod tests {
         assert_eq!(times, ["59 s", "1 min", "1 h 1 min", "1 d 1 h"]);
         assert_eq!([512, 1_572_864, 1 << 30].map(bytes), ["0.5 KiB", "1.5 MiB", "1.0 GiB"]);
         assert_eq!([7, 1_250, 2_000_000].map(micros), ["7 µs", "1.2 ms", "2.0 s"]);
+        let certificates = [0.0, 90_000.0, 180_000.0].map(|end| certificate(end, 90_000));
+        assert_eq!(certificates, ["none yet", "ended on 1970-01-02", "ends on 1970-01-03, in 1 d 1 h"]);
     }
 
     #[test]

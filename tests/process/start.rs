@@ -42,7 +42,7 @@ fn a_first_start_needs_no_configuration() {
     assert_eq!(mode(""), 0o700);
     let start = natter.log().iter().find(|line| line.contains("listens on")).cloned().expect("one line");
     if !is_over_tls() {
-        assert!(start.contains(&format!("http://{}, data in data", natter.address)), "{start}");
+        assert!(start.contains(&format!("http://{}, data in {}", natter.address, data.display())), "{start}");
     }
     let mut http = Http::connect(natter.address);
     for path in ["/", "/healthz", "/readyz"] {
