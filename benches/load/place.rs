@@ -6,6 +6,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::support::TestDir;
@@ -209,8 +210,11 @@ fn sign_up(http: &mut Http, name: &str) -> io::Result<Member> {
 }
 
 fn run_name() -> String {
+    // Two places of one process may begin in the same millisecond: two nodes of a cluster do.
+    static PLACES: AtomicU32 = AtomicU32::new(0);
+    let place = PLACES.fetch_add(1, Ordering::Relaxed);
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    format!("{:x}-{:x}", since.as_millis(), std::process::id())
+    format!("{:x}-{:x}-{place}", since.as_millis(), std::process::id())
 }
 
 #[cfg(feature = "tls")]
