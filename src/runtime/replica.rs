@@ -162,6 +162,9 @@ pub struct Replica {
     apply_tries: u32,
     /// No access to the store before this time, after a fault.
     retry_at: Option<Instant>,
+    /// When the last transaction was begun, and until when the next one gathers entries.
+    applied_at: Option<Instant>,
+    gathers_until: Option<Instant>,
     own: Own,
     /// The highest level that this process knows.
     known: u32,
@@ -201,6 +204,8 @@ impl Replica {
             applying_sealed: Vec::new(),
             apply_tries: 0,
             retry_at: None,
+            applied_at: None,
+            gathers_until: None,
             known: LEVEL,
             raise_at: None,
             applied: 0,
@@ -289,7 +294,7 @@ impl Replica {
 
     /// Whether [`Replica::turn`] has more to do at once.
     pub fn is_at_work(&self) -> bool {
-        let has_arrived = self.place.is_some() && !self.arrived.is_empty();
+        let has_arrived = self.place.is_some() && !self.arrived.is_empty() && self.gathers_until.is_none();
         let can_form = self.down.is_none() && self.own.can_form();
         !self.ended && self.retry_at.is_none() && (self.is_full || has_arrived || can_form)
     }
@@ -303,7 +308,7 @@ impl Replica {
     pub fn next_deadline(&self) -> Option<Instant> {
         let own = self.own.next_deadline(self.down.is_none());
         let raise_at = self.raise_at.filter(|_| self.may_look_for_a_level());
-        [self.retry_at, own, raise_at].into_iter().flatten().min().filter(|_| !self.ended)
+        [self.retry_at, self.gathers_until, own, raise_at].into_iter().flatten().min().filter(|_| !self.ended)
     }
 
     /// What came of the turns, in order.

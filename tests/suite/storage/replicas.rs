@@ -145,7 +145,14 @@ impl Cluster {
         ticket
     }
 
+    /// Until all is applied, longer than entries of other nodes are gathered.
     fn settle(&mut self) {
+        self.work();
+        self.later(5);
+        self.work();
+    }
+
+    fn work(&mut self) {
         for _ in 0..2 {
             self.nodes.iter_mut().for_each(|node| node.work(self.now));
         }
@@ -196,6 +203,44 @@ fn texts(kit: &Kit, sql: &str) -> Vec<String> {
     conn.prepare(sql)
         .and_then(|mut select| select.query_map([], |row| row.get(0))?.collect())
         .expect("the question of the test")
+}
+
+// ---- what is applied when ---------------------------------------------------------------------------
+
+#[test]
+fn entries_of_others_are_gathered_until_one_of_the_node_comes() {
+    let mut cluster = Cluster::ready("gathered", &["a", "b"]);
+    let (sign_ups, ann, bob) = people(&mut Kit::new("gathered-commands"));
+    let mut commands = Kit::new("gathered-posts");
+    let at = |cluster: &Cluster, node: usize| {
+        cluster.nodes[node].replica.place().expect("a place").position
+    };
+    for sign_up in sign_ups {
+        cluster.submit(0, 1, sign_up);
+    }
+    cluster.settle();
+    let began = at(&cluster, 1);
+    assert_eq!(at(&cluster, 0), began);
+    // Somebody waits at the first node, and nobody at the second one, which has just applied one.
+    cluster.later(10);
+    for n in 1..=3 {
+        let ticket = cluster.submit(0, 1, commands.post(ann, Destination::To(bob), &n.to_string()).into());
+        cluster.work();
+        assert_eq!(cluster.nodes[0].result(ticket), Some(Ok(())), "{n}");
+        assert_eq!((at(&cluster, 0), at(&cluster, 1)), (began + n, began + 1), "{n}");
+    }
+    let until = cluster.nodes[1].replica.next_deadline().expect("a deadline");
+    assert!(!cluster.nodes[1].replica.is_at_work() && until > cluster.now);
+    cluster.later(u64::try_from((until - cluster.now).as_millis()).expect("milliseconds"));
+    cluster.work();
+    assert_eq!(at(&cluster, 1), began + 3, "one transaction");
+    // Now somebody waits at the second one, too.
+    let first = cluster.submit(0, 1, rename(ann, NOW_MS.0 + cluster.ms));
+    cluster.work();
+    assert_eq!((cluster.nodes[0].result(first), at(&cluster, 1)), (Some(Ok(())), began + 3));
+    let second = cluster.submit(1, 1, rename(bob, NOW_MS.0 + cluster.ms));
+    cluster.work();
+    assert_eq!((cluster.nodes[1].result(second), at(&cluster, 1)), (Some(Ok(())), began + 5));
 }
 
 // ---- what holds whatever the log does --------------------------------------------------------------
