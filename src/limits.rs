@@ -203,6 +203,14 @@ pub const TICKET_TTL: Duration = Duration::from_secs(30);
 pub const CODE_INTERVAL_MS: u64 = 60_000;
 /// Codes of one account and purpose within an hour. Above: the same as within [`CODE_INTERVAL_MS`].
 pub const CODES_AN_HOUR: usize = 5;
+/// How often one invite can be used. Above: 422 `invalid_uses`; the command line refuses it too.
+pub const INVITE_USES_MAX: u64 = 1_000;
+/// The life of an invite, in seconds: a minute to a year. Outside: 422 `invalid_expires_s`; the command line refuses it too.
+pub const INVITE_S_MIN: u64 = 60;
+/// See [`INVITE_S_MIN`].
+pub const INVITE_S_MAX: u64 = 31_536_000;
+/// Milliseconds after which an upload that nothing shows is deleted: nobody may know its id, as when the 201 was lost.
+pub const UNSHOWN_KEPT_MS: u64 = 7 * 86_400_000;
 /// Attachments of one message. Above: 422 `invalid_attachments`.
 pub const ATTACHMENTS_MAX: usize = 10;
 /// Messages that a legacy socket gets when it opens; older ones come by message.list.

@@ -8,6 +8,7 @@
 use serde::Serialize;
 
 use crate::base::crypto::{base64url, base64url_decode, sha256};
+use crate::limits::{INVITE_S_MAX, INVITE_S_MIN, INVITE_USES_MAX};
 use crate::model::event::ConversationBrief;
 use crate::model::handler::{Actor, Ctx, Reply, Request, Step};
 use crate::model::id::MemberId;
@@ -20,11 +21,7 @@ use crate::model::settings::{SignUpRule, SignUrls};
 
 /// Bytes of a code: 128 bits, which nobody guesses.
 const CODE_BYTES: usize = 16;
-/// How often one invite can be used. Above: 422 `invalid_uses`.
-pub(crate) const USES_MOST: u64 = 1_000;
-/// The life of an invite, in seconds: a minute to a year, a week unless it is given. Outside: 422 `invalid_expires_s`.
-pub(crate) const EXPIRES_S_MIN: u64 = 60;
-pub(crate) const EXPIRES_S_MAX: u64 = 31_536_000;
+/// The life of an invite, in seconds, unless it is given: a week.
 const EXPIRES_S_DEFAULT: u64 = 604_800;
 
 /// POST /invites.
@@ -67,11 +64,11 @@ fn create_by(ctx: &mut Ctx<'_>, by: Option<MemberId>, params: &Params<'_>) -> Re
     }
     let conversation = params.id("conversation")?.filter(|_| by.is_some());
     let uses_max = params.number("uses")?.unwrap_or(1);
-    if !(1..=USES_MOST).contains(&uses_max) {
+    if !(1..=INVITE_USES_MAX).contains(&uses_max) {
         return Err(Problem::invalid("uses"));
     }
     let expires_s = params.number("expires_s")?.unwrap_or(EXPIRES_S_DEFAULT);
-    if !(EXPIRES_S_MIN..=EXPIRES_S_MAX).contains(&expires_s) {
+    if !(INVITE_S_MIN..=INVITE_S_MAX).contains(&expires_s) {
         return Err(Problem::invalid("expires_s"));
     }
     if conversation.is_none() && ctx.settings.sign_up == SignUpRule::Closed {

@@ -7,7 +7,10 @@
 #![warn(missing_docs)]
 
 use super::id::{ConversationId, UploadId};
+use super::upload::DeleteUpload;
 use crate::base::time::UnixMs;
+#[cfg(doc)]
+use crate::limits::UNSHOWN_KEPT_MS;
 
 /// Days that the admin of a group may set at most.
 pub const KEPT_DAYS_MAX: u32 = 36_500;
@@ -21,7 +24,7 @@ pub fn limit(at: UnixMs, kept_ms: Option<u64>, kept_days: Option<u64>) -> Option
     Some(UnixMs(at.0.saturating_sub(kept)))
 }
 
-/// A page of what is too old: conversations with such messages, then uploads.
+/// A page of what is too old: conversations with such messages, then uploads, then those that nothing shows.
 #[derive(Clone, Copy, Debug)]
 pub struct FindOld {
     /// When it was asked, Unix ms.
@@ -32,6 +35,8 @@ pub struct FindOld {
     pub uploads_kept: Option<u64>,
     /// The page begins after this.
     pub after: OldPlace,
+    /// Uploads up to this time and key that nothing shows were found before.
+    pub unshown_after: (u64, u64),
 }
 
 /// A place among what may be too old.
@@ -41,6 +46,8 @@ pub enum OldPlace {
     Conversation(u64),
     /// After all conversations, and after the upload of this time with this key.
     Upload(u64, u64),
+    /// After all of those, and after the upload of this time with this key, among those that nothing shows.
+    Unshown(u64, u64),
 }
 
 /// Something with content that is too old.
@@ -53,10 +60,14 @@ pub enum Old {
 }
 
 /// The answer to [`FindOld`].
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct OldPage {
     /// What was found.
     pub found: Vec<Old>,
+    /// Uploads that nothing has shown for [`UNSHOWN_KEPT_MS`]. Their deletion is refused if something shows them by then.
+    pub unshown: Vec<DeleteUpload>,
+    /// The time and the key of the last upload that was looked at for that.
+    pub unshown_through: Option<(u64, u64)>,
     /// Where the next page begins; `None` at the end.
     pub next: Option<OldPlace>,
 }

@@ -15,10 +15,12 @@ use super::fault::Stop;
 use super::value::{id, int, joined, number, number_or_null};
 use super::{changes, conversations, groups, messages, search_changes, uploads};
 use crate::base::time::UnixMs;
+use crate::limits::UNSHOWN_KEPT_MS;
 use crate::model::event::{Event, Events, Fact};
 use crate::model::id::{ConversationId, MessageId, UploadId};
 use crate::model::operation::Answer;
 use crate::model::retention::{EraseOld, FindOld, Old, OldPage, OldPlace, limit};
+use crate::model::upload::DeleteUpload;
 
 /// Messages erased in one step, which takes the writer a few milliseconds.
 pub const RETAIN_STEP: u32 = 100;
@@ -29,6 +31,7 @@ pub fn find(conn: &Connection, find: FindOld) -> rusqlite::Result<OldPage> {
     match find.after {
         OldPlace::Conversation(after) => find_conversations(conn, &find, after),
         OldPlace::Upload(at, key) => find_uploads(conn, &find, (at, key)),
+        OldPlace::Unshown(at, key) => find_unshown(conn, &find, (at, key)),
     }
 }
 
@@ -44,7 +47,7 @@ fn find_conversations(conn: &Connection, find: &FindOld, after: u64) -> rusqlite
         }
     };
     let mut first = conn.prepare_cached("SELECT id_high FROM messages WHERE conversation = ?1 AND n = ?2")?;
-    let (mut page, mut rows) = (OldPage { found: Vec::new(), next: None }, 0);
+    let (mut page, mut rows) = (OldPage::default(), 0);
     let mut statement = conn.prepare_cached(sql)?;
     let mut found = statement.query((int(after), FIND_ROWS))?;
     let mut last = after;
@@ -60,14 +63,14 @@ fn find_conversations(conn: &Connection, find: &FindOld, after: u64) -> rusqlite
         }
     }
     page.next = match rows < FIND_ROWS {
-        true => find.uploads_kept.map(|_| OldPlace::Upload(0, 0)),
+        true => Some(find.uploads_kept.map_or_else(|| unshown(find), |_| OldPlace::Upload(0, 0))),
         false => Some(OldPlace::Conversation(last)),
     };
     Ok(page)
 }
 
 fn find_uploads(conn: &Connection, find: &FindOld, after: (u64, u64)) -> rusqlite::Result<OldPage> {
-    let mut page = OldPage { found: Vec::new(), next: None };
+    let mut page = OldPage::default();
     let Some(before) = limit(find.at, find.uploads_kept, None) else { return Ok(page) };
     let mut statement = conn.prepare_cached(
         "SELECT created_at, key, id FROM uploads WHERE (created_at, key) > (?1, ?2) AND created_at < ?3 \
@@ -82,7 +85,33 @@ fn find_uploads(conn: &Connection, find: &FindOld, after: (u64, u64)) -> rusqlit
             page.found.push(Old::Upload(id(row, 2)?));
         }
     }
-    page.next = (rows == FIND_ROWS).then_some(OldPlace::Upload(last.0, last.1));
+    page.next = Some(if rows == FIND_ROWS { OldPlace::Upload(last.0, last.1) } else { unshown(find) });
+    Ok(page)
+}
+
+fn unshown(find: &FindOld) -> OldPlace {
+    OldPlace::Unshown(find.unshown_after.0, find.unshown_after.1)
+}
+
+fn find_unshown(conn: &Connection, find: &FindOld, after: (u64, u64)) -> rusqlite::Result<OldPage> {
+    let mut page = OldPage::default();
+    let before = UnixMs(find.at.0.saturating_sub(UNSHOWN_KEPT_MS));
+    // In the order of the index of ages, whatever SQLite thinks of the other tables.
+    let mut statement = conn.prepare_cached(
+        "SELECT u.created_at, u.key, u.id, p.id FROM uploads u CROSS JOIN files f ON f.key = u.file \
+         CROSS JOIN profiles p ON p.key = f.owner WHERE (u.created_at, u.key) > (?1, ?2) AND u.created_at < ?3 \
+         ORDER BY u.created_at, u.key LIMIT ?4",
+    )?;
+    let mut rows = 0;
+    let mut found = statement.query((int(after.0), int(after.1), int(before), FIND_ROWS))?;
+    while let Some(row) = found.next()? {
+        let last = (number(row, 0)?, number(row, 1)?);
+        (rows, page.unshown_through) = (rows + 1, Some(last));
+        if !uploads::is_shown(conn, row.get(1)?)? {
+            page.unshown.push(DeleteUpload { actor: id(row, 3)?, upload: id(row, 2)? });
+        }
+        page.next = (rows == FIND_ROWS).then_some(OldPlace::Unshown(last.0, last.1));
+    }
     Ok(page)
 }
 

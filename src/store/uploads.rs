@@ -258,7 +258,8 @@ pub fn delete(batch: &mut Batch<'_>, delete: DeleteUpload) -> Result<Written, St
     Written::quietly(Answer::DeleteUpload(()))
 }
 
-fn is_shown(conn: &Connection, upload: i64) -> rusqlite::Result<bool> {
+/// Whether a message, a profile or a group shows it.
+pub(super) fn is_shown(conn: &Connection, upload: i64) -> rusqlite::Result<bool> {
     let attached = conn.prepare_cached("SELECT 1 FROM attachments WHERE upload = ?1")?.exists([upload])?;
     Ok(attached || is_picture(conn, upload)?)
 }

@@ -3,7 +3,7 @@
 use super::operations::{Operation, paging, row};
 use super::shape::*;
 use super::types::invite_fields;
-use crate::auth::invites::{EXPIRES_S_MAX, EXPIRES_S_MIN, USES_MOST};
+use crate::limits::{INVITE_S_MAX, INVITE_S_MIN, INVITE_USES_MAX};
 use crate::model::problem::Code;
 use crate::proto::http::head::Method::{Delete, Get, Post};
 
@@ -26,8 +26,8 @@ pub fn operations() -> Vec<Operation> {
             .says("A member has at most 100 invites that can be used. 403 `sign_up_closed` for one to a server whose sign-up is closed.")
             .json(&[
                 may("conversation", id(), which),
-                may("uses", count_from(1).at_most(USES_MOST), "How often it can be used; once unless given."),
-                may("expires_s", count_from(EXPIRES_S_MIN as usize).at_most(EXPIRES_S_MAX), "How many seconds it can be used; a week unless given."),
+                may("uses", count_from(1).at_most(INVITE_USES_MAX), "How often it can be used; once unless given."),
+                may("expires_s", count_from(INVITE_S_MIN as usize).at_most(INVITE_S_MAX), "How many seconds it can be used; a week unless given."),
             ])
             .gives(201, "Made.", object(&created), "The invite.")
             .codes(&[Code::NotFound, Code::NotAllowed, Code::SignUpClosed, Code::QuotaExceeded])
