@@ -72,6 +72,7 @@ pub fn count_totals(core: &mut Core) -> bool {
 pub fn counted(core: &mut Core, result: Result<Answer, Refusal>) {
     let totals = result.ok().and_then(CountTotals::from_answer);
     core.metrics.totals = totals.or(core.metrics.totals);
+    core.metrics.counted_at = Some(core.now.instant);
     tasks::ended(core, Periodic::Totals, None);
 }
 

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::time::Instant;
 
 use crate::base::time::{UnixMs, UnixS};
 use crate::model::measures::{Gauge, Measure, Measures, ROWS};
@@ -41,6 +42,8 @@ pub struct Metrics {
     pub streams: [u32; STREAM_KINDS.len()],
     /// What storage counts now and then.
     pub totals: Option<Totals>,
+    /// When they were counted.
+    pub counted_at: Option<Instant>,
     /// In a cluster.
     pub progress: LogProgress,
     /// In a cluster.

@@ -1,6 +1,7 @@
 //! The server's report on itself: health, readiness, and who may read the counts of `metrics`.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::base::json;
 use crate::base::send_queue::Segment;
@@ -8,6 +9,7 @@ use crate::model::handler::Reply;
 use crate::model::problem::{Code, Problem};
 use crate::proto::http::head::Head;
 use crate::proto::http::language::Language;
+use crate::server::calls::Periodic;
 use crate::server::conn::Conn;
 use crate::server::contract::ListenerKind;
 use crate::server::core::Core;
@@ -89,8 +91,11 @@ pub fn ready(core: &Core, language: Language) -> Reply {
         .header("Cache-Control", "no-store")
 }
 
+/// Members and uploads are counted once in this time, however often somebody looks.
+const TOTALS_AGE_MIN: Duration = Duration::from_secs(5);
+
 /// With METRICS_TOKEN, for the client that sends it; without, for a loopback peer that is not a proxy. Never for a web page.
-pub fn metrics(core: &Core, conn: &Conn, head: &Head) -> Result<Reply, Problem> {
+pub fn metrics(core: &mut Core, conn: &Conn, head: &Head) -> Result<Reply, Problem> {
     // A page in the operator's browser has a loopback address, too.
     if head.headers.get("origin").is_some() {
         return Err(Problem::new(Code::OriginNotAllowed));
@@ -114,6 +119,9 @@ pub fn metrics(core: &Core, conn: &Conn, head: &Head) -> Result<Reply, Problem> 
             }
         }
     }
+    // The next look finds new totals: that of `natter status` comes a second later.
+    let count_at = core.metrics.counted_at.map_or(core.now.instant, |at| at + TOTALS_AGE_MIN);
+    core.background.tasks.run_by(Periodic::Totals, count_at);
     let text = core.metrics.text(core);
     Ok(Reply::raw(200, "text/plain; version=0.0.4; charset=utf-8", Segment::Owned(text.into_bytes()))
         .header("Cache-Control", "no-store"))

@@ -54,7 +54,7 @@ fn requests_refusals_and_streams_are_counted_by_class() {
 }
 
 #[test]
-fn members_are_counted_once_a_minute() {
+fn members_are_counted_once_a_minute_and_after_a_look() {
     let mut world = World::new();
     world.sign_up("ann");
     world.pass(Duration::from_secs(61));
@@ -63,6 +63,18 @@ fn members_are_counted_once_a_minute() {
         (found["natter_members"], found["natter_uploads"], found["natter_uploads_bytes"]),
         (1.0, 0.0, 0.0)
     );
+    // The look brings a new count, but not more than one in five seconds.
+    world.sign_up("bob");
+    world.pass(Duration::from_secs(5));
+    assert_eq!(metrics(&mut world)["natter_members"], 1.0);
+    world.sign_up("eve");
+    world.pass(Duration::from_secs(1));
+    assert_eq!(metrics(&mut world)["natter_members"], 2.0);
+    world.pass(Duration::from_secs(4));
+    let counts = |world: &World| world.trace.iter().filter(|name| **name == "CountTotals").count();
+    let before = counts(&world);
+    (0..20).for_each(|_| drop(metrics(&mut world)));
+    assert_eq!((metrics(&mut world)["natter_members"], counts(&world)), (3.0, before));
 }
 
 /// What `promtool check metrics` complains about, and what the format demands.
