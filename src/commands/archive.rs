@@ -143,7 +143,7 @@ impl<R: Read> Reader<R> {
         let mut block = [0; BLOCK];
         self.read_exact(&mut block).map_err(|_| damaged("its end is missing"))?;
         if block == [0; BLOCK] {
-            return if self.proven { Ok(None) } else { Err(damaged("its checksum is missing")) };
+            return if self.proven { self.end() } else { Err(damaged("its checksum is missing")) };
         }
         let stored = octal(&block[148..156]).ok_or_else(|| damaged("a header is damaged"))?;
         if stored != u64::from(sum(&block)) || &block[257..262] != b"ustar" || !matches!(block[156], b'0' | 0)
@@ -156,7 +156,7 @@ impl<R: Read> Reader<R> {
         self.left = size;
         self.padding = (BLOCK as u64 - size % BLOCK as u64) % BLOCK as u64;
         if self.proven {
-            return Err(damaged("data follows its checksum"));
+            return Err(foreign("data follows its checksum"));
         }
         if name == SUM {
             let mut sum = Vec::new();
@@ -165,6 +165,14 @@ impl<R: Read> Reader<R> {
             return if self.proven { self.entry() } else { Err(damaged("its checksum is wrong")) };
         }
         Ok(Some(Entry { name, size }))
+    }
+
+    /// Reads the second of the two empty blocks. What comes behind them is in no checksum.
+    fn end(&mut self) -> io::Result<Option<Entry>> {
+        let mut block = [0; BLOCK];
+        self.read_exact(&mut block).map_err(|_| damaged("its end is missing"))?;
+        let is_over = block == [0; BLOCK] && io::copy(&mut self.by_ref().take(1), &mut io::sink())? == 0;
+        if is_over { Ok(None) } else { Err(foreign("data follows its end")) }
     }
 
     /// Writes the bytes of the current entry.
@@ -181,6 +189,10 @@ impl<R: Read> Reader<R> {
 
 fn damaged(how: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("this is not a complete backup: {how}"))
+}
+
+fn foreign(how: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("this is not a backup as natter made it: {how}"))
 }
 
 fn size(field: &[u8]) -> Option<u64> {
@@ -242,9 +254,13 @@ mod tests {
     #[test]
     fn an_incomplete_or_damaged_archive_is_refused() {
         let packed_bytes = packed();
-        for cut in [0, 1, 511, 512, 600, 1_500, 1_536, packed_bytes.len() - 2_048, packed_bytes.len() - 1_024]
-        {
+        let ends = [2_048, 1_024, 512, 1].map(|less| packed_bytes.len() - less);
+        for cut in [0, 1, 511, 512, 600, 1_500, 1_536].into_iter().chain(ends) {
             assert!(unpack(&packed_bytes[..cut]).is_err(), "{cut}");
+        }
+        for more in [&[0; 1][..], &[0; BLOCK], &[0; 10_240], b"x", &packed_bytes] {
+            let error = unpack(&[&packed_bytes, more].concat()).expect_err("data after the end");
+            assert!(error.to_string().contains("data follows its end"), "{error}");
         }
         for at in [0, 110, 130, 150, 258, 600, 1_530, packed_bytes.len() - 1_500] {
             let mut bytes = packed_bytes.clone();

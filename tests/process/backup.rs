@@ -208,6 +208,7 @@ fn a_backup_needs_no_server_and_an_incomplete_one_restores_nothing() {
         (&complete[..complete.len() / 2], "not a complete backup"),
         (&complete[..complete.len() - 1_024], "its end is missing"),
         (&damaged, "its checksum is wrong"),
+        (&[&complete[..], b"more"].concat(), "data follows its end"),
         // Names outside the folder, and names that natter does not write.
         (&renamed(&complete, "uploads/../../escaped"), "not a backup of natter"),
         (&renamed(&complete, "uploads/5a/../../escaped"), "not a backup of natter"),
@@ -429,6 +430,9 @@ fn a_backup_on_stdout_is_verified_and_restored() {
     fs::write(dir.path().join("bad.tar"), &bytes[..bytes.len() - 2_000]).expect("a file");
     let error = stderr_of(&launch.run(&["backup", "--verify", "bad.tar"]));
     assert!(error.contains("not a complete backup"), "{error}");
+    fs::write(dir.path().join("bad.tar"), [&bytes[..], b"more"].concat()).expect("a file");
+    let error = stderr_of(&launch.run(&["backup", "--verify", "bad.tar"]));
+    assert!(error.contains("data follows its end"), "{error}");
     assert_eq!(names(dir.path()), ["all.tar", "bad.tar", "data"]);
     natter.stop();
 
