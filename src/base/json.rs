@@ -112,6 +112,11 @@ pub fn member_text<'a>(object: &'a str, name: &str) -> Option<&'a str> {
     Reader::new(object).member(name).ok().flatten()
 }
 
+/// The first member of an object that has the name of an earlier one: why [`parse()`] refuses a text that is JSON otherwise.
+pub fn repeated_member(object: &str) -> Option<Cow<'_, str>> {
+    Reader::new(object).repeated()
+}
+
 /// Writes `value` in one pass.
 pub fn to_vec<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
     let mut out = Vec::with_capacity(128);

@@ -6,16 +6,18 @@
 //! Invariant: existing files are never touched; after a failure DATA_DIR is as empty as before.
 
 mod documents;
+mod files;
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use self::documents::{Document, Member, Message, Profile};
+use self::documents::{Document, Member, Message, Profile, Rules};
+use super::output::say;
 use super::restoring::{Restoring, text};
 use super::serve::{clock, password_options, store_options};
 use super::{DataFolder, absolute, keys, with_config};
@@ -42,6 +44,8 @@ const LINE_MAX: u64 = 1 << 20;
 const PEOPLE_MAX: usize = 1_000_000;
 /// Messages, of which the place is in memory: 40 bytes each. Above it, the export is refused.
 const MESSAGES_MAX: usize = 20_000_000;
+/// How far a time of the export may be ahead of the clock here: a day. Above it, the line is refused.
+const AHEAD_MS_MAX: u64 = 86_400_000;
 /// Problems that are shown at once.
 const PROBLEMS_MAX: usize = 20;
 /// Writes of one transaction.
@@ -50,14 +54,14 @@ const BATCH_WRITES: usize = 500;
 pub fn run(folder: &DataFolder, files: &[PathBuf]) -> ExitCode {
     with_config(folder, |config| {
         let Imported { members, messages, conversations, left_out } = import(config, files)?;
-        println!(
+        say!(
             "imported {members} members and {messages} messages in {conversations} conversations into {}",
             absolute(&config.data_dir)
         );
         for reason in left_out {
-            println!("left out: {reason}");
+            say!("left out: {reason}");
         }
-        println!(
+        say!(
             "passwords are not brought over: each person asks for a reset code where they sign in, and chooses a new one"
         );
         Ok(())
@@ -75,7 +79,10 @@ fn import(config: &Config, files: &[PathBuf]) -> Result<Imported, String> {
     if config.cluster.is_some() {
         return Err("without CLUSTER_NODE: import as a natter alone, then `natter cluster init`".to_owned());
     }
-    let export = Export::read(files, config.limits.message_max)?;
+    // A clock of the past may have been ahead of this one.
+    let rules =
+        Rules { message_max: config.limits.message_max, made_by: clock().unix_ms.after(AHEAD_MS_MAX) };
+    let export = Export::read(files, rules)?;
     let people = People::of(&export)?;
     let (_data_dir, restoring) = Restoring::begin(config)?;
     restoring.make_stages().map_err(text(&restoring.stage))?;
@@ -107,14 +114,14 @@ struct Export {
     messages: Vec<(UnixMs, Line)>,
     blank: usize,
     others: usize,
-    message_max: usize,
+    rules: Rules,
 }
 
 impl Export {
-    fn read(paths: &[PathBuf], message_max: usize) -> Result<Export, String> {
-        let mut export = Export { message_max, ..Export::default() };
+    fn read(paths: &[PathBuf], rules: Rules) -> Result<Export, String> {
+        let mut export = Export { rules, ..Export::default() };
         let mut problems = Vec::new();
-        for path in expand(paths)? {
+        for path in files::expand(paths)? {
             export.read_file(&path, &mut problems)?;
         }
         if !problems.is_empty() {
@@ -153,7 +160,7 @@ impl Export {
             if content.is_empty() {
                 continue;
             }
-            match documents::read(content, self.message_max) {
+            match documents::read(content, self.rules) {
                 Ok(Document::Member(member)) => self.members.push((line, member)),
                 Ok(Document::Profile(profile)) => self.profiles.push((line, profile)),
                 Ok(Document::Message(message)) => self.messages.push((message.created_at, line)),
@@ -183,40 +190,11 @@ impl Export {
         let mut bytes = vec![0; line.bytes as usize];
         let file = file.as_ref().ok_or("an open file")?;
         file.read_exact_at(&mut bytes, line.offset).map_err(text(path))?;
-        match documents::read(bytes.trim_ascii(), self.message_max) {
+        match documents::read(bytes.trim_ascii(), self.rules) {
             Ok(Document::Message(message)) => Ok(message),
             _ => Err(format!("{} has changed", self.place(line))),
         }
     }
-}
-
-/// The files, and those of folders by name.
-fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
-    let mut files = Vec::new();
-    for path in paths {
-        if !path.is_dir() {
-            files.push(path.clone());
-            continue;
-        }
-        let mut inside = Vec::new();
-        for entry in fs::read_dir(path).map_err(text(path))? {
-            let entry = entry.map_err(text(path))?.path();
-            let is_json =
-                entry.extension().is_some_and(|end| ["json", "jsonl", "ndjson"].iter().any(|it| end == *it));
-            if is_json && entry.is_file() {
-                inside.push(entry);
-            }
-        }
-        if inside.is_empty() {
-            return Err(format!(
-                "{} holds no file whose name ends with .json, .jsonl or .ndjson",
-                path.display()
-            ));
-        }
-        inside.sort();
-        files.extend(inside);
-    }
-    Ok(files)
 }
 
 // ---- who is who ----------------------------------------------------------------------------------
@@ -287,8 +265,9 @@ fn write(config: &Config, export: &Export, people: &People<'_>) -> Result<Import
     let hash = unknown_hash(config, &secrets, &mut entropy)?;
     let options = StoreOptions { password_tag: Some(keys::tag(&secrets.password)), ..store_options(config) };
     let fault = |error: store::OpenFault| error.to_string();
-    let (store, _) = Store::open(&options, &mut entropy, clock().unix_ms).map_err(fault)?;
-    let mut writer = Writer { export, store, batch: Vec::new(), pairs: BTreeMap::new() };
+    let now = clock().unix_ms;
+    let (store, _) = Store::open(&options, &mut entropy, now).map_err(fault)?;
+    let mut writer = Writer { export, store, batch: Vec::new(), pairs: BTreeMap::new(), now };
     for person in &people.all {
         writer.add(person, &hash, &mut entropy)?;
     }
@@ -296,7 +275,6 @@ fn write(config: &Config, export: &Export, people: &People<'_>) -> Result<Import
     let mut unknown = Vec::new();
     let mut posts: Vec<Post> = Vec::with_capacity(BATCH_WRITES);
     let (mut messages, mut to_oneself) = (0, 0);
-    let now = clock().unix_ms;
     for (at, line) in &export.messages {
         let message = export.message(*line)?;
         let who = |name: &String| people.by_name.get(name.as_str()).copied();
@@ -310,7 +288,6 @@ fn write(config: &Config, export: &Export, people: &People<'_>) -> Result<Import
         }
         messages += 1;
         posts.push(Post { line: *line, sender, receiver, is_read: message.is_read });
-        // A clock of the past may have been ahead of this one.
         writer.post(message, sender, receiver, (*at).min(now), &mut entropy);
         if posts.len() == BATCH_WRITES {
             writer.commit(&posts)?;
@@ -380,6 +357,8 @@ struct Writer<'a> {
     store: Store,
     batch: Vec<(Lane, Write)>,
     pairs: BTreeMap<(ProfileId, ProfileId), Pair>,
+    /// When the import began: no row is of a later time.
+    now: UnixMs,
 }
 
 impl Writer<'_> {
@@ -390,7 +369,7 @@ impl Writer<'_> {
         let display_name = profile.and_then(|profile| profile.display_name.clone()).unwrap_or(local);
         let own = profile.and_then(|profile| profile.nick_name.clone());
         let account = NewAccount {
-            at: member.created_at,
+            at: member.created_at.min(self.now),
             member: person.id(),
             profile: *profile_id,
             email: Secret::new(member.email.clone()),
@@ -401,7 +380,7 @@ impl Writer<'_> {
         self.batch.push((Lane(0), AddMember { account, by: None }.into()));
         if profile.is_some_and(|profile| profile.is_private) {
             let hidden = UpdateProfile {
-                at: member.created_at,
+                at: member.created_at.min(self.now),
                 profile: *profile_id,
                 is_private: Some(true),
                 ..UpdateProfile::default()
@@ -409,7 +388,12 @@ impl Writer<'_> {
             self.batch.push((Lane(0), hidden.into()));
         }
         if !member.active {
-            let disabled = SetActive { at: member.created_at, by: None, member: person.id(), active: false };
+            let disabled = SetActive {
+                at: member.created_at.min(self.now),
+                by: None,
+                member: person.id(),
+                active: false,
+            };
             self.batch.push((Lane(0), disabled.into()));
         }
         if self.batch.len() >= BATCH_WRITES { self.commit(&[]) } else { Ok(()) }

@@ -168,6 +168,16 @@ fn a_wrong_export_is_named_by_its_lines_and_changes_nothing() {
         "members.json:6: is a JSON array",
         "members.json:7: its id and _id are neither",
     ]);
+    let strange = format!(
+        "\u{feff}{MEMBERS}{}\n{}\n",
+        r#"{"_id":"01EZPQ4Z00000000000000000Y","email":"x@y","email":"z@y","active":true}"#,
+        r#"{"_id":"01EZPQ4Z00000000000000000Z","email":"x@y","active":true,"created_at":{"$date":"9999-01-01T00:00:00Z"}}"#,
+    );
+    fs::write(&members, strange).expect("a file");
+    refused(&[
+        "members.json:6: has the member \"email\" twice",
+        "members.json:7: its created_at is in the future: 9999-01-01",
+    ]);
     fs::write(&members, MEMBERS.replace("bob@", "ADA@")).expect("a file");
     refused(&["members.json:2 and export/members.json:1 have one e-mail address"]);
     fs::write(&members, MEMBERS.replace("0000B\"", "0000C\"")).expect("a file");
@@ -187,6 +197,7 @@ fn a_wrong_export_is_named_by_its_lines_and_changes_nothing() {
     assert_eq!(names(&data), ["own.txt"]);
     fs::remove_file(data.join("own.txt")).expect("removed");
     assert!(stderr_of(&launch.run(&["import", "nothing.json"])).contains("nothing.json: "));
-    // What was refused can be repaired, and tried again.
+    // What was refused can be repaired, and tried again, also with what an editor has put before it.
+    fs::write(&members, format!("\u{feff}{MEMBERS}")).expect("a file");
     stdout_of(&launch.run(&["import", "export"]));
 }

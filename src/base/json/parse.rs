@@ -44,6 +44,19 @@ impl<'a> Reader<'a> {
         Ok(found)
     }
 
+    /// The name of the first member of an object that an earlier one has too.
+    pub fn repeated(mut self) -> Option<Cow<'a, str>> {
+        let mut names = Vec::new();
+        self.members(DEPTH_MAX, |reader, name, depth| {
+            reader.value(depth)?;
+            names.push(name);
+            Ok(())
+        })
+        .ok()?;
+        let at = (1..names.len()).find(|&at| names[..at].contains(&names[at]))?;
+        Some(names.swap_remove(at))
+    }
+
     fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }

@@ -6,12 +6,21 @@
 use crate::auth::rules;
 use crate::base::id::Id;
 use crate::base::json::{self, Object, Value};
-use crate::base::time::{UnixMs, parse_rfc3339_ms};
+use crate::base::time::{UnixMs, parse_rfc3339_ms, rfc3339};
 use crate::limits::DISPLAY_NAME_MAX;
 use crate::model::params::{Params, written_name, written_text};
 
 /// An integer time above this is in milliseconds, below it in seconds: 3 March 1973, and the year 5138.
 const SECONDS_MAX: i64 = 100_000_000_000;
+
+/// What every line must keep to.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rules {
+    /// Characters of a message.
+    pub message_max: usize,
+    /// No document is from a later time.
+    pub made_by: UnixMs,
+}
 
 /// What a line holds.
 pub enum Document {
@@ -57,18 +66,31 @@ pub struct Names {
     pub texts: Vec<String>,
 }
 
+/// What editors and PowerShell put before the first line of a file in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Why a line is no JSON.
+fn not_json(line: &[u8]) -> String {
+    let Ok(text) = std::str::from_utf8(line) else {
+        return "is not UTF-8: export it, or save the file, in UTF-8".to_owned();
+    };
+    match json::repeated_member(text) {
+        _ if text.starts_with('[') => "is a JSON array: export without --jsonArray".to_owned(),
+        Some(name) => format!("has the member {name:?} twice"),
+        None => "is no JSON object".to_owned(),
+    }
+}
+
 /// Reads a line.
-pub fn read(line: &[u8], message_max: usize) -> Result<Document, String> {
-    let value = json::parse(line).map_err(|_| match line.first() {
-        Some(b'[') => "is a JSON array: export without --jsonArray".to_owned(),
-        _ => "is no JSON object".to_owned(),
-    })?;
+pub fn read(line: &[u8], rules: Rules) -> Result<Document, String> {
+    let line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line).trim_ascii();
+    let value = json::parse(line).map_err(|_| not_json(line))?;
     let object = value.as_object().ok_or("is no JSON object: export without --jsonArray")?;
     let has = |name| object.get(name).is_some();
     if has("message") && has("sender") && has("receiver") {
-        message(object, message_max)
+        message(object, rules)
     } else if has("email") && (has("password") || has("verified") || has("active")) {
-        member(object).map(Document::Member)
+        member(object, rules).map(Document::Member)
     } else if has("nick_name") || has("display_name") {
         profile(object).map(Document::Profile)
     } else {
@@ -76,11 +98,11 @@ pub fn read(line: &[u8], message_max: usize) -> Result<Document, String> {
     }
 }
 
-fn member(object: &Object<'_>) -> Result<Member, String> {
+fn member(object: &Object<'_>, rules: Rules) -> Result<Member, String> {
     let names = names(object)?;
     let params = Params::new(&[], &[], Some(object));
     let email = rules::email(&params).map_err(|_| "its email is no e-mail address in ASCII")?;
-    let created_at = created_at(object, names.id)?;
+    let created_at = created_at(object, names.id, rules)?;
     // Neither field was enforced: one that is missing says nothing.
     let (verified, active) = (flag(object, "verified", false)?, flag(object, "active", true)?);
     Ok(Member { names, email, verified, active, created_at })
@@ -99,12 +121,13 @@ fn profile(object: &Object<'_>) -> Result<Profile, String> {
     })
 }
 
-fn message(object: &Object<'_>, message_max: usize) -> Result<Document, String> {
+fn message(object: &Object<'_>, rules: Rules) -> Result<Document, String> {
     let id = names(object)?.id;
     let text = object.get("message").and_then(Value::as_str).ok_or("its message is no text")?;
     if text.trim().is_empty() {
         return Ok(Document::Blank);
     }
+    let message_max = rules.message_max;
     if !written_text(text, message_max) {
         return Err(format!("its message has more than MESSAGE_MAX={message_max} characters, or a NUL"));
     }
@@ -114,7 +137,7 @@ fn message(object: &Object<'_>, message_max: usize) -> Result<Document, String> 
         receiver: reference(object, &["receiver"]).ok_or("its receiver is no id")?,
         text: text.to_owned(),
         is_read: flag(object, "is_read", false)?,
-        created_at: created_at(object, id)?,
+        created_at: created_at(object, id, rules)?,
     }))
 }
 
@@ -150,9 +173,21 @@ fn flag(object: &Object<'_>, member: &str, otherwise: bool) -> Result<bool, Stri
 }
 
 /// A text, `{"$date":…}` or a number; else the time within the id.
-fn created_at(object: &Object<'_>, id: u128) -> Result<UnixMs, String> {
+fn created_at(object: &Object<'_>, id: u128, rules: Rules) -> Result<UnixMs, String> {
+    let (at, of) = match written_at(object)? {
+        Some(at) => (at, "its created_at"),
+        None => (<Id>::from_u128(id).unix_ms(), "the time in its id"),
+    };
+    // Ids and clients put what comes later behind it for as long.
+    if at > rules.made_by {
+        return Err(format!("{of} is in the future: {}", rfc3339(at)));
+    }
+    Ok(at)
+}
+
+fn written_at(object: &Object<'_>) -> Result<Option<UnixMs>, String> {
     let Some(mut value) = object.get("created_at").filter(|value| **value != Value::Null) else {
-        return Ok(<Id>::from_u128(id).unix_ms());
+        return Ok(None);
     };
     for wrapping in ["$date", "$numberLong", "$numberInt"] {
         value = value.get(wrapping).unwrap_or(value);
@@ -165,21 +200,24 @@ fn created_at(object: &Object<'_>, id: u128) -> Result<UnixMs, String> {
         Some(unix_ms) => u64::try_from(unix_ms).ok().map(UnixMs),
         None => value.as_str().and_then(parse_rfc3339_ms),
     };
-    at.ok_or_else(|| "its created_at is no time since 1970".to_owned())
+    at.map(Some).ok_or_else(|| "its created_at is no time since 1970".to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// 2026.
+    const RULES: Rules = Rules { message_max: 10, made_by: UnixMs(1_798_000_000_000) };
+
     fn problem(line: &str) -> String {
-        read(line.as_bytes(), 10).err().unwrap_or_else(|| panic!("{line}"))
+        read(line.as_bytes(), RULES).err().unwrap_or_else(|| panic!("{line}"))
     }
 
     #[test]
     fn the_forms_of_a_member() {
         let check = |line: &str, id: u128, created_at: u64| {
-            let Ok(Document::Member(member)) = read(line.as_bytes(), 10) else { panic!("{line}") };
+            let Ok(Document::Member(member)) = read(line.as_bytes(), RULES) else { panic!("{line}") };
             assert_eq!(
                 (member.names.id, member.created_at, &*member.email),
                 (id, UnixMs(created_at), "a@b"),
@@ -217,8 +255,25 @@ mod tests {
             (r#"{"_id":"01EZPQ4Z00000000000000000A","email":"a@b","active":1}"#, "active"),
             (
                 r#"{"_id":"01EZPQ4Z00000000000000000A","email":"a@b","active":true,"created_at":-1}"#,
-                "created_at",
+                "created_at is no time since 1970",
             ),
+            (
+                r#"{"_id":"01EZPQ4Z00000000000000000A","email":"a@b","active":true,"created_at":{"$date":"9999-12-31T23:59:59Z"}}"#,
+                "its created_at is in the future: 9999-12-31T23:59:59.000Z",
+            ),
+            (
+                r#"{"_id":"01EZPQ4Z00000000000000000A","email":"a@b","active":true,"created_at":{"$date":"1969-12-31T23:59:59Z"}}"#,
+                "created_at is no time since 1970",
+            ),
+            (
+                r#"{"_id":"01EZPQ4Z00000000000000000A","email":"a@b","active":true,"created_at":1798000000001}"#,
+                "in the future",
+            ),
+            (
+                r#"{"_id":"7ZZZZZZZZZ000000000000000A","email":"a@b","active":true}"#,
+                "the time in its id is in the future",
+            ),
+            (r#"{"_id":"x","email":"a@b","email":"c@d","active":true}"#, r#"has the member "email" twice"#),
             (
                 r#"{"_id":"01EZPQ4Z00000000000000000A","sender":"a","receiver":"b","message":"12345678901"}"#,
                 "MESSAGE_MAX=10",
@@ -227,6 +282,9 @@ mod tests {
         ] {
             assert!(problem(line).contains(expect), "{line}: {}", problem(line));
         }
-        assert!(matches!(read(br#"{"_id":"x","code":"1"}"#, 10), Ok(Document::Other)));
+        assert!(read(b"\xff\xfe{\0", RULES).is_err_and(|problem| problem.contains("is not UTF-8")));
+        let marked = b"\xef\xbb\xbf {\"_id\":\"x\",\"code\":\"1\"}";
+        assert!(matches!(read(marked, RULES), Ok(Document::Other)));
+        assert!(matches!(read(br#"{"_id":"x","code":"1"}"#, RULES), Ok(Document::Other)));
     }
 }
