@@ -107,6 +107,8 @@ pub struct LogSurvey {
     pub servers: Vec<SurveyedServer>,
     /// Why the log cannot be used, in full; empty while it can.
     pub reason: String,
+    /// No time repairs that: a server refuses this user, or its certificate is refused.
+    pub is_lasting: bool,
 }
 
 /// A server that holds the log, as its leader knows it.

@@ -4,6 +4,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::Output;
+use std::time::{Duration, Instant};
 
 use natter::base::json::{self, Value};
 
@@ -296,6 +297,13 @@ fn a_node_reaches_its_log_over_tls() {
     let mut stranger = Machine::new(&servers, "c");
     stranger.launch = stranger.launch.with(&[("CLUSTER_SERVERS", &urls)]);
     stranger.refused(&["cluster", "status"], &["the log cannot be used", "TLS: ", "certificate"]);
+    // What no time repairs ends at once.
+    let begun = Instant::now();
+    stranger.refused(&["cluster", "init"], &["the log can't be made", "TLS: ", "TLS_CA_FILE"]);
+    let mut forgetful = secure("d");
+    forgetful.launch = forgetful.launch.with(&[("CLUSTER_PASSWORD", "another-password")]);
+    forgetful.refused(&["cluster", "init"], &["the log can't be made", "Authorization"]);
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
     first.good(&["cluster", "init"]);
     let a = first.launch.start();
     let ann = Http::connect(a.address).sign_up("ann");

@@ -12,7 +12,8 @@ use super::options;
 use crate::base::crypto::{Entropy, SystemEntropy};
 use crate::base::seal::{Chain, SealKey};
 use crate::base::time::UnixMs;
-use crate::commands::serve::{clock, trust};
+use crate::commands::prepare::trust;
+use crate::commands::serve::clock;
 use crate::config::Config;
 use crate::config::cluster::Cluster;
 use crate::model::entry::{Entry, EntryBody};
@@ -80,7 +81,7 @@ impl Visit {
         Ok(Visit { log, woken, events: VecDeque::new(), states })
     }
 
-    /// The next event, or `None` if none comes until then.
+    /// The next event, or `None` if none comes until then, or if no time helps.
     fn next(&mut self, until: Instant) -> Option<LogEvent> {
         loop {
             let mut events = Vec::new();
@@ -88,6 +89,9 @@ impl Visit {
             self.events.extend(events);
             if let Some(event) = self.events.pop_front() {
                 return Some(event);
+            }
+            if self.log.survey().is_lasting {
+                return None;
             }
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() || self.woken.recv_timeout(left).is_err() {
@@ -242,7 +246,12 @@ impl Visit {
         // In full, if the servers have said more.
         let survey = self.log.survey();
         let reason = if survey.reason.is_empty() { reason } else { &survey.reason };
-        Err(format!("the log could not be made in {} s: {reason}", MAKE_MAX.as_secs()))
+        Err(match survey.is_lasting {
+            true => format!(
+                "the log can't be made: {reason}. Look at CLUSTER_SERVERS, the passwords and TLS_CA_FILE"
+            ),
+            false => format!("the log could not be made in {} s: {reason}", MAKE_MAX.as_secs()),
+        })
     }
 }
 

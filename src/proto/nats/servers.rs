@@ -51,6 +51,11 @@ impl Servers {
         }
     }
 
+    /// Whether each server has failed since one has served.
+    pub fn have_all_failed(&self) -> bool {
+        self.failures >= self.list.len()
+    }
+
     /// The current server serves.
     pub fn succeeded(&mut self) {
         self.failures = 0;
@@ -79,8 +84,10 @@ mod tests {
         assert_eq!(tried[..7], ["a", "b", "c", "a", "b", "c", "a"]);
         assert_eq!(waited[..9], [0, 0, 100, 0, 0, 200, 0, 0, 400]);
         assert_eq!(waited[23], PAUSE_MAX.as_millis());
+        assert!(all.have_all_failed());
         all.succeeded();
         assert_eq!(all.failed(), Duration::ZERO);
+        assert!(!all.have_all_failed());
         let mut one = servers(&["a"]).expect("a list");
         assert_eq!([one.failed(), one.failed()], [PAUSE_MIN, PAUSE_MIN * 2]);
         assert!(servers(&[]).is_none() && servers(&["a"; SERVERS_MAX + 1]).is_none());

@@ -320,9 +320,18 @@ impl Session {
         }
     }
 
+    /// No server accepts this node, and only an operator can change that. A node goes on trying; a command need not.
+    pub(super) fn refused(&mut self, reason: &str) {
+        if !self.is_stopped() {
+            self.log_once(reason);
+            self.survey.is_lasting = true;
+        }
+    }
+
     /// A server forbids what natter needs.
     pub(super) fn denied(&mut self, reason: &str, now: Instant) {
         self.down("a server of the log forbids what natter needs", reason);
+        self.survey.is_lasting = true;
         self.step = Step::Waiting;
         self.until = now + REFUSED_PAUSE;
     }

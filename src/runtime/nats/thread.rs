@@ -48,6 +48,8 @@ struct Client<'a> {
     audit_at: Instant,
     /// The writer has not taken what came: the socket is not read.
     is_full: bool,
+    /// What a server has refused and an operator must correct, since one has served.
+    refusal: Option<String>,
     /// The address of the current connection, which the audit uses too.
     address: Option<SocketAddr>,
     buffer: Vec<u8>,
@@ -85,6 +87,7 @@ pub(super) fn run(
         session: Session::new(setup, on_whisper, now),
         audit: None,
         audit_at: now + AUDIT_EVERY,
+        refusal: None,
         address: None,
         is_full: false,
         buffer: vec![0; READ_BUFFER],
@@ -103,10 +106,12 @@ pub(super) fn run(
         }
         more = client.turn(now);
         client.session.take_events(&mut events);
-        if let Some(survey) = client.session.take_survey() {
+        let survey = client.session.take_survey();
+        let is_surveyed = survey.is_some();
+        if let Some(survey) = survey {
             lock(&shared.exchange).survey = survey;
         }
-        if client.report(shared, &mut events) {
+        if client.report(shared, &mut events) | is_surveyed {
             wake();
         }
     }
@@ -223,6 +228,7 @@ impl Client<'_> {
         }
         if self.session.is_serving() {
             self.servers.succeeded();
+            self.refusal = None;
         }
         if let Some(reason) = self.session.take_leave() {
             return Err(Fault::Failed(reason));
@@ -285,7 +291,14 @@ impl Client<'_> {
         let (Fault::Failed(reason) | Fault::Misconfigured(reason)) = fault;
         let reason = format!("{}:{}: {reason}", server.host, server.port);
         self.session.disconnected(&reason);
+        if matches!(fault, Fault::Misconfigured(_)) {
+            self.refusal = Some(reason);
+        }
         self.connect_at = if self.addresses.is_empty() { now + self.servers.failed() } else { now };
+        // Another server may accept what one refuses.
+        if let Some(refusal) = self.refusal.as_ref().filter(|_| self.servers.have_all_failed()) {
+            self.session.refused(refusal);
+        }
     }
 
     /// Asks the servers when it is time. Returns whether more bytes may be waiting.

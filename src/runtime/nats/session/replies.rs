@@ -249,7 +249,7 @@ impl Session {
             }
         };
         let servers = stream.holders.iter().map(server).collect();
-        self.survey = LogSurvey { is_missing: false, servers, reason: String::new() };
+        self.survey = LogSurvey { is_missing: false, is_lasting: false, servers, reason: String::new() };
         self.is_surveyed = true;
     }
 
