@@ -15,7 +15,7 @@ import urllib.error
 import urllib.request
 
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-BASE, TOKEN = os.environ["NATTER"] + "/api/v1", os.environ["TOKEN"]
+BASE, TOKEN = os.environ.get("NATTER", "") + "/api/v1", os.environ.get("TOKEN")
 
 
 def ask(method, path, body=None):
@@ -27,7 +27,10 @@ def ask(method, path, body=None):
             with urllib.request.urlopen(request, timeout=40) as response:
                 return json.load(response)
         except urllib.error.HTTPError as error:
-            problem = json.load(error)
+            try:
+                problem = json.load(error)
+            except ValueError:  # a proxy, or another server
+                problem = {"code": "no_json", "title": "this answer is not natter's", "retry": error.code in (502, 503, 504)}
             if not problem.get("retry"):
                 return problem
             time.sleep((problem.get("retry_after_ms") or 1000) / 1000)
@@ -54,7 +57,10 @@ def answer(message, me):
 
 
 def main(path):
-    me = ask("GET", "/user/me")["data"]["profile"]["id"]
+    me = ask("GET", "/user/me")
+    if "data" not in me:
+        sys.exit(f"the server says {me['code']}: {me['title']}")
+    me = me["data"]["profile"]["id"]
     cursor = open(path, encoding="utf-8").read() if os.path.exists(path) else ask("GET", "/events?cursor=now")["cursor"]
     while True:
         page = ask("GET", f"/events?wait=30&cursor={cursor}")
@@ -74,4 +80,9 @@ def main(path):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    if len(sys.argv) != 2 or not TOKEN or not BASE.startswith("http"):
+        sys.exit(__doc__.strip())
+    try:
+        main(sys.argv[1])
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -34,6 +34,7 @@ class Refused(Exception):
 
 class Client:
     def __init__(self, address, folder):
+        os.makedirs(folder, exist_ok=True)
         self.base, self.path, self.access = f"http://{address}/api/v1", os.path.join(folder, "client.json"), None
         self.state = {"outbox": [], "cursor": None, "messages": {}}
         if os.path.exists(self.path):
@@ -54,10 +55,15 @@ class Client:
             with urllib.request.urlopen(request, timeout=timeout) as response:
                 return json.load(response)
         except urllib.error.HTTPError as error:
-            raise Refused(error.code, json.load(error)) from None
+            try:
+                problem = json.load(error)
+            except ValueError:  # a proxy, or another server
+                problem = {"code": "no_json", "title": "this answer is not natter's", "retry": error.code in (502, 503, 504)}
+            raise Refused(error.code, problem) from None
 
     def insist(self, method, path, body=None):
         """Until the server answers. What was not answered may be asked again: a post has its client_id."""
+        told = None
         while True:
             try:
                 return self.ask(method, path, body)
@@ -65,7 +71,10 @@ class Client:
                 if not refused.problem.get("retry"):
                     raise
                 time.sleep((refused.problem.get("retry_after_ms") or 1_000) / 1_000)
-            except (OSError, http.client.HTTPException):
+            except (OSError, http.client.HTTPException) as error:
+                if told != str(error):
+                    told = str(error)
+                    print(f"no answer from {self.base}, asking again: {told}", file=sys.stderr)
                 time.sleep(1)
 
     def sign_in(self, email, password):
@@ -146,4 +155,14 @@ def main(address, folder, email, password, to=None, *texts):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    if len(sys.argv) < 5:
+        sys.exit(__doc__.strip())
+    try:
+        main(*sys.argv[1:])
+    except KeyboardInterrupt:
+        print("stopped: what was not posted is in the outbox, for the next time", file=sys.stderr)
+        sys.exit(130)
+    except Refused as refused:
+        sys.exit(f"the server refuses it: {refused}")
+    except (OSError, ValueError) as error:
+        sys.exit(f"the files of this client can't be used: {error}")

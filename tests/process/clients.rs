@@ -103,3 +103,48 @@ fn a_hop_reports_what_the_documents_do_not_describe() {
     let faults = hop.take_faults();
     assert!(faults.len() == 1 && faults[0].contains("/api/v1/user/sign-up 200"), "{faults:?}");
 }
+
+/// Neither a server that is away, nor a wrong password, nor Ctrl-C shows a traceback.
+#[test]
+fn the_example_client_says_in_a_sentence_what_is_wrong() {
+    let dir = TestDir::new();
+    let natter = Launch::new(dir.path()).start();
+    let hop = Hop::to(natter.address);
+    Http::connect(hop.address).sign_up("ann");
+    let folder = dir.path().join("client");
+    let Some(stranger) = start(&hop, &folder, "eve", &[]) else {
+        eprintln!("skipped: the example client needs python3");
+        return;
+    };
+    let said = |client: Child, status: i32| {
+        let output = client.wait_with_output().expect("its end");
+        let text = String::from_utf8(output.stderr).expect("text");
+        assert_eq!(output.status.code(), Some(status), "{text}");
+        assert!(!text.contains("Traceback"), "{text}");
+        text
+    };
+    let text = said(stranger, 1);
+    assert!(text.starts_with("the server refuses it: 401 ") && text.lines().count() == 1, "{text}");
+    std::fs::write(folder.join("client.json"), "{").expect("a file");
+    let text = said(start(&hop, &folder, "ann", &[]).expect("python3"), 1);
+    assert!(text.starts_with("the files of this client can't be used: "), "{text}");
+    std::fs::remove_file(folder.join("client.json")).expect("removed");
+    natter.stop();
+    // It asks until it is told to stop.
+    let mut waiting = start(&hop, &folder, "ann", &[]).expect("python3");
+    let mut errors = waiting.stderr.take().expect("a pipe");
+    let mut first = Vec::new();
+    while !first.contains(&b'\n') {
+        let mut byte = [0];
+        assert_eq!(errors.read(&mut byte).expect("a line"), 1, "{first:?}");
+        first.push(byte[0]);
+    }
+    let first = String::from_utf8(first).expect("text");
+    assert!(first.starts_with("no answer from http://"), "{first}");
+    let kill = Command::new("kill").args(["-INT", &waiting.id().to_string()]).status().expect("a shell");
+    assert!(kill.success());
+    let mut rest = String::new();
+    errors.read_to_string(&mut rest).expect("its end");
+    assert_eq!(waiting.wait().expect("its end").code(), Some(130), "{rest}");
+    assert!(!rest.contains("Traceback") && rest.contains("stopped: "), "{rest}");
+}
