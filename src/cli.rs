@@ -9,6 +9,8 @@ use std::path::PathBuf;
 
 use lexopt::Arg;
 
+use crate::limits::{INVITE_S_MAX, INVITE_S_MIN, INVITE_USES_MAX};
+
 pub use self::command::{
     BotCommand, ClusterCommand, GroupCommand, InviteCommand, Invocation, MEMBER_VERBS, MemberCommand, Rebuild,
 };
@@ -31,6 +33,8 @@ pub const EXIT_NOT_FOUND: u8 = 3;
 pub const EXIT_REFUSED: u8 = 4;
 /// The server can't be reached, or can't do it now: asked again later, it may succeed.
 pub const EXIT_UNREACHABLE: u8 = 5;
+/// Nobody reads what is printed: what a shell says of a program that SIGPIPE has ended.
+pub const EXIT_UNREAD: u8 = 141;
 
 /// A command line that was understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -165,10 +169,17 @@ impl Options {
                 }
             }
             "bot" => self.bot = Some(text.ok_or("--bot needs a NAME")?.to_owned()),
-            "uses" => self.uses = Some(text.and_then(number).ok_or("--uses needs a number")?),
+            "uses" => {
+                let uses = text.and_then(number).filter(|uses| (1..=INVITE_USES_MAX).contains(uses));
+                self.uses =
+                    Some(uses.ok_or_else(|| format!("--uses needs a number from 1 to {INVITE_USES_MAX}"))?);
+            }
             "expires" => {
-                let seconds = text.and_then(seconds).ok_or("--expires needs a time, such as 12h or 30d")?;
-                self.expires_s = Some(seconds);
+                let life = text.and_then(seconds).filter(|s| (INVITE_S_MIN..=INVITE_S_MAX).contains(s));
+                let days = INVITE_S_MAX / 86_400;
+                self.expires_s = Some(life.ok_or_else(|| {
+                    format!("--expires needs a time from 1h to {days}d, such as 12h or 30d")
+                })?);
             }
             _ => {
                 let node = text.and_then(seen).ok_or("--seen needs NODE=ENTRY, such as b=1200")?;
@@ -199,7 +210,7 @@ fn read(argument: Arg<'_>, words: &mut Vec<OsString>, options: &mut Options) -> 
     Ok(())
 }
 
-/// The number after `--uses`, and before the unit of a time. The server knows the limits.
+/// The number after `--uses`, and before the unit of a time.
 fn number(digits: &str) -> Option<u64> {
     // Rust's `parse` accepts a sign.
     let digits = Some(digits).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))?;
@@ -223,9 +234,15 @@ fn seen(text: &str) -> Option<(String, u64)> {
     name.zip(position(at))
 }
 
-/// An entry of the log.
+/// An entry of the log, or 0, which is before all of them.
 fn position(digits: &str) -> Option<u64> {
     Some(digits).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))?.parse().ok()
+}
+
+/// The entry after `cluster skip`.
+fn entry(digits: &str) -> Result<u64, String> {
+    let entry = position(digits).filter(|entry| *entry > 0);
+    entry.ok_or_else(|| "cluster skip needs the number of an ENTRY, from 1 on".to_owned())
 }
 
 /// The command that the words name; the error is the problem as text.
@@ -359,15 +376,15 @@ fn invocation(words: &[OsString], options: &mut Options) -> Result<Invocation, S
             new_epoch: std::mem::take(&mut options.new_epoch),
             seen: std::mem::take(&mut options.seen),
         })),
-        ["cluster", "skip", entry] => cluster(ClusterCommand::Skip {
-            position: position(entry).ok_or("cluster skip needs the number of an ENTRY")?,
+        ["cluster", "skip", digits] => cluster(ClusterCommand::Skip {
+            position: entry(digits)?,
             confirm: std::mem::take(&mut options.confirm),
         }),
         ["cluster", "status"] => cluster(ClusterCommand::Status { json: std::mem::take(&mut options.json) }),
         ["cluster", "remove", node] => cluster(ClusterCommand::Remove { node: own(node) }),
         ["cluster", "remove"] => Err("cluster remove needs a NODE".to_owned()),
         ["cluster"] => Err("cluster needs init, join, leave, rebuild, remove, skip or status".to_owned()),
-        ["cluster", "skip"] => Err("cluster skip needs the number of an ENTRY".to_owned()),
+        ["cluster", "skip"] => Err("cluster skip needs the number of an ENTRY, from 1 on".to_owned()),
         ["cluster", "init" | "join" | "leave" | "rebuild" | "remove" | "skip" | "status", .., last] => {
             Err(format!("unexpected argument {last:?}"))
         }

@@ -53,6 +53,8 @@ mod quota;
 mod readme;
 #[path = "process/recipes.rs"]
 mod recipes;
+#[path = "process/refusals.rs"]
+mod refusals;
 #[path = "process/reload.rs"]
 mod reload;
 #[path = "process/restore.rs"]

@@ -11,6 +11,9 @@ use super::help::{COMMANDS, Command, FOR_ALL};
 /// The shells of [`completions`].
 pub const SHELLS: [&str; 3] = ["bash", "zsh", "fish"];
 
+/// What the shells say of `help`.
+const HELP: &str = "Print the help of a command";
+
 /// The script for one of [`SHELLS`].
 pub fn completions(shell: &str) -> String {
     match shell {
@@ -20,24 +23,47 @@ pub fn completions(shell: &str) -> String {
     }
 }
 
-/// The words that follow the command's name, such as `list`: those with which the alternatives of its usage begin.
-fn words(command: &Command) -> Vec<&'static str> {
+/// The alternatives of a command's usage.
+fn alternatives(command: &Command) -> impl Iterator<Item = &'static str> {
     let mut depth = 0;
-    let alternatives = command.arguments.split(move |c: char| {
+    command.arguments.split(move |c: char| {
         match c {
             '[' => depth += 1,
             ']' => depth -= 1,
             _ => {}
         }
         c == '|' && depth == 0
-    });
-    let mut words: Vec<&str> = alternatives
+    })
+}
+
+/// Whether it stands for itself, and not for a value or an option.
+fn is_word(token: &&str) -> bool {
+    let is_letter = |byte: u8| byte.is_ascii_lowercase() || byte == b'-';
+    token.bytes().all(is_letter) && !token.starts_with('-')
+}
+
+/// The words that follow the command's name, such as `list`: those with which the alternatives of its usage begin.
+fn words(command: &Command) -> Vec<&'static str> {
+    let mut words: Vec<&str> = alternatives(command)
         .filter_map(|alternative| alternative.split_whitespace().next())
-        .filter(|word| word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'))
-        .filter(|word| !word.starts_with('-'))
+        .filter(is_word)
         .collect();
     words.dedup();
     words
+}
+
+/// The words that follow one of [`words`], such as `off` after `second-factor`.
+fn nested(command: &Command) -> impl Iterator<Item = (&'static str, &'static str)> {
+    alternatives(command).filter_map(|alternative| {
+        let mut tokens = alternative.split_whitespace();
+        tokens.next().filter(is_word).zip(tokens.next().filter(is_word))
+    })
+}
+
+/// What `natter help` is followed by. It is in no table, since it is about the others.
+fn names() -> String {
+    let names: Vec<&str> = COMMANDS.iter().map(|command| command.name).collect();
+    names.join(" ")
 }
 
 /// The options of the command, without their `--`: those of its usage, and those that a line of its details explains.
@@ -78,25 +104,30 @@ fn long<'a>(names: impl Iterator<Item = &'a str>) -> String {
 fn bash() -> String {
     let with_value: Vec<String> = WITH_VALUE.iter().map(|name| format!("--{name}")).collect();
     let with_value = with_value.join("|");
-    let names: String = COMMANDS.iter().map(|command| format!(" {}", command.name)).collect();
+    let names = names();
     let all = long(for_all().map(|(name, _)| name));
-    let mut cases = String::new();
+    let mut cases = format!("    help) first=\" {names}\" ;;\n");
+    let mut thirds = String::new();
     for command in &COMMANDS {
         let options = long(options(command).into_iter());
         let words: String = words(command).iter().map(|word| format!(" {word}")).collect();
         let files = if takes_file(command) { " files=1" } else { "" };
         let _ = writeln!(cases, "    {}) words=\"{options}\" first=\"{words}\"{files} ;;", command.name);
+        for (word, next) in nested(command) {
+            let _ = writeln!(thirds, "    '{} {word} ') words=\"$words {next}\" ;;", command.name);
+        }
     }
     format!(
         "# Completions of natter for bash: the output of `natter completions bash`.\n\
          _natter() {{\n    \
-         local word=${{COMP_WORDS[COMP_CWORD]}} before=${{COMP_WORDS[COMP_CWORD-1]}} command= second= i\n    \
+         local word=${{COMP_WORDS[COMP_CWORD]}} before=${{COMP_WORDS[COMP_CWORD-1]}} command= second= third= i\n    \
          local words= first= files=\n    \
          for ((i = 1; i < COMP_CWORD; i++)); do\n        \
          case ${{COMP_WORDS[i]}} in\n        \
          {with_value}) ((i++)) ;;\n        \
          -*) ;;\n        \
-         *) if [ -z \"$command\" ]; then command=${{COMP_WORDS[i]}}; else second=1; fi ;;\n        \
+         *) if [ -z \"$command\" ]; then command=${{COMP_WORDS[i]}}\n           \
+         elif [ -z \"$second\" ]; then second=${{COMP_WORDS[i]}}; else third=1; fi ;;\n        \
          esac\n    \
          done\n    \
          COMPREPLY=()\n    \
@@ -105,10 +136,13 @@ fn bash() -> String {
          {with_value}) return ;;\n    \
          esac\n    \
          case $command in\n    \
-         '') words=\"{names}\" ;;\n\
+         '') words=\" {names} help\" ;;\n\
          {cases}    \
          esac\n    \
          [ -n \"$second\" ] || words=\"$words$first\"\n    \
+         case \"$command $second $third\" in\n\
+         {thirds}    \
+         esac\n    \
          mapfile -t COMPREPLY < <(compgen -W \"$words{all}\" -- \"$word\")\n    \
          if [ -n \"$files\" ]; then\n        \
          compopt -o filenames\n        \
@@ -125,8 +159,8 @@ fn quoted(text: &str) -> String {
 }
 
 fn zsh() -> String {
-    let mut commands = String::new();
-    let mut cases = String::new();
+    let mut commands = format!("        {}\n", quoted(&format!("help:{HELP}")));
+    let mut cases = format!("        help) _arguments $all '1: :({})' ;;\n", names());
     for command in &COMMANDS {
         let summary = command.summary.replace(':', "\\:");
         let _ = writeln!(commands, "        {}", quoted(&format!("{}:{summary}", command.name)));
@@ -138,6 +172,9 @@ fn zsh() -> String {
         let words = words(command);
         if !words.is_empty() {
             let _ = write!(specs, " '1: :({})'", words.join(" "));
+        }
+        for (word, next) in nested(command) {
+            let _ = write!(specs, " '2: :{{[[ $line[1] = {word} ]] && compadd {next}}}'");
         }
         if takes_file(command) {
             specs.push_str(" '*:file:_files'");
@@ -180,6 +217,12 @@ fn fish() -> String {
         let value = if name == "data" { " -x -a '(__fish_complete_directories)'" } else { "" };
         let _ = writeln!(out, "complete -c natter -l {name}{value} -d {}", quoted(meaning));
     }
+    let names = names();
+    let _ = writeln!(out, "complete -c natter -n __fish_use_subcommand -a help -d '{HELP}'");
+    let _ = writeln!(
+        out,
+        "complete -c natter -n '__fish_seen_subcommand_from help; and not __fish_seen_subcommand_from {names}' -a '{names}'"
+    );
     for command in &COMMANDS {
         let (name, summary) = (command.name, quoted(command.summary));
         let _ = writeln!(out, "complete -c natter -n __fish_use_subcommand -a {name} -d {summary}");
@@ -191,6 +234,13 @@ fn fish() -> String {
                 out,
                 "complete -c natter -n '__fish_seen_subcommand_from {name}; and not __fish_seen_subcommand_from {words}' \
                  -a '{words}'"
+            );
+        }
+        for (word, next) in nested(command) {
+            let _ = writeln!(
+                out,
+                "complete -c natter -n '__fish_seen_subcommand_from {name}; and __fish_seen_subcommand_from {word}; \
+                 and not __fish_seen_subcommand_from {next}' -a {next}"
             );
         }
         for option in options(command) {
@@ -217,6 +267,8 @@ mod tests {
         assert_eq!(words(command("invite")), ["list", "revoke"]);
         assert_eq!(options(command("invite")), ["uses", "expires"]);
         assert_eq!(words(command("secret")), ["reset"]);
+        assert_eq!(nested(command("member")).collect::<Vec<_>>(), [("second-factor", "off")]);
+        assert_eq!(nested(command("group")).count(), 0);
         assert_eq!(words(command("completions")), SHELLS);
         assert!(words(command("bot")).contains(&"url") && !words(command("bot")).contains(&"off"));
         assert!(words(command("member")).contains(&"add") && options(command("member")).contains(&"bot"));
@@ -246,7 +298,8 @@ mod tests {
             }
             assert!(!offers("nonsense"));
             for command in &COMMANDS {
-                for word in words(command).into_iter().chain([command.name]) {
+                let nested = nested(command).map(|(_, next)| next);
+                for word in words(command).into_iter().chain(nested).chain([command.name, "help"]) {
                     let is_there =
                         page.split(|c: char| !c.is_ascii_lowercase() && c != '-').any(|part| part == word);
                     assert!(is_there, "{shell}: {} {word}", command.name);

@@ -36,8 +36,9 @@ pub(super) static COMMANDS: [Command; 16] = [
         name: "check",
         arguments: "",
         summary: "Check the configuration and the database, then exit",
-        details: "Prints every fault. Exits with 2 if the configuration has a fault, with 1 if the database or a key\n\
-                  has one, else with 0. Changes nothing.",
+        details: "Does what a start does before it listens: reads the files that variables name, the keys and the\n\
+                  whole database. Prints every fault. Exits with 2 if the configuration or such a file has one,\n\
+                  with 1 if DATA_DIR, the database or a key has one, else with 0. Changes nothing.",
     },
     Command {
         name: "status",
@@ -46,7 +47,7 @@ pub(super) static COMMANDS: [Command; 16] = [
         details: "Prints its version, whether messages are taken, members, streams, posts a second, how long a post\n\
                   takes, sizes, memory, background errors, the end of the certificate and the last backup: what\n\
                   /metrics and /readyz have, on one screen. It looks for one second. Exits with 0, with 1 if no\n\
-                  message is taken, or with 3 if no server runs.\n\n\
+                  message is taken, with 3 if no server runs, or with 5 if it does not answer in 5 s.\n\n\
                   --json  for a program; times are in microseconds",
     },
     Command {
@@ -143,7 +144,7 @@ pub(super) static COMMANDS: [Command; 16] = [
         details: "list     prints id, uses and expiry of the links that can be used, one per line\n\
                   revoke   ends one of them\n\n\
                   --uses N        how many people can sign up by the link: 1 to 1000, else 1\n\
-                  --expires TIME  how long it can be used, such as 12h or 30d, else 7d\n\n\
+                  --expires TIME  how long it can be used, such as 12h or 30d: 1h to 365d, else 7d\n\n\
                   Only the server's part of the link is stored: it is not printed again. Works while the server\n\
                   runs, and without one. With SIGN_UP=closed it is refused.",
     },
@@ -217,13 +218,14 @@ pub(super) const ENVIRONMENT: &str = "A .env file in the working directory is re
     value counts as unset. Each secret can also come from a file: NAME_FILE=path.";
 
 /// What the exit status of a command means.
-pub(super) const STATUS: [(&str, &str); 6] = [
+pub(super) const STATUS: [(&str, &str); 7] = [
     ("0", "It is done; the server has ended in order."),
     ("1", "It has failed; the reason is on stderr."),
     ("2", "The command line or the configuration is wrong."),
     ("3", "What was named does not exist."),
     ("4", "A rule refuses it: asked again, it is refused again."),
     ("5", "The server can't be reached, or can't do it now: try again later."),
+    ("141", "Nobody reads what is printed, as after `| head`: nothing is said."),
 ];
 
 /// What can be given to every command: option, value, meaning.
@@ -275,7 +277,7 @@ fn help_natter() -> String {
     }
     out.push_str("\nExit status:\n");
     for (status, meaning) in STATUS {
-        line(&mut out, format_args!("  {status}  {meaning}"));
+        line(&mut out, format_args!("  {status:<3}  {meaning}"));
     }
     line(&mut out, format_args!("\nEnvironment. {ENVIRONMENT}"));
     for (heading, variables) in &config::SECTIONS {

@@ -157,17 +157,22 @@ fn wrong_arguments_are_refused() {
     );
     check("invite list", Invocation::Invite(InviteCommand::List));
     check("invite revoke 01J", Invocation::Invite(InviteCommand::Revoke { id: "01J".into() }));
-    check_refused(&["invite", "--uses", "+5"], "--uses needs a number", "natter invite");
-    check_refused(&["invite", "--uses"], "--uses needs a number", "natter invite");
-    check_refused(
-        &["invite", "--expires", "7"],
-        "--expires needs a time, such as 12h or 30d",
-        "natter invite",
+    let uses = "--uses needs a number from 1 to 1000";
+    check_refused(&["invite", "--uses"], uses, "natter invite");
+    for number in ["+5", "0", "1001", "99999999999999999999", "many"] {
+        check_refused(&["invite", "--uses", number], uses, "natter invite");
+    }
+    let time = "--expires needs a time from 1h to 365d, such as 12h or 30d";
+    for text in ["7", "\u{e9}d", "0h", "0d", "366d", "8761h", "1m"] {
+        check_refused(&["invite", "--expires", text], time, "natter invite");
+    }
+    check(
+        "invite --uses 1000 --expires 365d",
+        Invocation::Invite(InviteCommand::Create { uses: Some(1_000), expires_s: Some(31_536_000) }),
     );
-    check_refused(
-        &["invite", "--expires", "\u{e9}d"],
-        "--expires needs a time, such as 12h or 30d",
-        "natter invite",
+    check(
+        "invite --uses 1 --expires 1h",
+        Invocation::Invite(InviteCommand::Create { uses: Some(1), expires_s: Some(3_600) }),
     );
     check_refused(&["invite", "revoke"], "invite revoke needs an ID", "natter invite");
     check_refused(&["invite", "list", "--uses", "2"], "--uses belongs to invite", "natter invite");
@@ -182,11 +187,16 @@ fn wrong_arguments_are_refused() {
     check_refused(&["cluster"], needs, "natter cluster");
     check_refused(&["cluster", "join"], "cluster join needs a FILE", "natter cluster");
     check_refused(&["cluster", "init", "x"], "unexpected argument \"x\"", "natter cluster");
-    for entry in [&["cluster", "skip"][..], &["cluster", "skip", "-7"], &["cluster", "skip", "x"]] {
+    for entry in [
+        &["cluster", "skip"][..],
+        &["cluster", "skip", "-7"],
+        &["cluster", "skip", "x"],
+        &["cluster", "skip", "0"],
+    ] {
         let problem = if entry.last() == Some(&"-7") {
             "unknown option \"-7\""
         } else {
-            "cluster skip needs the number of an ENTRY"
+            "cluster skip needs the number of an ENTRY, from 1 on"
         };
         check_refused(entry, problem, "natter cluster");
     }

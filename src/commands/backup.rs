@@ -20,22 +20,22 @@ use self::pace::{Pace, Paced};
 use self::verify::Verified;
 use super::archive::{DATABASE, UPLOADS, Writer};
 use super::control::{BACKUP, Control, Needs};
-use super::output::{Failure, good};
+use super::output::{Failure, good, note, say};
 use super::serve::store_options;
-use super::{DataFolder, absolute, no_server, with_config};
+use super::{DataFolder, absolute, for_server, no_server};
 use crate::base::json::Value;
 use crate::config::{Config, secrets};
 use crate::store::{self, StoreOptions, Survey};
 use crate::work::files;
 
 pub fn run(folder: &DataFolder, file: &Path) -> ExitCode {
-    with_config(folder, |config| {
+    for_server(folder, |config| {
         let is_stdout = file == Path::new("-");
         let packed =
             if is_stdout { to_stdout(config)? } else { back_up(config, file, &mut Pace::full(), false)? };
         let Packed { bytes, uploads, keys, survey } = packed;
         // On stdout is the archive.
-        let say = |text: String| if is_stdout { eprintln!("natter: {text}") } else { println!("{text}") };
+        let say = |text: String| if is_stdout { note!("natter: {text}") } else { say!("{text}") };
         let name = if is_stdout { "stdout".to_owned() } else { file.display().to_string() };
         let folder = absolute(&config.data_dir);
         say(format!("{name}: {bytes} bytes, with {uploads} files of uploads, of the server in {folder}"));
@@ -44,14 +44,14 @@ pub fn run(folder: &DataFolder, file: &Path) -> ExitCode {
             _ => say("it holds keys of this server: keep it as safe as DATA_DIR".to_owned()),
         }
         if survey.files > uploads {
-            eprintln!(
+            note!(
                 "natter: {} files of uploads that the database knows are not in {}",
                 survey.files - uploads,
                 absolute(&config.uploads)
             );
         }
         if let Some(strange) = survey.strange {
-            eprintln!("natter: `natter restore` will refuse this backup: in the database, {strange}");
+            note!("natter: `natter restore` will refuse this backup: in the database, {strange}");
         }
         Ok(())
     })
@@ -61,17 +61,17 @@ pub fn run(folder: &DataFolder, file: &Path) -> ExitCode {
 pub fn run_verify(file: &Path) -> ExitCode {
     match verify::verify(file, &mut Pace::full()) {
         Ok(Verified { uploads, missing, is_old }) => {
-            println!("{}: a good backup, with {uploads} files of uploads", file.display());
+            say!("{}: a good backup, with {uploads} files of uploads", file.display());
             if missing > 0 {
-                println!("{missing} files of uploads that its database knows are not in it");
+                say!("{missing} files of uploads that its database knows are not in it");
             }
             if is_old {
-                println!("an older natter made it: its files of uploads have no hashes to compare with");
+                say!("an older natter made it: its files of uploads have no hashes to compare with");
             }
             ExitCode::SUCCESS
         }
         Err(problem) => {
-            eprintln!("natter: {problem}");
+            note!("natter: {problem}");
             ExitCode::FAILURE
         }
     }
@@ -86,13 +86,13 @@ struct Packed {
 }
 
 /// With `verifies`, a file that is not good does not get its name.
-fn back_up(config: &Config, file: &Path, pace: &mut Pace, verifies: bool) -> Result<Packed, String> {
+fn back_up(config: &Config, file: &Path, pace: &mut Pace, verifies: bool) -> Result<Packed, Failure> {
     let text = |error: io::Error| format!("{}: {error}", file.display());
     if file.symlink_metadata().is_ok() {
-        return Err(format!("{} already exists, and is not overwritten", file.display()));
+        return Err(format!("{} already exists, and is not overwritten", file.display()).into());
     }
     if !store::exists(&store_options(config)) {
-        return Err(no_server(config));
+        return Err(no_server(config).into());
     }
     remove_stale(folder_of(file));
     // Created before the request to the server, so that a folder that can't be written to is reported at once.
@@ -110,7 +110,7 @@ fn back_up(config: &Config, file: &Path, pace: &mut Pace, verifies: bool) -> Res
     });
     match fs::remove_file(&part) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
-            eprintln!("natter: {} could not be removed: {error}", part.display());
+            note!("natter: {} could not be removed: {error}", part.display());
         }
         _ => {}
     }
@@ -119,21 +119,29 @@ fn back_up(config: &Config, file: &Path, pace: &mut Pace, verifies: bool) -> Res
 
 /// `natter backup -`: for a program that takes it elsewhere. An archive that ends early is no backup: its checksum is
 /// missing.
-fn to_stdout(config: &Config) -> Result<Packed, String> {
+fn to_stdout(config: &Config) -> Result<Packed, Failure> {
     let mut stdout = io::stdout().lock();
     if stdout.is_terminal() {
         return Err(
             "stdout is a terminal: send it to a file or a program, as in `natter backup - | ssh ...`"
-                .to_owned(),
+                .to_owned()
+                .into(),
         );
     }
     if !store::exists(&store_options(config)) {
-        return Err(no_server(config));
+        return Err(no_server(config).into());
     }
     let (copy, survey) = copy_database(config)?;
     check_uploads(config, &survey)?;
     pack(config, &mut Pace::full().writer(&mut stdout, None), copy, survey)
-        .map_err(|error| format!("stdout: {error}"))
+        .map_err(|error| match error.kind() {
+            ErrorKind::BrokenPipe => {
+                "stdout was closed before the archive was complete: what was read of it is no backup"
+                    .to_owned()
+            }
+            _ => format!("stdout: {error}"),
+        })
+        .map_err(Failure::from)
 }
 
 fn check_uploads(config: &Config, survey: &Survey) -> Result<(), String> {
@@ -185,8 +193,8 @@ fn remove_stale(folder: &Path) {
             continue;
         }
         match fs::remove_file(&path) {
-            Ok(()) => eprintln!("natter: {} was left by a backup that was killed: removed", path.display()),
-            Err(error) => eprintln!("natter: {} could not be removed: {error}", path.display()),
+            Ok(()) => note!("natter: {} was left by a backup that was killed: removed", path.display()),
+            Err(error) => note!("natter: {} could not be removed: {error}", path.display()),
         }
     }
 }
@@ -199,28 +207,31 @@ fn folder_of(file: &Path) -> &Path {
 }
 
 /// A copy of the database, whose file is already unlinked: it disappears whenever and however this process ends.
-fn copy_database(config: &Config) -> Result<(File, Survey), String> {
+fn copy_database(config: &Config) -> Result<(File, Survey), Failure> {
     let mut control = Control::reach(config, Needs::Database)?;
     let asked = control.ask("POST", BACKUP, "");
-    let copy = asked.map_err(String::from).and_then(|answer| {
+    let copy = asked.and_then(|answer| {
         if answer.status == 404 {
-            return Err("the running server has another version, which can't make a backup".to_owned());
+            return Err("the running server has another version, which can't make a backup".to_owned().into());
         }
-        let answer = good(&answer, "copy").map_err(|Failure { problem, .. }| match answer.status {
-            503 => format!(
-                "the server can't make a copy now: it is stopping, is making another copy, or has a fault: {problem}"
-            ),
-            _ => problem,
+        let answer = good(&answer, "copy").map_err(|Failure { exit, problem }| match answer.status {
+            503 => Failure {
+                exit,
+                problem: format!(
+                    "the server can't make a copy now: it is stopping, is making another copy, or has a fault: {problem}"
+                ),
+            },
+            _ => Failure { exit, problem },
         })?;
         let name = answer.get("data").and_then(|data| data.get("file")).and_then(Value::as_str);
-        let name = name.filter(|name| is_plain(name)).ok_or("the server's answer names no copy")?;
+        let name = name.filter(|name| is_plain(name)).ok_or_else(|| "the server's answer names no copy".to_owned())?;
         let path = config.data_dir.join(name);
         let text = |error: io::Error| format!("{}: {error}", path.display());
         let copy = File::open(&path).map_err(text)?;
         let options = StoreOptions::new(path.clone());
         let survey = store::survey(&options).map_err(|fault| fault.to_string());
         fs::remove_file(&path).map_err(text)?;
-        Ok((copy, survey?))
+        Ok((copy, survey.map_err(Failure::from)?))
     });
     control.close()?;
     copy

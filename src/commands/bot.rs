@@ -6,7 +6,7 @@
 use std::process::ExitCode;
 
 use super::control::{Control, Needs};
-use super::output::{Failure, Output, body, done, good, number, pages, text};
+use super::output::{Failure, Output, body, done, good, number, pages, segment, text};
 use super::{DataFolder, for_server};
 use crate::base::id::Id;
 use crate::base::json::Value;
@@ -37,11 +37,12 @@ fn act(control: &mut Control, command: &BotCommand, output: Output) -> Result<()
         }
         BotCommand::Token { bot, name } => {
             let bot = find(control, bot)?;
-            make_token(control, &bot, &[("name", name)], "token", output)
+            make_token(control, &bot, &[("name", name)], ("token", "bot"), output)
         }
         BotCommand::Hook { bot, conversation, name } => {
             let bot = find(control, bot)?;
-            make_token(control, &bot, &[("name", name), ("conversation", conversation)], "url", output)
+            let members = [("name", name.as_str()), ("conversation", conversation)];
+            make_token(control, &bot, &members, ("url", "conversation of this bot"), output)
         }
         BotCommand::Url { bot, url: Some(url) } => {
             let path = format!("/admin/bots/{}/hook", find(control, bot)?);
@@ -52,7 +53,7 @@ fn act(control: &mut Control, command: &BotCommand, output: Output) -> Result<()
         BotCommand::Url { bot, url: None } => {
             let path = format!("/admin/bots/{}/hook", find(control, bot)?);
             let answer = control.ask("GET", &path, "")?;
-            let value = good(&answer, "address")?;
+            let value = good(&answer, "address: this bot has no outgoing hook")?;
             output.show(value.get("data").unwrap_or(&Value::Null), |state| {
                 let (seq, failures) = (number(state, "seq"), number(state, "failures"));
                 format!("{} {seq} {failures} {}", text(state, "url"), text(state, "error"))
@@ -63,8 +64,9 @@ fn act(control: &mut Control, command: &BotCommand, output: Output) -> Result<()
             done(&control.ask("DELETE", &path, "")?, "bot")
         }
         BotCommand::Revoke { bot, id } => {
+            let id = segment(id)?;
             let path = format!("/admin/bots/{}/tokens/{id}", find(control, bot)?);
-            done(&control.ask("DELETE", &path, "")?, "token")
+            done(&control.ask("DELETE", &path, "")?, "token of this bot")
         }
     }
 }
@@ -76,31 +78,30 @@ pub fn add(control: &mut Control, name: &str, output: Output) -> Result<(), Fail
     let bot = value.get("data").unwrap_or(&Value::Null);
     output.show(bot, line)?;
     let id = bot.get("profile").map_or("-", |profile| text(profile, "id"));
-    make_token(control, id, &[("name", FIRST_TOKEN)], "token", output)
+    make_token(control, id, &[("name", FIRST_TOKEN)], ("token", "bot"), output)
 }
 
-/// Prints what is shown once.
+/// Prints what is shown once: that member of the answer. A 404 says that there is no such thing as `what`.
 fn make_token(
     control: &mut Control,
     bot: &str,
     members: &[(&str, &str)],
-    shown: &str,
+    (shown, what): (&str, &str),
     output: Output,
 ) -> Result<(), Failure> {
     let answer = control.ask("POST", &format!("/admin/bots/{bot}/tokens"), &body(members))?;
-    let value = good(&answer, "bot")?;
+    let value = good(&answer, what)?;
     output.show(value.get("data").unwrap_or(&Value::Null), |made| text(made, shown).to_owned())
 }
 
 /// The id of the profile of a bot that is named by it, or by its nick name.
 fn find(control: &mut Control, bot: &str) -> Result<String, Failure> {
-    if <Id>::parse(bot).is_some() {
-        return Ok(bot.to_owned());
-    }
+    let id = <Id>::parse(bot).map(|id| id.to_string());
     let mut found = None;
     pages(control, ("/admin/bots", ""), "bot", |one| {
         let profile = one.get("profile").unwrap_or(&Value::Null);
-        if text(profile, "nick_name").eq_ignore_ascii_case(bot) {
+        let is_named = text(profile, "nick_name").eq_ignore_ascii_case(bot);
+        if is_named || id.as_deref() == Some(text(profile, "id")) {
             found = Some(text(profile, "id").to_owned());
         }
         Ok(())

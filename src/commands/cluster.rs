@@ -20,8 +20,9 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use super::copies::FilesListener;
+use super::output::Failure;
 use super::serve::{bare, clock, store_options};
-use super::{DataFolder, absolute, no_server, with_config};
+use super::{DataFolder, absolute, for_server, no_server};
 use crate::base::crypto::{Entropy, SystemEntropy, base64url_decode};
 use crate::base::seal::SealKey;
 use crate::base::secret::Secret;
@@ -50,22 +51,28 @@ pub fn run(folder: &DataFolder, command: &ClusterCommand) -> ExitCode {
     if let ClusterCommand::Status { json } = command {
         return status::run(folder, *json);
     }
-    with_config(folder, |config| match command {
-        ClusterCommand::Init => init::init(config, needed(config)?),
-        ClusterCommand::Join { file } => join::join(config, needed(config)?, file),
-        ClusterCommand::Leave { new_epoch } => leave::leave(config, *new_epoch),
-        ClusterCommand::Rebuild(wanted) => rebuild::rebuild(config, needed(config)?, wanted),
-        ClusterCommand::Skip { position, confirm } => {
-            skip::skip(config, needed(config)?, *position, *confirm)
+    for_server(folder, |config| {
+        match command {
+            ClusterCommand::Init => init::init(config, needed(config)?)?,
+            ClusterCommand::Join { file } => join::join(config, needed(config)?, file)?,
+            ClusterCommand::Leave { new_epoch } => leave::leave(config, *new_epoch)?,
+            ClusterCommand::Rebuild(wanted) => rebuild::rebuild(config, needed(config)?, wanted)?,
+            ClusterCommand::Skip { position, confirm } => {
+                skip::skip(config, needed(config)?, *position, *confirm)?;
+            }
+            ClusterCommand::Remove { node } => remove::remove(config, node)?,
+            ClusterCommand::Status { .. } => unreachable!("it is run above"),
         }
-        ClusterCommand::Remove { node } => remove::remove(config, node),
-        ClusterCommand::Status { .. } => unreachable!("it is run above"),
+        Ok(())
     })
 }
 
-fn needed(config: &Config) -> Result<&Cluster, String> {
+fn needed(config: &Config) -> Result<&Cluster, Failure> {
     config.cluster.as_ref().ok_or_else(|| {
-        "CLUSTER_NODE is not set: it names this node, and CLUSTER_SERVERS the servers of the log".to_owned()
+        Failure::usage(
+            "CLUSTER_NODE: is not set: it names this node, and CLUSTER_SERVERS the servers of the log"
+                .to_owned(),
+        )
     })
 }
 
@@ -176,25 +183,33 @@ pub(super) fn reach(
     Ok(Reached { node, key, start, has_caught_up })
 }
 
-/// All nodes have the same keys, so a node makes none.
-pub(super) fn check_keys(config: &Config) -> Result<(), String> {
+/// What would keep a node from its log, other than the log itself. Makes and changes no file.
+pub(super) fn check(config: &Config, trust: &Trust) -> Result<(), String> {
+    let Some(cluster) = &config.cluster else { return Ok(()) };
+    // All nodes have the same keys, so a node makes none.
     let missing = secrets::missing(&config.data_dir, config);
-    if config.cluster.is_none() || missing.is_empty() {
-        return Ok(());
+    if !missing.is_empty() {
+        return Err(format!(
+            "a node of a cluster has the keys of the others, and {} {} neither set nor in {}: copy the files of another node, begin this \
+             one with a copy of it (`natter cluster join FILE`), or make a new cluster with `natter cluster init`",
+            missing.join(", "),
+            if missing.len() == 1 { "is" } else { "are" },
+            absolute(&config.data_dir)
+        ));
     }
-    Err(format!(
-        "a node of a cluster has the keys of the others, and {} {} neither set nor in {}: copy the files of another node, begin this \
-         one with a copy of it (`natter cluster join FILE`), or make a new cluster with `natter cluster init`",
-        missing.join(", "),
-        if missing.len() == 1 { "is" } else { "are" },
-        absolute(&config.data_dir)
-    ))
+    let (key, _) = secrets::stored(&config.data_dir, secrets::CLUSTER_KEY).map_err(|faults| join(&faults))?;
+    let key = made_key(config, key)?;
+    options(cluster, trust, Some(&key), &mut SystemEntropy::new()).map(drop)
 }
 
 /// The key of the cluster, which only `natter cluster init` makes.
 pub(super) fn present_key(config: &Config) -> Result<SealKey, String> {
     let (key, warnings) = secrets::cluster_key(&config.data_dir).map_err(|faults| join(&faults))?;
     warn(&warnings);
+    made_key(config, key)
+}
+
+fn made_key(config: &Config, key: Option<Secret>) -> Result<SealKey, String> {
     let key = key.ok_or_else(|| {
         format!(
             "{} has no key of a cluster: begin this node with a copy of another one (`natter backup FILE` there, `natter cluster join \

@@ -5,7 +5,7 @@
 //! lock.
 //! Invariant: a command that can neither reach the server nor take its lock changes nothing.
 
-use std::io::{Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -29,8 +29,10 @@ use crate::work::password::PasswordHasher;
 
 /// Bytes of an answer of the control socket. Above it, the answer is cut and refused as invalid.
 const CONTROL_ANSWER_MAX: u64 = 131_072;
-/// How long a command waits for bytes from the server.
-const CONTROL_WAIT: Duration = Duration::from_secs(30);
+/// How long a server may take to say that it runs. A stopped one takes connections too, and never answers.
+const ALIVE_WAIT: Duration = Duration::from_secs(5);
+/// How long a server that runs may take for an act, such as the deletion of a large group.
+const ACT_WAIT: Duration = Duration::from_secs(30);
 
 /// The path of a backup's request.
 pub const BACKUP: &str = "/admin/backup";
@@ -60,32 +62,41 @@ pub enum Needs {
 }
 
 impl Control {
-    pub fn reach(config: &Config, needs: Needs) -> Result<Control, String> {
+    pub fn reach(config: &Config, needs: Needs) -> Result<Control, Failure> {
         let data_dir = match needs {
             Needs::MayCreate => DataDir::open(&config.data_dir, &config.uploads),
-            _ if !store::exists(&store_options(config)) => return Err(no_server(config)),
+            _ if !store::exists(&store_options(config)) => return Err(no_server(config).into()),
             _ => DataDir::open_existing(&config.data_dir),
         };
         match data_dir {
             Ok(data_dir) => Ok(Control::Here(Box::new(Here::open(config, data_dir, needs)?))),
-            Err(DataDirFault::Locked { .. }) => {
-                Ok(Control::Server { socket: control_socket(&config.data_dir) })
-            }
-            Err(fault) => Err(fault.to_string()),
+            Err(DataDirFault::Locked { .. }) => Control::server(control_socket(&config.data_dir)),
+            Err(fault) => Err(fault.to_string().into()),
         }
     }
 
+    /// The server that listens there, if it answers.
+    pub fn server(socket: PathBuf) -> Result<Control, Failure> {
+        exchange(&socket, &request("GET", "/healthz", ""), Some(ALIVE_WAIT)).map_err(|error| {
+            unreachable(
+                &socket,
+                &error,
+                "it is stopped, or too busy to answer: look at its process and its log",
+            )
+        })?;
+        Ok(Control::Server { socket })
+    }
+
     pub fn ask(&mut self, method: &str, path: &str, body: &str) -> Result<Reply, Failure> {
-        let unreachable = Failure::unreachable;
         let request = request(method, path, body);
         let bytes = match self {
             Control::Server { socket } => exchange(socket, &request, wait(path)).map_err(|error| {
-                unreachable(format!("the server can't be reached at {}: {error}", socket.display()))
+                unreachable(socket, &error, "it may still do what it was asked: look before you try again")
             })?,
             Control::Here(here) => here.ask(&request),
         };
         if bytes.is_empty() {
-            return Err(unreachable("the server ended before it answered".to_owned()));
+            return Err(Failure::unreachable("the server ended before it answered".to_owned()));
         }
         let mut reader = ResponseReader::new();
         let response = reader.receive(&bytes).and_then(|_| reader.finish());
@@ -109,7 +120,18 @@ impl Control {
 
 /// How long an answer may take. A backup has no limit, because its time grows with the database.
 fn wait(path: &str) -> Option<Duration> {
-    (path != BACKUP).then_some(CONTROL_WAIT)
+    (path != BACKUP).then_some(ACT_WAIT)
+}
+
+/// `late` says what follows if the time is over.
+fn unreachable(socket: &Path, error: &io::Error, late: &str) -> Failure {
+    let socket = socket.display();
+    Failure::unreachable(match error.kind() {
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+            format!("the server at {socket} has not answered in time: {late}")
+        }
+        _ => format!("the server can't be reached at {socket}: {error}"),
+    })
 }
 
 fn request(method: &str, path: &str, body: &str) -> Vec<u8> {
@@ -120,10 +142,10 @@ fn request(method: &str, path: &str, body: &str) -> Vec<u8> {
     format!("{text}\r\n{body}").into_bytes()
 }
 
-fn exchange(socket: &Path, request: &[u8], wait: Option<Duration>) -> std::io::Result<Vec<u8>> {
+fn exchange(socket: &Path, request: &[u8], wait: Option<Duration>) -> io::Result<Vec<u8>> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(wait)?;
-    stream.set_write_timeout(Some(CONTROL_WAIT))?;
+    stream.set_write_timeout(Some(ALIVE_WAIT))?;
     stream.write_all(request)?;
     let mut bytes = Vec::new();
     stream.take(CONTROL_ANSWER_MAX).read_to_end(&mut bytes)?;

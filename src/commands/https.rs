@@ -3,6 +3,8 @@
 //! Owns the choice between files and an authority. Invariant: what can't be used stops the start, with the name of its variable.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+#[cfg(feature = "acme")]
+use std::path::PathBuf;
 use std::time::Duration;
 
 #[cfg(all(feature = "acme", feature = "cluster"))]
@@ -15,11 +17,10 @@ use crate::base::crypto::{Entropy, SystemEntropy};
 use crate::config::{CertificateSource, Config, Host, Url};
 use crate::model::settings::{Https, Validity};
 use crate::proto::tls::server::Acceptor;
-use crate::runtime::data_dir::DataDir;
 use crate::runtime::{PoolKind, Workers};
 use crate::work::Trust;
 #[cfg(feature = "acme")]
-use crate::work::acme::{Renewer, RenewerOptions, RowSeal};
+use crate::work::acme::{self, Renewer, RenewerOptions, RowSeal};
 use crate::work::certificate::CertificateFiles;
 
 /// The time of a connection to this host itself.
@@ -38,41 +39,37 @@ enum Keeper {
 }
 
 impl Certificate {
-    /// `None` without https.
+    /// From the files of [`read`], or of an authority; `None` without https. The caller holds the lock of DATA_DIR.
     pub fn open(
         config: &Config,
-        data_dir: &DataDir,
+        files: Option<(CertificateFiles, Acceptor)>,
         trust: &Trust,
         curve: P256,
     ) -> Result<Option<Certificate>, String> {
-        let Some(https) = &config.https else { return Ok(None) };
-        match &https.certificate {
-            CertificateSource::Files { certificate, key } => {
-                let (files, acceptor) = CertificateFiles::open(certificate.clone(), key.clone())?;
-                Ok(Some(Certificate { acceptor, keeper: Keeper::Files(files) }))
-            }
-            #[cfg(feature = "acme")]
-            CertificateSource::Acme(acme) => {
-                let options = RenewerOptions {
-                    folder: data_dir.path().join("acme"),
-                    directory: acme.directory.to_string(),
-                    domains: acme.domains.clone(),
-                    email: acme.email.clone(),
-                    answers_http: https.http_port.is_some(),
-                    trust: trust.clone(),
-                    curve,
-                    seal: row_seal(config)?,
-                };
-                let (renewer, acceptor) =
-                    Renewer::open(options).map_err(|problem| format!("TLS_DOMAIN: {problem}"))?;
-                Ok(Some(Certificate { acceptor, keeper: Keeper::Acme(renewer) }))
-            }
-            #[cfg(not(feature = "acme"))]
-            CertificateSource::Acme(_) => {
-                let (_, _, _) = (data_dir, trust, curve);
-                Err("TLS_DOMAIN: this build is without the feature acme".to_owned())
-            }
+        if let Some((files, acceptor)) = files {
+            return Ok(Some(Certificate { acceptor, keeper: Keeper::Files(files) }));
         }
+        #[cfg(feature = "acme")]
+        if let Some(https) = &config.https
+            && let CertificateSource::Acme(acme) = &https.certificate
+        {
+            let options = RenewerOptions {
+                folder: acme_folder(config),
+                directory: acme.directory.to_string(),
+                domains: acme.domains.clone(),
+                email: acme.email.clone(),
+                answers_http: https.http_port.is_some(),
+                trust: trust.clone(),
+                curve,
+                seal: row_seal(config)?,
+            };
+            let (renewer, acceptor) =
+                Renewer::open(options).map_err(|problem| format!("TLS_DOMAIN: {problem}"))?;
+            return Ok(Some(Certificate { acceptor, keeper: Keeper::Acme(renewer) }));
+        }
+        #[cfg(not(feature = "acme"))]
+        let (_, _, _) = (config, trust, curve);
+        Ok(None)
     }
 
     /// What the server must know of it; `port` is the one that speaks https.
@@ -95,6 +92,33 @@ impl Certificate {
             Keeper::Acme(renewer) => workers.add(PoolKind::Certificate, move || renewer.clone()),
         }
     }
+}
+
+/// The certificate of TLS_CERT. With TLS_DOMAIN there is none yet: only whether a start can use what is stored. Changes nothing.
+pub fn read(config: &Config, curve: &P256) -> Result<Option<(CertificateFiles, Acceptor)>, String> {
+    match config.https.as_ref().map(|https| &https.certificate) {
+        None => Ok(None),
+        Some(CertificateSource::Files { certificate, key }) => {
+            CertificateFiles::open(certificate.clone(), key.clone()).map(Some)
+        }
+        #[cfg(feature = "acme")]
+        Some(CertificateSource::Acme(_)) => {
+            // A node of a cluster has rows instead.
+            let checked = config.cluster.is_some().then_some(Ok(()));
+            let checked = checked.unwrap_or_else(|| acme::check(acme_folder(config), curve));
+            checked.map(|()| None).map_err(|problem| format!("TLS_DOMAIN: {problem}"))
+        }
+        #[cfg(not(feature = "acme"))]
+        Some(CertificateSource::Acme(_)) => {
+            let _ = curve;
+            Err("TLS_DOMAIN: this build is without the feature acme".to_owned())
+        }
+    }
+}
+
+#[cfg(feature = "acme")]
+fn acme_folder(config: &Config) -> PathBuf {
+    config.data_dir.join("acme")
 }
 
 /// In a cluster the node with the duty orders for all.

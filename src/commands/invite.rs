@@ -5,10 +5,11 @@
 use std::process::ExitCode;
 
 use super::control::{Control, Needs};
-use super::output::{Failure, Output, body, done, good, number, pages, text};
+use super::output::{Failure, Output, body, done, good, note, number, pages, text};
 use super::{DataFolder, for_server};
 use crate::base::json::Value;
 use crate::cli::InviteCommand;
+use crate::config::url;
 
 pub fn run(folder: &DataFolder, command: &InviteCommand, output: Output) -> ExitCode {
     for_server(folder, |config| {
@@ -28,7 +29,15 @@ fn act(control: &mut Control, command: &InviteCommand, output: Output) -> Result
             let body = format!("{{{},{}}}", number("uses", uses), number("expires_s", expires_s));
             let answer = control.ask("POST", "/admin/invites", &body)?;
             let value = good(&answer, "invite")?;
-            output.show(value.get("data").unwrap_or(&Value::Null), |invite| text(invite, "url").to_owned())
+            let invite = value.get("data").unwrap_or(&Value::Null);
+            output.show(invite, |invite| text(invite, "url").to_owned())?;
+            // What the server that made the link takes for its own address, which the variables of this command need not say.
+            if leads_here_only(text(invite, "url")) {
+                note!(
+                    "natter: only this host can open the link: set PUBLIC_URL of the server to the URL that people use"
+                );
+            }
+            Ok(())
         }
         InviteCommand::List => pages(control, ("/admin/invites", ""), "invite", |invite| {
             output.show(invite, |invite| {
@@ -40,4 +49,9 @@ fn act(control: &mut Control, command: &InviteCommand, output: Output) -> Result
             done(&control.ask("POST", "/admin/invites/revoke", &body(&[("invite", id)]))?, "invite")
         }
     }
+}
+
+fn leads_here_only(link: &str) -> bool {
+    let site = link.split_once("/#").map_or(link, |(site, _)| site);
+    url::url(site).is_ok_and(|url| url.host.is_loopback())
 }

@@ -48,15 +48,28 @@ pub fn load(
 pub fn push(config: &Config, curve: &P256) -> Result<(SigningKey, Vec<Warning>), String> {
     let make = || Secret::new(base64url(curve.generate_signing_key().expose()));
     let (text, warnings) = secrets::push_key(&config.data_dir, make).map_err(|faults| join(&faults))?;
+    Ok((signing_key(config, curve, &text)?, warnings))
+}
+
+/// The faults and warnings of [`load_or_make`] and [`push`] that need no database. Makes and changes no file.
+pub fn check(config: &Config, curve: &P256) -> Result<Vec<Warning>, String> {
+    let mut warnings = secrets::check(&config.data_dir, config).map_err(|faults| join(&faults))?;
+    let (text, more) =
+        secrets::stored(&config.data_dir, secrets::PUSH_KEY).map_err(|faults| join(&faults))?;
+    warnings.extend(more);
+    text.map(|text| signing_key(config, curve, &text)).transpose()?;
+    Ok(warnings)
+}
+
+fn signing_key(config: &Config, curve: &P256, text: &Secret) -> Result<SigningKey, String> {
     let key = base64url_decode(text.expose()).and_then(|pkcs8| curve.signing_key(&pkcs8));
-    let key = key.ok_or_else(|| {
+    key.ok_or_else(|| {
         format!(
             "{} is not a key. Restore the file (each backup made by `natter backup` has it), or remove it: then each device \
              has to turn its notifications on again",
             absolute(&config.data_dir.join(secrets::PUSH_KEY))
         )
-    })?;
-    Ok((key, warnings))
+    })
 }
 
 /// The fault that a start would report: the secret that the database's passwords need is missing, or another one is

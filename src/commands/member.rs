@@ -2,11 +2,11 @@
 //!
 //! Owns the translation from the command line to requests. The server's handlers own what a command does.
 
-use std::io::{BufRead, Read};
+use std::io::{BufRead, Read, Write};
 use std::process::ExitCode;
 
 use super::control::{Control, Needs};
-use super::output::{Failure, Output, body, good, pages, text};
+use super::output::{Failure, Output, body, good, note, pages, text};
 use super::{DataFolder, bot, for_server};
 use crate::base::json::Value;
 use crate::cli::MemberCommand;
@@ -70,7 +70,16 @@ fn act(
         }
         MemberCommand::Revoke { who, session: None } => change("revoke", &[("who", who)]),
         MemberCommand::Revoke { who, session: Some(session) } => {
-            change("revoke", &[("who", who), ("session", session)])
+            let members = [("who", who.as_str()), ("session", session)];
+            let answer = control.ask("POST", "/admin/members/revoke", &body(&members))?;
+            if answer.status == 404 {
+                // The server says no more than that one of the two is unknown.
+                good(
+                    &control.ask("POST", "/admin/members/sessions?limit=1", &body(&members[..1]))?,
+                    "member",
+                )?;
+            }
+            output.show(good(&answer, "session of this member")?.get("data").unwrap_or(&Value::Null), line)
         }
     }
 }
@@ -102,11 +111,12 @@ fn password() -> Result<String, String> {
     let mut line = String::new();
     let unseen = Unseen::stdin();
     if unseen.is_some() {
-        eprint!("Password: ");
+        // Where it can't be shown, it is awaited all the same.
+        _ = std::io::stderr().write_all(b"Password: ");
     }
     let read = std::io::stdin().lock().take(PASSWORD_LINE_MAX).read_line(&mut line);
     if unseen.is_some() {
-        eprintln!();
+        note!("");
     }
     drop(unseen);
     read.map_err(|error| format!("no password on stdin: {error}"))?;

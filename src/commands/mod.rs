@@ -2,6 +2,8 @@
 //!
 //! Owns the order of a start and the exit codes.
 
+#![warn(clippy::print_stdout, clippy::print_stderr, reason = "they panic if nobody reads: see `output`")]
+
 mod archive;
 mod backup;
 mod bot;
@@ -18,19 +20,21 @@ mod keys;
 mod member;
 mod moderation;
 mod output;
+mod prepare;
 mod restore;
 mod restoring;
 mod secret;
 mod serve;
 mod status;
 
+use std::fmt;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use self::output::{Failure, Output};
+use self::output::{Failure, Output, note};
 use crate::cli::{self, Arguments, Invocation};
-use crate::config::{Config, Fault, Warning};
+use crate::config::{Config, Warning};
 use crate::runtime::look_up_without_plugins;
 
 /// Runs the command of the arguments.
@@ -58,7 +62,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Invocation::Cluster(command) => cluster::run(&folder, &command),
         #[cfg(not(feature = "cluster"))]
         Invocation::Cluster(_) => {
-            eprintln!("natter: this build is without the feature cluster");
+            note!("natter: this build is without the feature cluster");
             ExitCode::FAILURE
         }
         Invocation::Help(topic) => print(&cli::help(topic)),
@@ -91,13 +95,9 @@ fn no_server(config: &Config) -> String {
     )
 }
 
-/// Prints to stdout. If the reader of stdout is gone, the command fails.
+/// Prints to stdout.
 fn print(text: &str) -> ExitCode {
-    use std::io::Write;
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
-    }
+    output::print(text).map_or_else(|failure| failure.end(), |()| ExitCode::SUCCESS)
 }
 
 /// Runs a command that needs only a valid configuration. Prints warnings and the problem to stderr.
@@ -112,14 +112,11 @@ fn for_server(folder: &DataFolder, run: impl FnOnce(&Config) -> Result<(), Failu
         Err(code) => return code,
     };
     for warning in &warnings {
-        eprintln!("natter: {warning}");
+        note!("natter: {warning}");
     }
     match run(&config) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Failure { exit, problem }) => {
-            eprintln!("natter: {problem}");
-            ExitCode::from(exit)
-        }
+        Err(failure) => failure.end(),
     }
 }
 
@@ -128,10 +125,10 @@ fn configure(folder: &DataFolder) -> Result<(Config, Vec<Warning>), ExitCode> {
     Config::from_environment(folder.0.as_deref()).map_err(|faults| refuse(&faults))
 }
 
-fn refuse(faults: &[Fault]) -> ExitCode {
-    eprintln!("natter: the configuration can't be used:");
+fn refuse(faults: &[impl fmt::Display]) -> ExitCode {
+    note!("natter: the configuration can't be used:");
     for fault in faults {
-        eprintln!("  {fault}");
+        note!("  {fault}");
     }
     ExitCode::from(cli::EXIT_USAGE)
 }

@@ -6,9 +6,8 @@
 use std::process::ExitCode;
 
 use super::control::{Control, Needs};
-use super::output::{Failure, Output, done, number, pages, text};
+use super::output::{Failure, Output, done, number, pages, segment, text};
 use super::{DataFolder, for_server};
-use crate::base::id::Id;
 use crate::cli::GroupCommand;
 
 /// `natter group …`.
@@ -71,12 +70,4 @@ fn with_control(folder: &DataFolder, act: impl FnOnce(&mut Control) -> Result<()
         let result = act(&mut control);
         control.close().map_err(Failure::from).and(result)
     })
-}
-
-/// An id that becomes a part of a path.
-fn segment(id: &str) -> Result<&str, Failure> {
-    match <Id>::parse(id) {
-        Some(_) => Ok(id),
-        None => Err(Failure::usage(format!("{id:?} is no id"))),
-    }
 }

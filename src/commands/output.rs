@@ -3,11 +3,24 @@
 //! Owns the exit status of a refusal, and the two forms of what is printed: a line for a person, or an object of JSON on each line.
 //! Invariant: every status of an answer has one exit status, the one that `natter help` documents.
 
-use std::io::Write;
+use std::fmt;
+use std::io::{ErrorKind, Write};
+use std::process::ExitCode;
 
 use super::control::{Control, Reply};
+use crate::base::id::Id;
 use crate::base::json::{self, Value};
-use crate::cli::{EXIT_NOT_FOUND, EXIT_REFUSED, EXIT_UNREACHABLE, EXIT_USAGE};
+use crate::cli::{EXIT_NOT_FOUND, EXIT_REFUSED, EXIT_UNREACHABLE, EXIT_UNREAD, EXIT_USAGE};
+
+/// As `println`, which panics if the reader of stdout is gone.
+macro_rules! say {
+    ($($argument:tt)*) => { $crate::commands::output::say_line(format_args!($($argument)*)) };
+}
+/// As `eprintln`, which panics if the reader of stderr is gone.
+macro_rules! note {
+    ($($argument:tt)*) => { $crate::commands::output::note_line(format_args!($($argument)*)) };
+}
+pub(crate) use {note, say};
 
 /// Why a command failed.
 #[derive(Debug)]
@@ -17,6 +30,19 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// The reader of stdout is gone, as after `| head`: the command ends as quietly as one that SIGPIPE ends.
+    fn unread() -> Failure {
+        Failure { exit: EXIT_UNREAD, problem: String::new() }
+    }
+
+    /// Says why, and gives the exit status.
+    pub fn end(&self) -> ExitCode {
+        if !self.problem.is_empty() {
+            note!("natter: {}", self.problem);
+        }
+        ExitCode::from(self.exit)
+    }
+
     pub fn usage(problem: String) -> Failure {
         Failure { exit: EXIT_USAGE, problem }
     }
@@ -48,13 +74,30 @@ pub struct Output {
 impl Output {
     /// Prints what the server has answered, or this line of it.
     pub fn show(self, value: &Value<'_>, line: impl Fn(&Value<'_>) -> String) -> Result<(), Failure> {
-        print(&if self.json { json::to_string(value) } else { line(value) })
+        print(&(if self.json { json::to_string(value) } else { line(value) } + "\n"))
     }
 }
 
-/// Prints one line.
-pub fn print(line: &str) -> Result<(), Failure> {
-    writeln!(std::io::stdout(), "{line}").map_err(|error| format!("can't write to stdout: {error}").into())
+/// Writes a text to stdout.
+pub fn print(text: &str) -> Result<(), Failure> {
+    let mut stdout = std::io::stdout();
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(|error| match error.kind() {
+        ErrorKind::BrokenPipe => Failure::unread(),
+        _ => format!("can't write to stdout: {error}").into(),
+    })
+}
+
+/// Prints a line of a command that has done its work: if it can't be printed, the process ends here.
+pub fn say_line(line: fmt::Arguments<'_>) {
+    if let Err(failure) = print(&format!("{line}\n")) {
+        _ = failure.end();
+        std::process::exit(i32::from(failure.exit));
+    }
+}
+
+/// Prints a line to stderr. If nobody reads it, there is nobody to tell.
+pub fn note_line(line: fmt::Arguments<'_>) {
+    _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
 pub fn body(members: &[(&str, &str)]) -> String {
@@ -111,4 +154,12 @@ pub fn good<'a>(answer: &'a Reply, what: &str) -> Result<Value<'a>, Failure> {
 /// As [`good`], of an answer that says no more than that it is done: 204 has no JSON.
 pub fn done(answer: &Reply, what: &str) -> Result<(), Failure> {
     if answer.status == 204 { Ok(()) } else { good(answer, what).map(|_| ()) }
+}
+
+/// An id that becomes a part of a path.
+pub fn segment(id: &str) -> Result<&str, Failure> {
+    match <Id>::parse(id) {
+        Some(_) => Ok(id),
+        None => Err(Failure::usage(format!("{id:?} is no id"))),
+    }
 }

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::archive::{DATABASE, Reader, UPLOADS};
+use super::output::say;
 use super::restoring::{Restoring, make, text};
 use super::{DataFolder, absolute, keys, with_config};
 use crate::config::{Config, secrets};
@@ -32,8 +33,8 @@ pub fn run(folder: &DataFolder, file: &Path, end_sessions: bool) -> ExitCode {
     with_config(folder, |config| {
         let sessions = if end_sessions { Sessions::Ended } else { Sessions::Kept };
         let (kind, needs_other_secret) = restore(config, file, sessions)?;
-        println!("restored from {} into {}", file.display(), absolute(&config.data_dir));
-        println!(
+        say!("restored from {} into {}", file.display(), absolute(&config.data_dir));
+        say!(
             "{}members that were disabled and content that was erased since this backup was made are back{}",
             if end_sessions { "all members have to sign in again; " } else { "sessions that were revoked, " },
             if end_sessions { "" } else { "; use --end-sessions to have all members sign in again" },
@@ -43,16 +44,16 @@ pub fn run(folder: &DataFolder, file: &Path, end_sessions: bool) -> ExitCode {
                 true => "the next start is refused",
                 false => "the next start makes a new one",
             };
-            println!("{name} is not in this backup: set the old one, or {otherwise}");
+            say!("{name} is not in this backup: set the old one, or {otherwise}");
         }
         if needs_other_secret {
-            println!(
+            say!(
                 "{} is not the one that the passwords of this database need: set the right one, or the next start is refused",
                 secrets::PASSWORD
             );
         }
         if matches!(kind, FileKind::Database) {
-            println!("uploads are not in it: copy them into {}", absolute(&config.uploads));
+            say!("uploads are not in it: copy them into {}", absolute(&config.uploads));
         }
         Ok(())
     })

@@ -11,6 +11,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::archive::DATABASE;
+use super::output::note;
 use crate::config::{BACKUPS, Config, secrets};
 use crate::runtime::data_dir::{self, DataDir, DataDirFault};
 
@@ -64,6 +65,17 @@ impl Restoring {
             (false, _) => Left::Nothing,
             (true, true) => Left::Complete,
             (true, false) => Left::Part,
+        }
+    }
+
+    /// What a start finds, which refuses a part of the old data.
+    pub fn complete(&self) -> Result<Left, String> {
+        match self.left() {
+            Left::Part => Err(format!(
+                "a restore was interrupted in {}: run `natter restore FILE` again, which starts from the beginning",
+                self.data.display()
+            )),
+            left => Ok(left),
         }
     }
 
@@ -142,7 +154,7 @@ impl Restoring {
             // It may have been moved, and then the sync of the folder failed.
             match fs::remove_file(self.data.join(DATABASE)) {
                 Err(error) if error.kind() != ErrorKind::NotFound => {
-                    eprintln!("natter: {} could not be removed: {error}", self.data.join(DATABASE).display());
+                    note!("natter: {} could not be removed: {error}", self.data.join(DATABASE).display());
                 }
                 _ => {}
             }

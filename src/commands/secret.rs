@@ -7,6 +7,7 @@
 
 use std::process::ExitCode;
 
+use super::output::say;
 use super::serve::store_options;
 use super::{DataFolder, absolute, keys, no_server, with_config};
 use crate::base::crypto::SystemEntropy;
@@ -17,15 +18,13 @@ use crate::store::{self, Access};
 pub fn run(folder: &DataFolder) -> ExitCode {
     with_config(folder, |config| {
         match reset(config)? {
-            true => println!("{} has a new password_secret", absolute(&config.data_dir)),
-            false => println!("{} now uses the present password secret", absolute(&config.data_dir)),
+            true => say!("{} has a new password_secret", absolute(&config.data_dir)),
+            false => say!("{} now uses the present password secret", absolute(&config.data_dir)),
         }
-        println!("old passwords are invalid now: members request a reset code and choose a new password");
-        println!(
-            "and so are second factors: `natter member second-factor off NAME` for each member who has one"
-        );
+        say!("old passwords are invalid now: members request a reset code and choose a new password");
+        say!("and so are second factors: `natter member second-factor off NAME` for each member who has one");
         if matches!(config.mail, Mail::Mbox { .. }) {
-            println!("EMAIL_HOST is not set: the codes are written to mail.mbox in that folder");
+            say!("EMAIL_HOST is not set: the codes are written to mail.mbox in that folder");
         }
         Ok(())
     })

@@ -2,9 +2,6 @@
 //!
 //! Invariant: every step that can fail comes before the server listens, and its failure is one clear line.
 
-use std::fs::File;
-use std::io::Read;
-use std::net::IpAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -16,22 +13,21 @@ use super::cluster::{self, Reached};
 #[cfg(feature = "cluster")]
 use super::copies::{self, FilesListener};
 use super::https::{self, Certificate};
+use super::output::note;
+use super::prepare::{Prepared, cost};
 use super::restoring::{Left, Restoring};
 use super::{DataFolder, absolute, configure, keys};
 use crate::base::crypto::p256::P256;
 use crate::base::crypto::{HmacKey, SystemEntropy, base64url, sha256};
 use crate::base::time::{Now, UnixMs};
+use crate::cli::EXIT_USAGE;
 use crate::config::cluster::Cluster;
-use crate::config::{self, Config, EmailTls, Host, Secrets, Synchronous, Url};
-use crate::limits::SNIFF_BYTES;
+use crate::config::{self, Config, Host, Secrets, Synchronous, Url};
 use crate::logging::{self, Logging};
 use crate::model::node::{LEVEL, NodeState};
 use crate::model::operation::Operation;
 use crate::model::settings::{ClusterSettings, DefaultImage, PushSettings, Settings, UrlSigner};
 use crate::model::upload::FindOrphans;
-use crate::proto::http::client::Endpoint;
-use crate::proto::image;
-use crate::proto::smtp::{Address, Mailbox, SmtpOptions, Tls};
 use crate::runtime::data_dir::DataDir;
 use crate::runtime::signals::Signals;
 use crate::runtime::{
@@ -40,11 +36,10 @@ use crate::runtime::{
 };
 use crate::server::Server;
 use crate::store::{Index, Reader, Store, StoreOptions};
-use crate::work::Trust;
 use crate::work::files::{self, FilePaths, Opener, Publisher, Swept};
-use crate::work::geolocation::{Geolocator, PlaceSource};
-use crate::work::mail::{MailOptions, Mailer};
-use crate::work::password::{Cost, PasswordHasher, PasswordOptions};
+use crate::work::geolocation::Geolocator;
+use crate::work::mail::Mailer;
+use crate::work::password::{PasswordHasher, PasswordOptions};
 use crate::work::push::{PushOptions, PushSender};
 
 /// Reader threads: a short read must not wait for a long one. Each costs a page cache.
@@ -62,7 +57,7 @@ pub fn run(folder: &DataFolder) -> ExitCode {
     let log = match logging::init(&config.log, to_journal) {
         Ok(log) => log,
         Err(error) => {
-            eprintln!("natter: no log: {error}");
+            note!("natter: no log: {error}");
             return ExitCode::FAILURE;
         }
     };
@@ -94,14 +89,21 @@ impl<E: std::fmt::Display> From<E> for Stop {
 }
 
 fn start(config: &Config, log: &Logging, passed: Result<Passed, String>) -> Result<(), Stop> {
+    let mut entropy = SystemEntropy::new();
+    let curve = P256::new(&entropy);
+    let Prepared { trust, certificate, default_image, mails, places, mut warnings } =
+        Prepared::of(config, &curve)
+            .map_err(|faults| Stop { message: faults.join("; "), code: EXIT_USAGE })?;
+    if matches!(config.mail, config::Mail::Mbox { .. }) {
+        log::warn!(target: "natter::mail", "EMAIL_HOST is not set: mails are written to mail.mbox in DATA_DIR");
+    }
     let listen = listeners(config, passed?)?;
     let data_dir = DataDir::open(&config.data_dir, &config.uploads)?;
     finish_restore(config)?;
     #[cfg(feature = "cluster")]
-    cluster::check_keys(config)?;
-    let mut entropy = SystemEntropy::new();
-    let (secrets, mut warnings) = keys::load_or_make(config, &mut entropy)?;
-    let curve = P256::new(&entropy);
+    cluster::check(config, &trust)?;
+    let (secrets, more) = keys::load_or_make(config, &mut entropy)?;
+    warnings.extend(more);
     let (push_key, more) = keys::push(config, &curve)?;
     warnings.extend(more);
     for warning in warnings {
@@ -129,10 +131,8 @@ fn start(config: &Config, log: &Logging, passed: Result<Passed, String>) -> Resu
     {
         sweep(&config.uploads, None, reader)?;
     }
-    let default_image = config.default_profile_pic.as_deref().map(default_image).transpose()?;
     let signals = Signals::install().map_err(|error| format!("no signal handler: {error}"))?;
-    let trust = trust(config)?;
-    let certificate = Certificate::open(config, &data_dir, &trust, curve.clone())?;
+    let certificate = Certificate::open(config, certificate, &trust, curve.clone())?;
     let runtime_options = RuntimeOptions {
         acceptor: certificate.as_ref().map(|certificate| certificate.acceptor.clone()),
         control: Some(data_dir.control_socket()),
@@ -173,14 +173,12 @@ fn start(config: &Config, log: &Logging, passed: Result<Passed, String>) -> Resu
     };
     let storage = runtime.storage(store, writes, readers, searcher, index)?;
     let password = password_options(config, &secrets);
-    // Made once here, so that a cost that the crate refuses stops the start and not the first sign-in.
-    PasswordHasher::new(password.clone()).map_err(|_| "ARGON2: these costs can't be used")?;
     workers.add(PoolKind::Password, move || {
-        PasswordHasher::new(password.clone()).expect("these options made a hasher at the start")
+        PasswordHasher::new(password.clone()).expect("these costs made a hasher before the start")
     })?;
-    let (mails, mail_file) = (mail_options(config, &data_dir, &trust)?, Arc::default());
+    let mail_file = Arc::default();
     workers.add(PoolKind::Mail, move || Mailer::new(mails.clone(), Arc::clone(&mail_file)))?;
-    if let Some(source) = place_source(config, &trust)? {
+    if let Some(source) = places {
         let known = Arc::default();
         workers.add(PoolKind::Place, move || Geolocator::new(source.clone(), Arc::clone(&known)))?;
     }
@@ -234,28 +232,12 @@ fn publishers(workers: &mut Workers, kind: PoolKind, publisher: Publisher) -> st
 
 /// Handles the staging folder of a killed restore. If its database was already moved, only the staging folder is
 /// removed. Otherwise the start is refused, because it would make a new server with a part of the old data.
-fn finish_restore(config: &Config) -> Result<(), Stop> {
+fn finish_restore(config: &Config) -> Result<(), String> {
     let restoring = Restoring::new(config);
-    match restoring.left() {
-        Left::Nothing => Ok(()),
-        Left::Complete => Ok(restoring.clear()?),
-        Left::Part => Err(Stop::from(format!(
-            "a restore was interrupted in {}: run `natter restore FILE` again, which starts from the beginning",
-            config.data_dir.display()
-        ))),
+    match restoring.complete()? {
+        Left::Complete => restoring.clear(),
+        _ => Ok(()),
     }
-}
-
-/// The file of DEFAULT_PROFILE_PIC, if its bytes are those of a picture.
-fn default_image(path: &Path) -> Result<DefaultImage, Stop> {
-    let fault = |what: &str| Stop::from(format!("DEFAULT_PROFILE_PIC: {} {what}", path.display()));
-    let mut prefix = Vec::with_capacity(SNIFF_BYTES);
-    let read = File::open(path).and_then(|file| file.take(SNIFF_BYTES as u64).read_to_end(&mut prefix));
-    read.map_err(|error| fault(&format!("cannot be read: {error}")))?;
-    let kind = image::sniff(&prefix).filter(|kind| kind.is_image());
-    let kind = kind.ok_or_else(|| fault("is not a JPEG, PNG, GIF or WebP file"))?;
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    Ok(DefaultImage { name, mime: kind.mime() })
 }
 
 /// Removes the files that a crash left in UPLOADS, of those without a row only what was written before. No other code writes there yet.
@@ -293,11 +275,7 @@ pub fn store_options(config: &Config) -> StoreOptions {
 }
 
 pub fn password_options(config: &Config, secrets: &Secrets) -> PasswordOptions {
-    let config::Argon2 { memory_kib, passes, lanes } = config.argon2;
-    PasswordOptions {
-        secret: HmacKey::new(secrets.password.expose().as_bytes()),
-        cost: Cost { memory_kib, passes, lanes },
-    }
+    PasswordOptions { secret: HmacKey::new(secrets.password.expose().as_bytes()), cost: cost(config) }
 }
 
 /// The sockets of the service manager; the server binds what it did not pass.
@@ -327,53 +305,6 @@ fn reload_log(log: &Logging) -> OnReload {
     }))
 }
 
-/// The certificates that outgoing connections trust.
-pub(super) fn trust(config: &Config) -> Result<Trust, String> {
-    let pem = match &config.tls_ca_file {
-        Some(path) => Some(std::fs::read(path).map_err(|error| format!("TLS_CA_FILE: {error}"))?),
-        None => None,
-    };
-    Trust::new(pem.as_deref()).map_err(|problem| format!("TLS_CA_FILE: {problem}"))
-}
-
-fn mail_options(config: &Config, data_dir: &DataDir, trust: &Trust) -> Result<MailOptions, String> {
-    let mailbox = |from: &config::Mailbox| {
-        let address = Address::parse(&from.address)
-            .map_err(|_| "EMAIL_FROM: is not a valid sender address".to_owned())?;
-        Ok::<Mailbox, String>(Mailbox { name: from.name.clone(), address })
-    };
-    let server = match &config.mail {
-        config::Mail::Server(server) => server,
-        config::Mail::Mbox { from } => {
-            log::warn!(target: "natter::mail", "EMAIL_HOST is not set: mails are written to mail.mbox in DATA_DIR");
-            let default =
-                config::Mailbox { name: "natter".to_owned(), address: "natter@localhost".to_owned() };
-            let from = mailbox(from.as_ref().unwrap_or(&default))?;
-            return Ok(MailOptions::File { path: data_dir.path().join("mail.mbox"), from });
-        }
-    };
-    let from = mailbox(&server.from)?;
-    // The name in the greeting: that of PUBLIC_URL, or else the domain of the sender (RFC 5321 §4.1.3 for addresses).
-    let host_name = match config.public_url.as_ref().map(|url| &url.host) {
-        Some(Host::Name(name)) => name.clone(),
-        Some(Host::Address(IpAddr::V4(address))) => format!("[{address}]"),
-        Some(Host::Address(IpAddr::V6(address))) => format!("[IPv6:{address}]"),
-        None => server.from.address.rsplit('@').next().unwrap_or("localhost").to_owned(),
-    };
-    let login = server.login.as_ref();
-    let smtp = SmtpOptions {
-        host_name,
-        tls: match server.tls {
-            EmailTls::Starttls => Tls::Starttls,
-            EmailTls::Tls => Tls::Implicit,
-            EmailTls::None => Tls::None,
-        },
-        user: login.map(|(user, _)| user.clone()),
-        password: login.map(|(_, password)| password.expose().clone()).unwrap_or_default(),
-    };
-    Ok(MailOptions::Server { host: bare(&server.host), port: server.port, from, smtp, trust: trust.clone() })
-}
-
 /// How the operator of a push service reaches ours (RFC 8292 §2.1): by the web if it is https, else by mail.
 fn contact(config: &Config) -> Option<String> {
     let url = config.public_url.as_ref().map(Url::to_string).filter(|url| url.starts_with("https:"));
@@ -389,19 +320,6 @@ pub(super) fn bare(host: &Host) -> String {
         Host::Address(address) => address.to_string(),
         Host::Name(name) => name.clone(),
     }
-}
-
-/// GEOIP_DB is preferred: no address leaves the host.
-fn place_source(config: &Config, trust: &Trust) -> Result<Option<PlaceSource>, String> {
-    #[cfg(feature = "geoip")]
-    if let Some(path) = &config.geoip_db {
-        return PlaceSource::database(path).map(Some).map_err(|problem| format!("GEOIP_DB: {problem}"));
-    }
-    let Some(service) = &config.ip_info else { return Ok(None) };
-    let endpoint = Endpoint::parse(&service.url.to_string())
-        .map_err(|_| "IP_INFO_URL: is not a usable URL".to_owned())?;
-    let token = service.token.expose().clone();
-    Ok(Some(PlaceSource::Service { endpoint, token, trust: trust.clone() }))
 }
 
 pub fn clock() -> Now {

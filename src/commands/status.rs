@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::control::{Control, Reply};
+use super::output::{Failure, note};
 use super::serve::{clock, store_options};
 use super::{DataFolder, absolute, configure, no_server, print};
 use crate::base::json::{self, Object, Value};
@@ -29,26 +30,23 @@ pub fn run(folder: &DataFolder, as_json: bool) -> ExitCode {
         Err(code) => return code,
     };
     for warning in &warnings {
-        eprintln!("natter: {warning}");
+        note!("natter: {warning}");
     }
     let socket = control_socket(&config.data_dir);
     if let Err(error) = UnixStream::connect(&socket) {
         match store::exists(&store_options(&config)) {
-            false => eprintln!("natter: {}", no_server(&config)),
-            true => eprintln!(
+            false => note!("natter: {}", no_server(&config)),
+            true => note!(
                 "natter: no natter runs in {}: {error}. `natter serve` starts one",
                 absolute(&config.data_dir)
             ),
         }
         return ExitCode::from(EXIT_NOT_RUNNING);
     }
-    let looked = look(&mut Control::Server { socket });
+    let looked = Control::server(socket).and_then(|mut control| look(&mut control));
     let (ready, before, metrics) = match looked {
         Ok(looked) => looked,
-        Err(problem) => {
-            eprintln!("natter: {problem}");
-            return ExitCode::FAILURE;
-        }
+        Err(failure) => return failure.end(),
     };
     let status = Status { config: &config, ready: &ready, before: Series(&before), now: Series(&metrics) };
     let text = if as_json { json::to_string(&status.json()) + "\n" } else { status.text() };
@@ -57,13 +55,13 @@ pub fn run(folder: &DataFolder, as_json: bool) -> ExitCode {
 }
 
 /// The readiness, and the metrics twice.
-fn look(control: &mut Control) -> Result<(Vec<u8>, String, String), String> {
+fn look(control: &mut Control) -> Result<(Vec<u8>, String, String), Failure> {
     let mut metrics = || {
         let Reply { status, body } = control.ask("GET", "/metrics", "")?;
         String::from_utf8(body)
             .ok()
             .filter(|_| status == 200)
-            .ok_or_else(|| format!("the server answers {status}: is it of another version?"))
+            .ok_or_else(|| Failure::from(format!("the server answers {status}: is it of another version?")))
     };
     let before = metrics()?;
     std::thread::sleep(INTERVAL);
@@ -188,7 +186,7 @@ impl<'a> Status<'a> {
             },
         );
         let online = whole("natter_profiles_online");
-        line("members", format!("{} (counted each minute), {online} online", whole("natter_members")));
+        line("members", format!("{}, {online} online", whole("natter_members")));
         let connections = whole("natter_connections");
         line("streams", format!("{} over {connections} connections", list(&self.counts("natter_streams"))));
         line("posts", format!("{} a second now, {} since the start", self.posts_a_second(), whole(POSTS)));

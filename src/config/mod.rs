@@ -237,6 +237,19 @@ impl Config {
         reader.finish(options).map(|(options, _)| Some(options)).map_err(fault)
     }
 
+    /// Nobody else reaches the URL that stands in links if PUBLIC_URL is not set and HOST means all addresses.
+    pub fn public_url_warning(&self) -> Option<Warning> {
+        let is_any = matches!(&self.host, Host::Address(address) if address.is_unspecified());
+        let has_domain = self.https.as_ref().is_some_and(|https| !https.domains().is_empty());
+        (self.public_url.is_none() && is_any && !has_domain).then(|| Warning {
+            source: "PUBLIC_URL".to_owned(),
+            message: format!(
+                "is not set: the links in invites and mails lead to {}, which only this host reaches",
+                self.public_url(self.port)
+            ),
+        })
+    }
+
     /// The URL at which clients reach this server, without a `/` at its end; `port` is the port that it listens on.
     pub fn public_url(&self, port: u16) -> String {
         match &self.public_url {

@@ -86,6 +86,11 @@ pub fn check(data_dir: &Path, config: &Config) -> Result<Vec<Warning>, Vec<Fault
     gather(data_dir, config, None).map(|(_, _, warnings)| warnings)
 }
 
+/// The key of [`PUSH_KEY`] or [`CLUSTER_KEY`], if its file exists. Changes no file.
+pub fn stored(data_dir: &Path, file: &str) -> Result<(Option<Secret>, Vec<Warning>), Vec<Fault>> {
+    in_file(data_dir, file, false)
+}
+
 /// The password secret, if it exists. Creates and changes no file.
 pub fn password(data_dir: &Path, config: &Config) -> Result<Option<Secret>, Vec<Fault>> {
     gather(data_dir, config, None).map(|([_, _, password], _, _)| password)
@@ -97,7 +102,7 @@ pub fn push_key(
     data_dir: &Path,
     make: impl FnOnce() -> Secret,
 ) -> Result<(Secret, Vec<Warning>), Vec<Fault>> {
-    let (known, warnings) = in_file(data_dir, PUSH_KEY)?;
+    let (known, warnings) = in_file(data_dir, PUSH_KEY, true)?;
     let key = known.map_or_else(|| store(data_dir, PUSH_KEY, make()), Ok)?;
     Ok((key, warnings))
 }
@@ -105,7 +110,7 @@ pub fn push_key(
 /// The key of the cluster, if its file exists. The caller holds the lock of `data_dir`.
 #[cfg(feature = "cluster")]
 pub fn cluster_key(data_dir: &Path) -> Result<(Option<Secret>, Vec<Warning>), Vec<Fault>> {
-    in_file(data_dir, CLUSTER_KEY)
+    in_file(data_dir, CLUSTER_KEY, true)
 }
 
 /// Makes and stores the key of a new cluster. The caller holds the lock of `data_dir`, and found none.
@@ -114,9 +119,9 @@ pub fn make_cluster_key(data_dir: &Path, entropy: &mut dyn Entropy) -> Result<Se
     store(data_dir, CLUSTER_KEY, random(entropy))
 }
 
-fn in_file(data_dir: &Path, file: &str) -> Result<(Option<Secret>, Vec<Warning>), Vec<Fault>> {
+fn in_file(data_dir: &Path, file: &str, tighten: bool) -> Result<(Option<Secret>, Vec<Warning>), Vec<Fault>> {
     let (path, mut warnings) = (data_dir.join(file), Vec::new());
-    match read(&path, file, true, &mut warnings) {
+    match read(&path, file, tighten, &mut warnings) {
         Ok(key) => Ok((key, warnings)),
         Err(problem) => Err(vec![fault(&path, problem)]),
     }

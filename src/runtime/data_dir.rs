@@ -14,6 +14,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use super::kernel;
 use crate::base::no_follow::NO_FOLLOW;
 
 /// Maximum bytes of a path that can be bound as a socket, without the closing NUL (`sun_path`: 107 on Linux).
@@ -67,7 +68,7 @@ impl std::error::Error for DataDirFault {}
 impl DataDir {
     /// Creates both folders (0700) if they are missing, and takes the lock. Does not wait for it.
     pub fn open(path: &Path, uploads: &Path) -> Result<DataDir, DataDirFault> {
-        fits_socket(path)?;
+        check(path)?;
         make_folder(path)?;
         let data_dir = DataDir::open_existing(path)?;
         make_folder(uploads)?;
@@ -89,6 +90,30 @@ impl DataDir {
     pub fn control_socket(&self) -> PathBuf {
         control_socket(&self.path)
     }
+}
+
+/// What would keep [`DataDir::open`] from this data folder, found without a change. Does not look at the lock.
+pub fn check(path: &Path) -> Result<(), DataDirFault> {
+    fits_socket(path)?;
+    may_write(path)?;
+    let lock = path.join(LOCK);
+    match lock.symlink_metadata() {
+        Ok(_) => writable(&lock),
+        Err(_) => Ok(()),
+    }
+}
+
+/// Whether a folder can be written to, or can be made.
+pub fn may_write(path: &Path) -> Result<(), DataDirFault> {
+    writable(missing(path)?.1)
+}
+
+fn writable(path: &Path) -> Result<(), DataDirFault> {
+    kernel::may_write(path).map_err(|error| DataDirFault::Disk {
+        doing: "write to",
+        path: path.to_owned(),
+        error,
+    })
 }
 
 /// The path where the server of the data folder `path` listens for commands.
@@ -156,16 +181,7 @@ fn read_pid(file: &mut File) -> Option<u32> {
 /// folder above.
 fn make_folder(path: &Path) -> Result<(), DataDirFault> {
     let disk = |doing, path: &Path, error| DataDirFault::Disk { doing, path: path.to_owned(), error };
-    let mut missing = Vec::new();
-    for folder in path.ancestors().filter(|folder| !folder.as_os_str().is_empty()) {
-        match folder.metadata() {
-            Ok(metadata) if metadata.is_dir() => break,
-            Ok(_) => return Err(disk("use as a folder", folder, io::ErrorKind::NotADirectory.into())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => missing.push(folder),
-            Err(error) => return Err(disk("look at", folder, error)),
-        }
-    }
-    for folder in missing.into_iter().rev() {
+    for folder in missing(path)?.0.into_iter().rev() {
         match DirBuilder::new().mode(0o700).create(folder) {
             Ok(()) => {}
             // A concurrent first start created it; the lock decides between the two.
@@ -181,6 +197,21 @@ fn make_folder(path: &Path) -> Result<(), DataDirFault> {
             .map_err(|error| disk("sync", parent, error))?;
     }
     Ok(())
+}
+
+/// The folders that are missing, the innermost first, and the one that is there.
+fn missing(path: &Path) -> Result<(Vec<&Path>, &Path), DataDirFault> {
+    let disk = |doing, path: &Path, error| DataDirFault::Disk { doing, path: path.to_owned(), error };
+    let mut missing = Vec::new();
+    for folder in path.ancestors().filter(|folder| !folder.as_os_str().is_empty()) {
+        match folder.metadata() {
+            Ok(metadata) if metadata.is_dir() => return Ok((missing, folder)),
+            Ok(_) => return Err(disk("use as a folder", folder, io::ErrorKind::NotADirectory.into())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => missing.push(folder),
+            Err(error) => return Err(disk("look at", folder, error)),
+        }
+    }
+    Ok((missing, Path::new(".")))
 }
 
 #[cfg(test)]

@@ -57,6 +57,17 @@ pub fn free_bytes(folder: &std::path::Path) -> Option<u64> {
     (stats.f_bavail as u64).checked_mul(stats.f_frsize as u64)
 }
 
+/// Whether this process may write to a file, or make files in a folder, as far as the kernel says so without a try.
+pub fn may_write(path: &std::path::Path) -> io::Result<()> {
+    use std::os::unix::ffi::OsStrExt;
+    let path = std::ffi::CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: the path ends with a NUL and lives through the call.
+    match unsafe { libc::faccessat(libc::AT_FDCWD, path.as_ptr(), libc::W_OK, libc::AT_EACCESS) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Asks the kernel to begin writing the dirty pages of a file, so that a later sync has less to wait for. Its result is
 /// ignored: a failure here shows at the sync, which is the one that counts.
 pub fn begin_writing(file: &File) {

@@ -158,23 +158,36 @@ impl Renewer {
     }
 }
 
+/// What would keep [`Renewer::open`] from using this folder, found without a change.
+pub fn check(folder: PathBuf, curve: &P256) -> Result<(), String> {
+    account_key(&Storage::of(folder), curve).map(drop)
+}
+
+/// The key of the account, if one is stored.
+fn account_key(storage: &Storage, curve: &P256) -> Result<Option<SigningKey>, String> {
+    let path = storage.path(ACCOUNT_KEY);
+    let text =
+        storage.read(ACCOUNT_KEY).map_err(|error| format!("{} can't be used: {error}", path.display()))?;
+    let key = text.map(|text| {
+        signing_key(&text, curve).ok_or_else(|| {
+            format!("{} holds no key: remove it, and the next start registers a new account", path.display())
+        })
+    });
+    key.transpose()
+}
+
+fn signing_key(pem: &str, curve: &P256) -> Option<SigningKey> {
+    pem::read_private_key(pem).and_then(|key| curve.signing_key(key.expose()))
+}
+
 impl Renewal {
     /// What a natter alone has stored.
     fn read_files(&mut self) -> Result<(), String> {
         let folder = self.options.folder.clone();
         let cannot = |error| format!("{} can't be used: {error}", folder.display());
         self.storage = Storage::open(folder.clone()).map_err(cannot)?;
-        match self.storage.read(ACCOUNT_KEY).map_err(cannot)? {
-            Some(text) => {
-                let key = self.signing_key(&text).ok_or_else(|| {
-                    let path = self.storage.path(ACCOUNT_KEY);
-                    format!(
-                        "{} holds no key: remove it, and the next start registers a new account",
-                        path.display()
-                    )
-                })?;
-                self.account_key = Arc::new(key);
-            }
+        match account_key(&self.storage, &self.options.curve)? {
+            Some(key) => self.account_key = Arc::new(key),
             None => {
                 let text = pem::write_private_key(self.account_key.pkcs8().expose());
                 self.storage.write(ACCOUNT_KEY, text.expose()).map_err(cannot)?;
@@ -192,10 +205,6 @@ impl Renewal {
         let state = self.storage.state();
         self.use_state(state);
         Ok(())
-    }
-
-    fn signing_key(&self, pem: &str) -> Option<SigningKey> {
-        pem::read_private_key(pem).and_then(|key| self.options.curve.signing_key(key.expose()))
     }
 
     fn use_state(&mut self, mut state: State) {

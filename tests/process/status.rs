@@ -2,9 +2,10 @@
 
 use super::support::TestDir;
 use super::support::net::{Http, at};
-use super::support::process::Launch;
+use super::support::process::{Launch, Signal};
 use super::{stdout_of, until};
-use std::process::Output;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
@@ -88,4 +89,106 @@ fn lines_for_the_journal_begin_with_their_priority() {
         let begins = log.iter().all(|line| line.starts_with("<6>2") || line.starts_with("<4>2"));
         assert_eq!(begins, is_journal, "{log:#?}");
     }
+}
+
+/// A stopped server takes connections, and never answers.
+#[test]
+fn a_command_does_not_wait_for_a_server_that_does_not_answer() {
+    let dir = TestDir::new();
+    let launch = Launch::new(dir.path());
+    let natter = launch.start();
+    natter.signal(Signal::Stop);
+    let commands = [
+        &["status"][..],
+        &["status", "--json"],
+        &["member", "list"],
+        &["audit"],
+        &["invite"],
+        &["backup", "all.tar"],
+    ];
+    let (begun, launch) = (Instant::now(), &launch);
+    std::thread::scope(|scope| {
+        for command in commands {
+            scope.spawn(move || {
+                let output = launch.run(command);
+                let text = said(&output);
+                assert_eq!(
+                    (output.status.code(), &*output.stdout),
+                    (Some(5), &b""[..]),
+                    "{command:?}: {text}"
+                );
+                assert!(
+                    text.contains("has not answered in time: it is stopped, or too busy"),
+                    "{command:?}: {text}"
+                );
+            });
+        }
+    });
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    assert!(!dir.path().join("all.tar").exists());
+    natter.signal(Signal::Continue);
+    assert!(stdout_of(&launch.run(&["status"])).contains("are taken"));
+    natter.stop();
+}
+
+#[test]
+fn the_members_of_the_first_minute_are_counted() {
+    let dir = TestDir::new();
+    let launch = Launch::new(dir.path());
+    let natter = launch.start();
+    Http::connect(natter.address).sign_up("ann");
+    until("the account is counted", || stdout_of(&launch.run(&["status"])).contains("members      1, "));
+    natter.stop();
+}
+
+/// As after `| head`: the reader of stdout, or of stderr, is gone.
+#[test]
+fn a_command_that_nobody_reads_ends_quietly() {
+    let dir = TestDir::new();
+    let launch = Launch::new(dir.path());
+    let natter = launch.start();
+    Http::connect(natter.address).sign_up("ann");
+    stdout_of(&launch.run(&["invite"]));
+    stdout_of(&launch.run(&["backup", "all.tar"]));
+    let unread = || {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        writer
+    };
+    let command = |arguments: &[&str]| {
+        let mut command = Command::new(&launch.binary);
+        command.args(arguments).env_clear().envs(&launch.env).current_dir(&launch.folder);
+        command
+    };
+    let mut commands = vec![
+        vec!["audit"],
+        vec!["audit", "--json"],
+        vec!["member", "list"],
+        vec!["status"],
+        vec!["status", "--json"],
+        vec!["invite"],
+        vec!["invite", "list"],
+        vec!["check"],
+        vec!["help"],
+        vec!["help", "member"],
+        vec!["manual"],
+        vec!["--version"],
+        vec!["completions", "bash"],
+        vec!["backup", "--verify", "all.tar"],
+        vec!["backup", "more.tar"],
+    ];
+    commands.push(vec!["group", "list"]);
+    for arguments in commands {
+        let output = command(&arguments).stdout(unread()).stderr(Stdio::piped()).spawn().expect("the binary");
+        let output = output.wait_with_output().expect("its end");
+        // An empty list has nothing to print.
+        let expect = if arguments == ["group", "list"] { 0 } else { 141 };
+        assert_eq!((output.status.code(), said(&output)), (Some(expect), String::new()), "{arguments:?}");
+    }
+    // A sentence that nobody reads is no fault of its own.
+    for (arguments, expect) in [(&["member", "disable", "nobody@example.org"][..], 3), (&["nonsense"], 2)] {
+        let status = command(arguments).stderr(unread()).stdout(Stdio::null()).status().expect("the binary");
+        assert_eq!(status.code(), Some(expect), "{arguments:?}");
+    }
+    natter.stop();
 }

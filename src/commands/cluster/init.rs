@@ -8,6 +8,7 @@ use super::visit::{Purpose, Visit};
 use super::{hold_or_make, join, seal_key, warn};
 use crate::base::crypto::SystemEntropy;
 use crate::base::crypto::p256::P256;
+use crate::commands::output::say;
 use crate::commands::serve::{clock, store_options};
 use crate::commands::{absolute, keys};
 use crate::config::cluster::Cluster;
@@ -37,18 +38,18 @@ pub(super) fn init(config: &Config, cluster: &Cluster) -> Result<(), String> {
     let Some(epoch) = epoch else {
         let epoch = store::new_epoch(&mut entropy);
         visit.make(cluster, &key, EntryBody::Genesis { epoch, level: LEVEL }, LEVEL)?;
-        println!("the log of cluster {} is made, and the keys are in {folder}", cluster.name);
-        println!("start natter here; each other node needs an empty DATA_DIR with a copy of these keys:");
-        println!("  {}", secrets::FILES.join(" "));
-        println!("or a copy of a node: `natter backup FILE` here, and `natter cluster join FILE` there");
+        say!("the log of cluster {} is made, and the keys are in {folder}", cluster.name);
+        say!("start natter here; each other node needs an empty DATA_DIR with a copy of these keys:");
+        say!("  {}", secrets::FILES.join(" "));
+        say!("or a copy of a node: `natter backup FILE` here, and `natter cluster join FILE` there");
         return Ok(());
     };
     // The database was opened as that of a natter alone, so it has the schema of the last level.
     let place = visit.make(cluster, &key, EntryBody::Continued { epoch: epoch.clone() }, LEVEL)?;
     store::follow(&store_options(config), &place, &epoch).map_err(|fault| fault.to_string())?;
-    println!("the log of cluster {} is made, and the database in {folder} goes on in it", cluster.name);
-    println!("start natter here; each other node begins with a copy: `natter backup FILE` here, and there");
-    println!("`natter cluster join FILE` in an empty DATA_DIR");
+    say!("the log of cluster {} is made, and the database in {folder} goes on in it", cluster.name);
+    say!("start natter here; each other node begins with a copy: `natter backup FILE` here, and there");
+    say!("`natter cluster join FILE` in an empty DATA_DIR");
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use super::visit::{Purpose, Visit};
 use super::{join as join_faults, seal_key};
+use crate::commands::output::say;
 use crate::commands::restore::{self, FileKind};
 use crate::commands::restoring::Restoring;
 use crate::commands::{absolute, archive};
@@ -23,7 +24,7 @@ pub(super) fn join(config: &Config, cluster: &Cluster, file: &Path) -> Result<()
         Ok(())
     })?;
     let (place, head) = found.ok_or("the backup was not examined")?;
-    println!(
+    say!(
         "node {} of cluster {} is in {}, at entry {} of the log, {} before its end",
         cluster.node,
         cluster.name,
@@ -32,11 +33,9 @@ pub(super) fn join(config: &Config, cluster: &Cluster, file: &Path) -> Result<()
         head.saturating_sub(place.position)
     );
     for name in secrets::missing(&config.data_dir, config) {
-        println!(
-            "{name} is not in this backup: set the one of the other nodes, or the next start is refused"
-        );
+        say!("{name} is not in this backup: set the one of the other nodes, or the next start is refused");
     }
-    println!("start natter here: it applies what it has missed");
+    say!("start natter here: it applies what it has missed");
     Ok(())
 }
 

@@ -12,6 +12,7 @@ use super::visit::{Purpose, Visit};
 use super::{hold, needed, present_key, rows_of_node};
 use crate::base::crypto::{Entropy, SystemEntropy};
 use crate::commands::absolute;
+use crate::commands::output::say;
 use crate::commands::serve::{clock, store_options};
 use crate::config::Config;
 use crate::model::entry::{Entry, EntryBody};
@@ -35,16 +36,16 @@ pub(super) fn leave(config: &Config, new_epoch: bool) -> Result<(), String> {
         })?;
     }
     store::leave(&store_options(config), !new_epoch).map_err(|fault| fault.to_string())?;
-    println!(
+    say!(
         "the database in {} is that of a natter alone, as it was at entry {}",
         absolute(&config.data_dir),
         place.position
     );
     match new_epoch {
-        true => println!("the next start draws another epoch: clients load everything again"),
-        false => println!("the log has ended: no other node goes on, and clients continue where they were"),
+        true => say!("the next start draws another epoch: clients load everything again"),
+        false => say!("the log has ended: no other node goes on, and clients continue where they were"),
     }
-    println!("unset CLUSTER_NODE and the other CLUSTER_ variables, and start natter");
+    say!("unset CLUSTER_NODE and the other CLUSTER_ variables, and start natter");
     Ok(())
 }
 

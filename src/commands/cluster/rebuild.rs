@@ -11,6 +11,7 @@ use super::visit::{Purpose, Visit};
 use super::{hold, present_key, rows_of_node};
 use crate::base::crypto::SystemEntropy;
 use crate::cli::Rebuild;
+use crate::commands::output::say;
 use crate::commands::serve::store_options;
 use crate::config::Config;
 use crate::config::cluster::Cluster;
@@ -52,18 +53,17 @@ pub(super) fn rebuild(config: &Config, cluster: &Cluster, wanted: &Rebuild) -> R
     store::follow(&store_options(config), &new, &epoch).map_err(|fault| {
         format!("the new log is made, and this database does not follow it yet: {fault}. Run the command again with --replace")
     })?;
-    println!(
+    say!(
         "the log of cluster {} is new, and goes on with this node as it was at entry {}",
-        cluster.name, place.position
+        cluster.name,
+        place.position
     );
     match rows.epoch.as_deref() == Some(&epoch) {
-        true => println!("the epoch stays: clients continue where they were"),
-        false => println!("the epoch is another one: clients load everything again"),
+        true => say!("the epoch stays: clients continue where they were"),
+        false => say!("the epoch is another one: clients load everything again"),
     }
-    println!(
-        "start natter here; each other node begins anew with a copy: `natter backup FILE` here, and there"
-    );
-    println!("`natter cluster join FILE` in an empty DATA_DIR. Keep their old DATA_DIRs until all is well");
+    say!("start natter here; each other node begins anew with a copy: `natter backup FILE` here, and there");
+    say!("`natter cluster join FILE` in an empty DATA_DIR. Keep their old DATA_DIRs until all is well");
     Ok(())
 }
 

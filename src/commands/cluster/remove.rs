@@ -5,10 +5,10 @@
 
 use crate::base::json::Value;
 use crate::commands::control::{Control, Needs};
-use crate::commands::output::{body, good};
+use crate::commands::output::{Failure, body, good, say};
 use crate::config::Config;
 
-pub(super) fn remove(config: &Config, node: &str) -> Result<(), String> {
+pub(super) fn remove(config: &Config, node: &str) -> Result<(), Failure> {
     super::needed(config)?;
     let mut control = Control::reach(config, Needs::Database)?;
     let answer = control.ask("GET", "/admin/cluster", "")?;
@@ -17,10 +17,11 @@ pub(super) fn remove(config: &Config, node: &str) -> Result<(), String> {
     let is_heard =
         |seen: &Value<'_>| seen.get("node").and_then(Value::as_str).is_some_and(|name| name == node);
     if nodes.unwrap_or_default().iter().any(is_heard) {
-        return Err(format!("node {node} runs, or has run until a few seconds ago: stop it first"));
+        let problem = format!("node {node} runs, or has run until a few seconds ago: stop it first");
+        return Err(problem.into());
     }
     good(&control.ask("POST", "/admin/cluster/remove", &body(&[("node", node)]))?, "node")?;
     control.close()?;
-    println!("an upgrade no longer waits for node {node}; if it starts again, it is a node as before");
+    say!("an upgrade no longer waits for node {node}; if it starts again, it is a node as before");
     Ok(())
 }

@@ -14,6 +14,7 @@ use crate::base::crypto::{Entropy, SystemEntropy};
 use crate::base::seal::SealKey;
 use crate::base::time::rfc3339;
 use crate::commands::keys;
+use crate::commands::output::say;
 use crate::commands::serve::{clock, store_options};
 use crate::config::Config;
 use crate::config::cluster::Cluster;
@@ -54,9 +55,9 @@ pub(super) fn skip(
     describe(&delivered);
     // Beside a node that has skipped it, this one must not apply it, even if it could.
     if let Some((node, _)) = running.iter().find(|(_, state)| state.position >= position) {
-        println!("node {node} runs and has skipped it already");
+        say!("node {node} runs and has skipped it already");
     } else if !is_impossible(config, delivered)? {
-        println!("this natter can apply it, and has done so: start natter");
+        say!("this natter can apply it, and has done so: start natter");
         return Ok(());
     }
     if !is_confirmed {
@@ -72,10 +73,10 @@ pub(super) fn skip(
     let said = Entry { node: cluster.node.clone(), life: entropy.id(clock().unix_ms), n: 1, body };
     visit.append(state.head, &said.seal(&key).into())?;
     store::skip(&store_options(config), Skip { position, chain }).map_err(|fault| fault.to_string())?;
-    println!(
+    say!(
         "the next start goes past it. Do the same on each other node that has stopped at it; a node that has"
     );
-    println!("applied it does not go on");
+    say!("applied it does not go on");
     Ok(())
 }
 
@@ -110,12 +111,10 @@ fn open(key: &SealKey, position: u64, sealed: &[u8]) -> Result<Entry, String> {
 fn describe(delivered: &Delivered) {
     let Delivered { position, time, entry, .. } = delivered;
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    println!("entry {position} was written by node {} at {}", entry.node, rfc3339(*time));
+    say!("entry {position} was written by node {} at {}", entry.node, rfc3339(*time));
     match &entry.body {
         EntryBody::Level { level } => {
-            println!(
-                "it raises the cluster to level {level}: skip it only to go on with the natter of before"
-            );
+            say!("it raises the cluster to level {level}: skip it only to go on with the natter of before");
             return;
         }
         EntryBody::Writes(writes) => {
@@ -124,8 +123,8 @@ fn describe(delivered: &Delivered) {
         _ => {}
     }
     let kinds: Vec<String> = counts.iter().map(|(name, count)| format!("{count} {name}")).collect();
-    println!("its writes: {}", kinds.join(", "));
-    println!("a node that has stopped at it has answered none of them as done");
+    say!("its writes: {}", kinds.join(", "));
+    say!("a node that has stopped at it has answered none of them as done");
 }
 
 /// Whether this natter fails at the entry. If it does not, the entry is applied then.

@@ -5,16 +5,15 @@
 //! Invariant: the command changes nothing. It ends with 1 if anything is wrong.
 
 use std::borrow::Cow;
-use std::io::Write;
 use std::process::ExitCode;
 
 use super::visit::{Purpose, Visit};
 use super::{needed, seal_key};
 use crate::base::json::{self, Object, Value};
 use crate::commands::control::{Control, Needs};
-use crate::commands::output::good;
+use crate::commands::output::{Failure, good, note};
 use crate::commands::serve::store_options;
-use crate::commands::{DataFolder, absolute, configure};
+use crate::commands::{DataFolder, absolute, configure, print};
 use crate::config::cluster::Cluster;
 use crate::config::{Config, secrets};
 use crate::model::node::short_chain;
@@ -72,22 +71,19 @@ pub(super) fn run(folder: &DataFolder, as_json: bool) -> ExitCode {
         Err(code) => return code,
     };
     for warning in &warnings {
-        eprintln!("natter: {warning}");
+        note!("natter: {warning}");
     }
     let looked = needed(&config).and_then(|cluster| look(&config, cluster));
     let status = match looked {
         Ok(status) => status,
-        Err(problem) => {
-            eprintln!("natter: {problem}");
-            return ExitCode::FAILURE;
-        }
+        Err(failure) => return failure.end(),
     };
     let text = if as_json { json::to_string(&status.json()) + "\n" } else { status.text() };
-    let printed = std::io::stdout().write_all(text.as_bytes());
-    if printed.is_ok() && status.wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let printed = print(&text);
+    if status.wrong.is_empty() { printed } else { ExitCode::FAILURE }
 }
 
-fn look(config: &Config, cluster: &Cluster) -> Result<Status, String> {
+fn look(config: &Config, cluster: &Cluster) -> Result<Status, Failure> {
     let (key, _) = secrets::cluster_key(&config.data_dir).map_err(|faults| super::join(&faults))?;
     let key = key.map(|key| seal_key(config, &key)).transpose()?;
     let mut visit = Visit::open(config, cluster, key, Purpose::Look)?;
@@ -127,7 +123,7 @@ impl Status {
     }
 
     /// The node of this folder: by its control socket, or by its database.
-    fn look_here(&mut self, config: &Config) -> Result<(), String> {
+    fn look_here(&mut self, config: &Config) -> Result<(), Failure> {
         let Some(_lock) = data_dir::hold(&config.data_dir) else { return self.ask(config) };
         self.read_rows(config, Access::Exclusive)?;
         match &self.place {
@@ -148,7 +144,7 @@ impl Status {
         Ok(())
     }
 
-    fn ask(&mut self, config: &Config) -> Result<(), String> {
+    fn ask(&mut self, config: &Config) -> Result<(), Failure> {
         self.read_rows(config, Access::Shared)?;
         let mut control = Control::reach(config, Needs::Database)?;
         let answer = control.ask("GET", "/admin/cluster", "")?;
@@ -161,7 +157,7 @@ impl Status {
             return Ok(());
         }
         let answer = good(&answer, "cluster")?;
-        let data = answer.get("data").ok_or("the server's answer says nothing")?;
+        let data = answer.get("data").ok_or_else(|| "the server's answer says nothing".to_owned())?;
         let text = |name: &str| data.get(name).and_then(Value::as_str).map(str::to_owned);
         let list = |name: &str| data.get(name).and_then(Value::as_list).unwrap_or_default();
         self.running = Some(Running {

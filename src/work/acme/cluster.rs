@@ -113,7 +113,9 @@ impl Renewal {
     /// Returns `false`, with a line in the log, if it can't be used.
     fn use_row(&mut self, name: &str, content: &str) -> bool {
         let is_used = match name {
-            ACCOUNT_KEY => self.signing_key(content).map(|key| self.account_key = Arc::new(key)).is_some(),
+            ACCOUNT_KEY => super::signing_key(content, &self.options.curve)
+                .map(|key| self.account_key = Arc::new(key))
+                .is_some(),
             STATE => State::read(content).map(|state| self.use_state(state)).is_some(),
             CERTIFICATE => self.use_certificate(content),
             CHALLENGES => read_challenges(content).map(|challenges| self.challenges = challenges).is_some(),
