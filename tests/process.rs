@@ -61,8 +61,6 @@ mod reload;
 mod restore;
 #[path = "process/secret.rs"]
 mod secret;
-#[path = "process/shims.rs"]
-mod shims;
 #[path = "process/shutdown.rs"]
 mod shutdown;
 #[path = "process/sockets.rs"]
@@ -83,6 +81,7 @@ mod uploads;
 use std::process::Output;
 use std::time::Instant;
 
+use load::shims;
 use support::net::PATIENCE;
 
 /// A ULID that no other call of this process returns, as a client makes it for a post.

@@ -42,7 +42,7 @@ const VALUES: [Value; 4] = [
 
 impl Side {
     fn start(binary: Option<&Path>, options: &Options) -> io::Result<Side> {
-        let env = options.scenario.env();
+        let env = options.env();
         let env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let mut place = Place::start(binary, &env)?;
         let engine = Engine::new(scenarios::prepare(&mut place, options)?)?;

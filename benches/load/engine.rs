@@ -3,7 +3,7 @@
 //! Closed loop: each connection keeps a number of requests unanswered. Open loop: requests are due at a fixed rate, whatever the server
 //! does, and latency counts from the time when a request was due, so that a server that stops for a moment is charged for all requests that
 //! were due then (the correction for coordinated omission).
-//! Owns time. Leaves meaning to the scenario. Invariant: a step ends, at the latest [`ANSWER_MAX`] after its last request.
+//! Owns time. Leaves meaning to the scenario. Invariant: a step ends, at the latest `patience` after its last request.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -17,8 +17,8 @@ use super::line::Buffers;
 use super::scenario::{Prepared, Request, Scenario};
 use super::timer::Timer;
 
-/// How long answers and deliveries may take after the last request.
-const ANSWER_MAX: Duration = Duration::from_secs(30);
+/// How long all WebSockets may take to catch up; the default of `patience`.
+pub const ANSWER_MAX: Duration = Duration::from_secs(30);
 /// Requests that are due and not answered. Above it an open loop ends: the server does not keep up.
 const UNANSWERED_MAX: usize = 200_000;
 /// Requests of one connection that are under way in an open loop, on a WebSocket.
@@ -106,6 +106,8 @@ pub struct Engine {
     text: Vec<u8>,
     random: u64,
     pub shows_progress: bool,
+    /// How long answers and deliveries may take after the last request.
+    pub patience: Duration,
 }
 
 /// The changing state of one step.
@@ -153,6 +155,7 @@ impl Engine {
             text: Vec::new(),
             random: 7,
             shows_progress: false,
+            patience: ANSWER_MAX,
         };
         if is_socket {
             engine.catch_up()?;
@@ -220,7 +223,7 @@ impl Engine {
             let waiting = run.waiting();
             let is_over = run.due >= run.count || now >= run.until;
             if is_over && waiting == 0 && (self.scenario.is_settled() || run.step.unanswered > 0)
-                || now > run.until + ANSWER_MAX
+                || now > run.until + self.patience
                 || run.open == 0
             {
                 run.step.unanswered += waiting as u64;

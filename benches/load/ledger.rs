@@ -90,19 +90,20 @@ impl Ledger {
         it.first + it.open.len() as u64 - 1
     }
 
-    /// The next post of a sender is answered or refused.
-    pub fn answer(&mut self, sender: u32, is_good: bool) {
+    /// The next post of a sender is answered or refused. Returns its number.
+    pub fn answer(&mut self, sender: u32, is_good: bool) -> u64 {
         let it = &mut self.senders[sender as usize];
         let number = it.unanswered;
         it.unanswered += 1;
         it.answered += u64::from(is_good);
-        let Some(open) = it.open.get_mut((number - it.first) as usize) else { return };
+        let Some(open) = it.open.get_mut((number - it.first) as usize) else { return number };
         open.is_answered = true;
         if !is_good {
             self.missing -= u64::from(std::mem::take(&mut open.left));
             it.refused.insert(number);
         }
         it.forget();
+        number
     }
 
     /// A connection has received an event. A message of this load is a delivery.

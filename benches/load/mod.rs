@@ -28,6 +28,8 @@ pub mod report;
 mod rooms;
 pub mod scenario;
 pub mod scenarios;
+#[path = "../../tests/process/shims.rs"]
+pub mod shims;
 mod timer;
 
 use std::io;
@@ -83,7 +85,7 @@ pub fn run(options: &Options) -> io::Result<Report> {
     let mut place = match &options.url {
         Some(url) => Place::named(url, options.ca.as_deref())?,
         None => {
-            let env = options.scenario.env();
+            let env = options.env();
             let env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
             Place::start(None, &env)?
         }
@@ -124,7 +126,7 @@ fn load(place: &mut Place, options: &Options, report: &mut Report) -> io::Result
 /// The steps of a load, and their judgement.
 fn steps(place: &Place, options: &Options, prepared: Prepared, report: &mut Report) -> io::Result<Engine> {
     let mut engine = Engine::new(prepared)?;
-    engine.shows_progress = !options.is_quiet;
+    (engine.shows_progress, engine.patience) = (!options.is_quiet, options.patience);
     let is_curve = options.window.is_none() && options.rates.is_empty();
     let warm_up = Bounds { time: WARM_UP.min(options.time), count: options.count() };
     let warm = engine.run(Pace::Closed(1), warm_up)?;
@@ -147,6 +149,7 @@ fn steps(place: &Place, options: &Options, prepared: Prepared, report: &mut Repo
     let (unanswered, wrong) = report
         .steps
         .iter()
+        .chain([&warm])
         .fold((0, 0), |(unanswered, wrong), it| (unanswered + it.unanswered, wrong + it.wrong));
     report.checks.push(Check::new(
         unanswered + wrong == 0,

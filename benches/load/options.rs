@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::engine::ANSWER_MAX;
+use super::place::SLOW_DISK;
 use super::scenarios::{ALL, Name};
 
 const CLIENTS_MAX: usize = 20_000;
@@ -15,6 +17,7 @@ const SECONDS_MAX: f64 = 3_600.0;
 const SIZE_MAX: usize = 100 << 20;
 const MESSAGES_MAX: u64 = 10_000_000;
 const DEVICES_MAX: usize = 20;
+const SYNC_MS_MAX: u32 = 900;
 /// Bytes of files that one run stores, unless `--count` says how many files.
 const FILES_MAX: u64 = 4 << 30;
 
@@ -38,7 +41,11 @@ pub struct Options {
     pub compare: Option<[PathBuf; 2]>,
     pub pairs: usize,
     pub is_against_bare: bool,
+    /// Milliseconds that each sync of a server of our own takes longer.
+    pub slow_disk: Option<u32>,
     pub is_quiet: bool,
+    /// How long answers and deliveries may take after the last request.
+    pub patience: Duration,
 }
 
 impl Default for Options {
@@ -63,7 +70,9 @@ impl Default for Options {
             compare: None,
             pairs: super::ratios::PAIRS,
             is_against_bare: false,
+            slow_disk: None,
             is_quiet: false,
+            patience: ANSWER_MAX,
         }
     }
 }
@@ -97,6 +106,7 @@ impl Options {
                 "--pairs" => options.pairs = number(word, value()?, 1, 1_000)?,
                 "--compare" => options.compare = Some([value()?.into(), value()?.into()]),
                 "--bare" => options.is_against_bare = true,
+                "--slow-disk" => options.slow_disk = Some(number(word, value()?, 1, SYNC_MS_MAX)?),
                 name => {
                     options.scenario = Name::parse(name).ok_or_else(|| {
                         let names = ALL.map(|row| row.1).join(", ");
@@ -112,6 +122,9 @@ impl Options {
         let is_at_a_named_server = self.url.is_some();
         if is_at_a_named_server && (self.compare.is_some() || self.is_against_bare) {
             return Err("--compare and --bare start servers of their own: leave --url out".into());
+        }
+        if is_at_a_named_server && self.slow_disk.is_some() {
+            return Err("--slow-disk is for a server that is started here: leave --url out".into());
         }
         if is_at_a_named_server && self.scenario == Name::Push {
             return Err(
@@ -129,6 +142,13 @@ impl Options {
             return Err(format!("{} can't be compared in turns", self.scenario.text()));
         }
         Ok(self)
+    }
+
+    /// What a server of our own is set to.
+    pub fn env(&self) -> Vec<(&'static str, String)> {
+        let mut env = self.scenario.env();
+        env.extend(self.slow_disk.map(|ms| (SLOW_DISK, ms.to_string())));
+        env
     }
 
     pub fn clients(&self) -> usize {

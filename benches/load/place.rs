@@ -14,6 +14,7 @@ use crate::support::process::{Launch, Natter};
 
 use super::http::Http;
 use super::line::{Target, Tls};
+use super::shims::shim;
 
 /// Accounts that sign up at the same time.
 const THREADS: usize = 4;
@@ -30,6 +31,9 @@ const ENV: [(&str, &str); 9] = [
     ("RATE_LIMIT", "off"),
     ("ARGON2", "1024,1,1"),
 ];
+
+/// Milliseconds that each sync of the server takes longer, by the library `slow_disk`.
+pub const SLOW_DISK: &str = "SLOW_DISK_MS";
 
 #[derive(Clone, Debug)]
 pub struct Member {
@@ -64,6 +68,11 @@ impl Place {
             launch = launch.of(binary);
         }
         launch.env.retain(|_, value| !value.is_empty()); // an empty one is the server's default
+        if launch.env.contains_key(SLOW_DISK) {
+            let library = shim(dir.path(), "slow_disk")
+                .ok_or_else(|| io::Error::other("a slow disk needs a C compiler and Linux"))?;
+            launch = launch.with(&[("LD_PRELOAD", &library.to_string_lossy())]);
+        }
         let natter = launch.start();
         let target = Target { address: natter.address, host: natter.address.to_string(), tls: None };
         let local = Some(Local { natter, launch, _dir: dir });

@@ -1,8 +1,13 @@
-//! Tests of the load tool: a stop of the server shows, and every scenario verifies what it measures.
+//! Tests of the load tool: a stop of the server shows, every scenario verifies what it measures, and each fault on the wire is noticed.
 
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::load::conn::frame;
 use super::load::engine::{Bounds, Engine, Pace, Step};
 use super::load::ledger::{Faults, Ledger};
 use super::load::options::Options;
@@ -10,6 +15,7 @@ use super::load::place::Place;
 use super::load::report::Report;
 use super::load::scenarios::{self, ALL, Name};
 use super::support::TestDir;
+use super::support::process::Launch;
 
 fn options(words: &str) -> Options {
     let words: Vec<String> = words.split_whitespace().map(str::to_owned).collect();
@@ -82,7 +88,6 @@ fn devices_are_notified_of_what_a_load_posts() {
 #[cfg(feature = "tls")]
 #[test]
 fn a_named_server_is_loaded_over_https() {
-    use super::support::process::Launch;
     use super::support::tls;
     let dir = TestDir::new();
     let natter = tls::secure(Launch::new(dir.path())).start();
@@ -109,6 +114,145 @@ fn a_curve_is_a_table_a_file_and_a_picture() {
     let picture = std::fs::read_to_string(dir.path().join("relay.svg")).expect("a picture");
     assert_eq!(picture.matches("<polyline").count(), 3);
     assert!(picture.starts_with("<svg") && picture.ends_with("</svg>\n"));
+}
+
+/// What happens to one frame that the server sends.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    Lost,
+    Twice,
+    /// It comes after the next frame of its kind.
+    Late,
+}
+
+/// The frames of which one meets a fault, by their beginning and a part: deliveries of the load, and answers.
+const DELIVERY: [&str; 2] = ["{\"event\":\"message.posted\"", "\"body\":\"#"];
+const ANSWER: [&str; 2] = ["{\"re\":", "\"ok\":"];
+
+/// A forwarder between the tool and a server, which damages one frame: the one that follows `healthy` others of its kind.
+struct Wire {
+    kind: [&'static str; 2],
+    fault: Fault,
+    healthy: u64,
+    seen: AtomicU64,
+}
+
+impl Wire {
+    fn start(self, server: SocketAddr) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let wire = Arc::new(self);
+        std::thread::spawn(move || {
+            for client in listener.incoming() {
+                let (client, wire) = (client.expect("a connection"), Arc::clone(&wire));
+                std::thread::spawn(move || wire.forward(client, server));
+            }
+        });
+        address
+    }
+
+    fn forward(&self, mut client: TcpStream, server: SocketAddr) {
+        let mut server = TcpStream::connect(server).expect("the server");
+        [&client, &server].iter().for_each(|socket| socket.set_nodelay(true).expect("a setting"));
+        let mut first = vec![0; 65_536];
+        let count = client.read(&mut first).unwrap_or(0);
+        // A tool that has gone needs nothing more.
+        let _ = server.write_all(&first[..count]);
+        let (mut from, mut to) =
+            (server.try_clone().expect("a socket"), client.try_clone().expect("a socket"));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let _ = std::io::copy(&mut client, &mut server);
+                let _ = server.shutdown(Shutdown::Write);
+            });
+            if first.starts_with(b"GET /api/v1/ws") {
+                self.frames(&mut from, &mut to);
+            } else {
+                let _ = std::io::copy(&mut from, &mut to);
+            }
+            let _ = to.shutdown(Shutdown::Both);
+        });
+    }
+
+    /// What the server sends on a WebSocket, frame by frame.
+    fn frames(&self, from: &mut TcpStream, to: &mut TcpStream) {
+        let (mut bytes, mut is_open, mut late) = (Vec::new(), false, Vec::new());
+        let mut buffer = vec![0; 65_536];
+        while let Ok(count @ 1..) = from.read(&mut buffer) {
+            bytes.extend_from_slice(&buffer[..count]);
+            let mut out = Vec::new();
+            if !is_open {
+                let Some(at) = memchr::memmem::find(&bytes, b"\r\n\r\n") else { continue };
+                out.extend(bytes.drain(..at + 4));
+                is_open = true;
+            }
+            while let Some((start, end)) = frame(&bytes) {
+                let frame: Vec<u8> = bytes.drain(..end).collect();
+                self.pass(&frame, start, &mut late, &mut out);
+            }
+            if to.write_all(&out).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn pass(&self, frame: &[u8], start: usize, late: &mut Vec<u8>, out: &mut Vec<u8>) {
+        let payload = &frame[start..];
+        let is_one = payload.starts_with(self.kind[0].as_bytes())
+            && memchr::memmem::find(payload, self.kind[1].as_bytes()).is_some();
+        if is_one && self.seen.fetch_add(1, Ordering::Relaxed) == self.healthy {
+            match self.fault {
+                Fault::Lost => {}
+                Fault::Twice => out.extend(frame.repeat(2)),
+                Fault::Late => late.extend(frame),
+            }
+            return;
+        }
+        out.extend(frame);
+        if is_one {
+            out.append(late);
+        }
+    }
+}
+
+/// One frame of many is lost, comes twice or too late: the run says so and fails.
+#[test]
+fn every_fault_on_the_wire_is_noticed() {
+    /// Requests before the measured step, and in it; the fault is in the middle of the step.
+    const COUNT: u64 = 40;
+    let dir = TestDir::new();
+    let natter = Launch::new(dir.path()).start();
+    for (kind, fault, expect) in [
+        (DELIVERY, Fault::Lost, ": 1 lost, 0 twice, 0 out of order"),
+        (DELIVERY, Fault::Twice, ": 0 lost, 1 twice, 0 out of order"),
+        (DELIVERY, Fault::Late, ": 0 lost, 0 twice, 1 out of order"),
+        (ANSWER, Fault::Lost, "1 requests without an answer"),
+        (ANSWER, Fault::Twice, "1 of 2 connections are open"),
+        (ANSWER, Fault::Late, ", 2 answers that were wrong"),
+    ] {
+        let wire = Wire { kind, fault, healthy: COUNT + COUNT / 2, seen: AtomicU64::new(0) };
+        let address = wire.start(natter.address);
+        let words = format!("relay --url http://{address} --clients 2 --window 4 --count {COUNT}");
+        let options = Options { patience: Duration::from_secs(1), ..options(&words) };
+        let report = super::load::run(&options).expect("a report");
+        let broken: Vec<&str> =
+            report.checks.iter().filter(|check| !check.is_kept).map(|check| check.what.as_str()).collect();
+        assert!(broken.iter().any(|what| what.contains(expect)), "{kind:?} {fault:?}: {:?}", report.checks);
+        assert!(!report.is_good());
+    }
+    natter.stop();
+}
+
+/// A sync of the server takes so long, and no post is answered before one.
+#[test]
+fn a_slow_disk_is_one_whose_syncs_are_slow() {
+    if super::shims::shim(TestDir::new().path(), "slow_disk").is_none() {
+        println!("SKIPPED: a slow disk needs a C compiler and Linux");
+        return;
+    }
+    let report = run("relay --clients 2 --window 1 --seconds 0.5 --slow-disk 20");
+    let latency = &report.steps[0].kinds[0].latency;
+    assert!(latency.count() > 0 && latency.quantile_ms(0.0) >= 19.0, "{} ms", latency.quantile_ms(0.0));
 }
 
 #[test]
@@ -174,6 +318,8 @@ fn options_have_bounds() {
         "nothing",
         "relay --seconds 3601",
         "relay --clients",
+        "relay --url https://x --slow-disk 20",
+        "relay --slow-disk 0",
     ] {
         let words: Vec<String> = wrong.split(' ').map(str::to_owned).collect();
         assert!(Options::parse(&words).is_err(), "{wrong}");

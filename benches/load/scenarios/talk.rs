@@ -149,12 +149,12 @@ impl Scenario for Talk {
     fn ask(&mut self, conn: usize, number: u64, due: Instant, out: &mut Vec<u8>) -> Request {
         let mark = self.ledger.post(conn as u32, due);
         self.posts[conn].write(number, mark, &mut self.random, out);
-        Request { kind: 0, tag: conn as u32 }
+        Request { kind: 0, tag: mark as u32 }
     }
 
-    fn answered(&mut self, _: usize, request: &Request, is_good: bool, _: &[u8]) -> bool {
-        self.ledger.answer(request.tag, is_good);
-        true
+    /// The answers to the posts of one connection come in their order.
+    fn answered(&mut self, conn: usize, request: &Request, is_good: bool, _: &[u8]) -> bool {
+        self.ledger.answer(conn as u32, is_good) as u32 == request.tag
     }
 
     fn heard(&mut self, conn: usize, event: &[u8], now: Instant, deliveries: &mut Histogram) {
