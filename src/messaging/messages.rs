@@ -122,7 +122,7 @@ pub fn list(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step
     let question = ListMessages { viewer: actor.profile, conversation, at, pinned, limit };
     Ok(Step::store(question, |ctx, mut page| {
         page.messages.sign_urls(&ctx.settings.urls, ctx.now.unix_s());
-        Reply::list(&page.messages, page.next.and_then(write_next)).step()
+        Reply::messages(&page.messages, page.next.and_then(write_next)).step()
     }))
 }
 

@@ -30,7 +30,7 @@ pub fn messages(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<
     };
     Ok(Step::store(search, |ctx, mut found| {
         found.messages.sign_urls(&ctx.settings.urls, ctx.now.unix_s());
-        let reply = Reply::list(&found.messages, found.next.map(|seq| format!("s{seq}")));
+        let reply = Reply::messages(&found.messages, found.next.map(|seq| format!("s{seq}")));
         if found.complete { reply.step() } else { reply.beside("complete", &false).step() }
     }))
 }

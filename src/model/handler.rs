@@ -15,6 +15,7 @@ use serde::Serialize;
 use super::attempts::Attempts;
 use super::id::{MemberId, ProfileId, SessionId};
 use super::job::{Done, Job};
+use super::message::{self, Message};
 use super::operation::{Answer, Command, Operation, Refusal};
 use super::params::Params;
 use super::problem::{Code, Problem};
@@ -283,6 +284,11 @@ impl Reply {
     /// A page of a list: `next` is the opaque continuation or `null`.
     pub fn list<T: Serialize + ?Sized>(data: &T, next: Option<String>) -> Reply {
         Reply::ok(data).beside("next", &next)
+    }
+
+    /// The same for messages.
+    pub fn messages(data: &[Message], next: Option<String>) -> Reply {
+        Reply::json(200, message::write_all(data)).beside("next", &next)
     }
 
     /// Adds a member next to `data`.
