@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row, ffi};
 
-use super::block::{Block, Damaged};
+use super::block::{self, Damaged};
 use super::fault::{Fault, FaultLog, OpenFault, with_cause};
 use super::value::{int, number};
 use super::{StoreOptions, connection, index_file};
@@ -38,6 +38,8 @@ const BLOCK_BYTES_MAX: usize = 262_144;
 const STEP_MESSAGES: u32 = 1_024;
 /// Blocks begun in one step, which takes some milliseconds. The rest waits for the next step.
 const STEP_BLOCKS: usize = 32;
+/// Messages that are read again after a crash, at most: while posts are rare, most steps write nothing.
+const UNSTORED_MESSAGES_MAX: u64 = 1_024;
 /// Changes applied in one step.
 const STEP_CHANGES: u32 = 64;
 /// Time between two checkpoints because of erased content: erased content is gone within a minute, and a flood of erasures
@@ -66,6 +68,9 @@ pub struct Index {
     /// The inode of that file: the writer replaces the file after a failed sync.
     inode: u64,
     file: Option<Connection>,
+    /// Messages up to this seq were read since the file was opened, and its state says so with the next block: what makes no block is
+    /// read again after a crash.
+    read: u64,
     /// The last change that this process applied, and the last that is done.
     applied: u64,
     done: u64,
@@ -122,6 +127,7 @@ impl Index {
             path: index_file::path(&options.path),
             natter: connection::open_reader(options)?,
             file: None,
+            read: 0,
             applied: 0,
             done: 0,
             erase_at: None,
@@ -182,11 +188,13 @@ impl Index {
             None => self.open_file()?,
         };
         let file = self.file.insert(file);
-        let through = through(file).map_err(FileFault::of_index)?;
-        let work = look(&self.natter, through, self.applied).map_err(FileFault::Natter)?;
-        if !work.changes.is_empty() || work.through.is_some() {
+        let stored = through(file).map_err(FileFault::of_index)?;
+        let work = look(&self.natter, stored.max(self.read), self.applied).map_err(FileFault::Natter)?;
+        let read = work.through.map_or(self.read, |(seq, _)| seq);
+        if !work.changes.is_empty() || !work.seals.is_empty() || read >= stored + UNSTORED_MESSAGES_MAX {
             apply(file, &work).map_err(FileFault::of_index)?;
         }
+        self.read = read;
         self.applied = self.applied.max(work.applied);
         if self.applied > self.done && self.erase_at.is_none_or(|at| at <= now) {
             self.erase_at = Some(now + ERASE_EVERY);
@@ -218,6 +226,7 @@ impl Index {
         // A crash may have left changes in the file's WAL: changes that were applied before count only after the WAL is
         // truncated.
         self.applied = self.done;
+        self.read = 0;
         truncate(&opened).map_err(FileFault::of_index)?;
         Ok(opened)
     }
@@ -349,38 +358,31 @@ fn replace(file: &Connection, change: &Change) -> rusqlite::Result<()> {
             "SELECT key, data FROM blocks WHERE conversation = ?1 AND first <= ?2 ORDER BY first DESC LIMIT 1",
         )?
         .query_row((change.conversation, int(change.message)), |row| {
-            Ok((row.get::<_, i64>(0)?, Block::decode(row.get_ref(1)?.as_blob()?)))
+            let data = row.get_ref(1)?.as_blob()?;
+            Ok((row.get::<_, i64>(0)?, block::replace(data, change.message, change.body.as_deref())?))
         })
         .optional()?;
-    let Some((key, block)) = found else { return Ok(()) };
-    let mut block = block?;
-    if block.replace(change.message, change.body.as_deref()) {
-        file.prepare_cached("UPDATE blocks SET data = ?2 WHERE key = ?1")?.execute((key, block.encode()))?;
-    }
+    let Some((key, Some(data))) = found else { return Ok(()) };
+    file.prepare_cached("UPDATE blocks SET data = ?2 WHERE key = ?1")?.execute((key, data))?;
     Ok(())
 }
 
 /// Adds a block, joined with the blocks of its size if it completes a larger one.
 fn add(file: &Connection, seal: &Seal) -> rusqlite::Result<()> {
-    let mut block = Block::default();
-    for (seq, body) in &seal.messages {
-        block.push(*seq, body.as_deref());
-    }
-    let mut data = block.encode();
+    let mut data = block::encode(&seal.messages);
     let mut count = BLOCK_MESSAGES;
     while count < BLOCK_MESSAGES_MAX && seal.n.is_multiple_of(count * BLOCKS_JOINED as u64) {
         let Some(older) = siblings(file, seal.conversation, count, data.len())? else { break };
-        let mut joined = Block::default();
+        let mut parts = Vec::with_capacity(BLOCKS_JOINED);
         for (key, older) in older.into_iter().rev() {
             file.prepare_cached("DELETE FROM blocks WHERE key = ?1")?.execute([key])?;
-            joined.append(Block::decode(&older)?);
+            parts.push(older);
         }
-        joined.append(block);
-        block = joined;
-        data = block.encode();
+        parts.push(data);
+        data = block::join(&parts)?;
         count *= BLOCKS_JOINED as u64;
     }
-    let (Some(first), Some(last)) = (block.first(), block.last()) else { return Ok(()) };
+    let Some((first, last)) = block::ends(&data)? else { return Ok(()) };
     file.prepare_cached(
         "INSERT INTO blocks (conversation, first, last, count, data) VALUES (?1, ?2, ?3, ?4, ?5)",
     )?

@@ -171,11 +171,11 @@ impl ClusterNode {
         for output in self.replica.take_outputs() {
             match output {
                 Output::Committed(tickets, outcomes) => {
-                    maintenance.written();
+                    maintenance.written(outcomes.len());
                     inbox.post(Completion::Committed(tickets, outcomes));
                 }
                 Output::Happened(outcomes) => {
-                    maintenance.written();
+                    maintenance.written(outcomes.len());
                     inbox.post(Completion::Happened(outcomes));
                 }
                 Output::Fatal(message) => return Some(message),

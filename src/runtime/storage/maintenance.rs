@@ -61,9 +61,9 @@ impl Maintenance {
         if self.is_sweep_left { self.sweep_at } else { Instant::now() + MAINTAIN_EVERY }
     }
 
-    /// A batch was committed.
-    pub fn written(&self) {
-        self.progress.written();
+    /// So many writes were committed.
+    pub fn written(&self, count: usize) {
+        self.progress.written(count);
     }
 
     /// `because` is why no write is answered although the database could.

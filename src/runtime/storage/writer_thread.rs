@@ -314,7 +314,7 @@ impl WriterThread {
                 fatal(fault)
             }
             None => {
-                self.maintenance.written();
+                self.maintenance.written(outcomes.len());
                 None
             }
         };
