@@ -9,9 +9,10 @@ its cursor in a file, so that it misses nothing while it is away, and an answer 
 import hashlib
 import json
 import os
+import pathlib
+import signal
 import sys
 import time
-import urllib.error
 import urllib.request
 
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -27,15 +28,20 @@ def ask(method, path, body=None):
             with urllib.request.urlopen(request, timeout=40) as response:
                 return json.load(response)
         except urllib.error.HTTPError as error:
-            try:
-                problem = json.load(error)
-            except ValueError:  # a proxy, or another server
-                problem = {"code": "no_json", "title": "this answer is not natter's", "retry": error.code in (502, 503, 504)}
+            ours = "json" in error.headers.get("Content-Type", "")  # not a proxy's
+            other = {"code": error.code, "title": error.reason, "retry": error.code in (502, 503, 504)}
+            problem = json.load(error) if ours else other
             if not problem.get("retry"):
                 return problem
             time.sleep((problem.get("retry_after_ms") or 1000) / 1000)
         except OSError:
             time.sleep(1)
+
+
+def must(page):
+    if page.get("code") not in (None, "cursor_reset"):
+        sys.exit(f"the server says {page['code']}: {page['title']}")
+    return page
 
 
 def client_id(question):
@@ -47,42 +53,28 @@ def client_id(question):
 def answer(message, me):
     """What the bot says to a message, if anything. Not to itself, and not to what was deleted meanwhile."""
     words = (message["body"] or "").lower().split()
-    if message["sender"] == me or message.get("kind") or not words:
-        return None
-    if words[0] == "ping":
-        return "pong"
-    if words[0] == "count":
-        return f"{len(words) - 1} words"
-    return None
+    if words and message["sender"] != me and not message.get("kind"):
+        return {"ping": "pong", "count": f"{len(words) - 1} words"}.get(words[0])
 
 
 def main(path):
-    me = ask("GET", "/user/me")
-    if "data" not in me:
-        sys.exit(f"the server says {me['code']}: {me['title']}")
-    me = me["data"]["profile"]["id"]
-    cursor = open(path, encoding="utf-8").read() if os.path.exists(path) else ask("GET", "/events?cursor=now")["cursor"]
+    me = must(ask("GET", "/user/me"))["data"]["profile"]["id"]
+    cursor = pathlib.Path(path).read_text(encoding="utf-8") if os.path.exists(path) else ask("GET", "/events?cursor=now")["cursor"]
     while True:
-        page = ask("GET", f"/events?wait=30&cursor={cursor}")
+        page = must(ask("GET", f"/events?wait=30&cursor={cursor}"))
         # A `cursor_reset` has the cursor to go on with, and no events: those in between are not kept any more.
         for event in page.get("data", []):
             message = event["data"]
-            text = answer(message, me) if event["event"] == "message.posted" else None
-            if text:
+            if event["event"] == "message.posted" and (text := answer(message, me)):
                 ask("POST", "/messages", {"conversation": message["conversation"], "reply_to": message["id"],
                                           "client_id": client_id(message["id"]), "body": text})
-        if page.get("code") not in (None, "cursor_reset"):
-            sys.exit(f"the server says {page['code']}: {page['title']}")
         cursor = page["cursor"]
-        with open(path + ".new", "w", encoding="utf-8") as file:
-            file.write(cursor)
+        pathlib.Path(path + ".new").write_text(cursor, encoding="utf-8")
         os.replace(path + ".new", path)
 
 
 if __name__ == "__main__":
     if len(sys.argv) != 2 or not TOKEN or not BASE.startswith("http"):
         sys.exit(__doc__.strip())
-    try:
-        main(sys.argv[1])
-    except KeyboardInterrupt:
-        sys.exit(130)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a traceback
+    main(sys.argv[1])

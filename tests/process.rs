@@ -7,6 +7,8 @@ mod support;
 mod acme;
 #[path = "process/backup.rs"]
 mod backup;
+#[path = "process/backup_asked.rs"]
+mod backup_asked;
 #[path = "process/bots.rs"]
 mod bots;
 #[path = "process/clients.rs"]

@@ -42,6 +42,7 @@ fn every_promise_holds_for_every_seed() {
         let missing: Vec<&&str> =
             Write::NAMES.iter().filter(|name| !total.mirrored.contains_key(**name)).collect();
         assert!(missing.is_empty(), "the mirror has never performed {missing:?}");
+        assert!(total.retained > 0, "nothing was ever too old");
     }
 }
 
@@ -51,7 +52,9 @@ fn every_promise_of_a_cluster_holds_for_every_seed() {
     let (total, count) = play_seeds(sim::cluster::play, sim::cluster::Stats::add);
     if count >= SEEDS {
         let sim::cluster::Stats { ignored, repeats, ahead, typings, .. } = total;
-        let sim::cluster::Stats { drains, sent_away, blocks, pages, presences, disk_failures, .. } = total;
+        let sim::cluster::Stats {
+            drains, sent_away, blocks, pages, presences, disk_failures, retained, ..
+        } = total;
         let sim::cluster::Stats {
             crashes,
             power_cuts,
@@ -84,6 +87,7 @@ fn every_promise_of_a_cluster_holds_for_every_seed() {
             pages,
             presences,
             disk_failures,
+            retained,
         ];
         assert!(all.iter().all(|count| *count > 0), "something never happened: {total:?}");
     }

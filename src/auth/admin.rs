@@ -15,14 +15,15 @@ use crate::base::time::rfc3339;
 use crate::limits::DISPLAY_NAME_MAX;
 use crate::model::admin::{
     Act, Administer, CheckAdmin, EndSessions, FindResetLink, ListAudit, ListGroupMembers, ListGroups,
-    ListStorage, MakeResetLink, Rename, SetPassword, UseResetLink,
+    ListStorage, MakeResetLink, RemoveFactor, Rename, SetPassword, UseResetLink,
 };
 use crate::model::backup::BackUp;
 use crate::model::duty::RemoveNode;
 use crate::model::handler::{Actor, Ctx, FollowUp, Reply, Request, Step};
 use crate::model::id::MemberId;
 use crate::model::job::{Done, Job};
-use crate::model::mail::{Content, NewMail};
+use crate::model::mail::{Content, FactorNews, NewMail};
+use crate::model::measures::Gauge;
 use crate::model::member::{
     AddMember, DeleteAccount, EraseMessages, Erased, FindMember, Leftovers, ListAccounts, Member, MemberRef,
     NewAccount, SetActive, SetAdmin,
@@ -130,7 +131,11 @@ fn set_admin(params: &Params<'_>, admin: bool) -> Result<Step, Problem> {
 
 /// POST /admin/members/second-factor-off. Of a member that has none it changes nothing.
 pub fn second_factor_off(_: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> {
-    with_member(None, &request.params, |ctx, member| Ok(act(ctx, None, Act::RemoveFactor(member.id))))
+    let language = request.client.language;
+    with_member(None, &request.params, move |ctx, member| {
+        let mail = NewMail::new(ctx.id(), language, Content::SecondFactor(FactorNews::Off));
+        Ok(act(ctx, None, Act::RemoveFactor(RemoveFactor { member: member.id, mail })))
+    })
 }
 
 /// POST /admin/members/delete. The messages stay, without a sender.
@@ -368,8 +373,34 @@ pub fn remove_node(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Pro
     Ok(Step::store(RemoveNode { at: ctx.now.unix_ms, node }, move |_, existed| removed(existed)))
 }
 
-/// POST /admin/backup. Responds when the copy of the database is complete.
-pub fn back_up(ctx: &mut Ctx<'_>, _: &Request<'_>) -> Result<Step, Problem> {
+/// POST /api/v1/admin/backup. Answers when the act is in the log: a backup may take minutes.
+pub fn begin_backup(_: &mut Ctx<'_>, actor: Option<Actor>, _: &Request<'_>) -> Result<Step, Problem> {
+    let by = by(actor);
+    Ok(Step::store(CheckAdmin { by }, move |ctx, ()| {
+        refuse_second_backup(ctx)?;
+        let administer = Administer { at: ctx.now.unix_ms, by, act: Act::BackUp };
+        Ok(Step::store(administer, |ctx, _| {
+            // Another one may have begun since.
+            refuse_second_backup(ctx)?;
+            ctx.follow_ups.push(FollowUp::Backup);
+            Reply::data(202, &()).step()
+        }))
+    }))
+}
+
+fn refuse_second_backup(ctx: &Ctx<'_>) -> Result<(), Problem> {
+    match ctx.settings.measures.get(Gauge::BackupRuns) {
+        Some(1) => Err(Code::BackupRunning.into()),
+        _ => Ok(()),
+    }
+}
+
+/// POST /admin/backup of the control socket. Responds when the copy of the database is complete. `asked=true`: an admin has asked for it, and the
+/// log has that act.
+pub fn back_up(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> {
+    if request.params.text("asked")? == Some("true") {
+        return Ok(Step::store(BackUp { id: ctx.id() }, |_, copy| Reply::created(&copy).step()));
+    }
     let administer = Administer { at: ctx.now.unix_ms, by: None, act: Act::BackUp };
     // The row is in the copy. If it can't be written, the disk is full or failing: this is when a backup is wanted.
     Ok(Step::store_or(administer, |ctx, noted: Result<Option<Member>, Refusal>| {

@@ -64,7 +64,10 @@ fn shown(report: &Report) -> Value<'_> {
         shown.push("body", Value::Str(message.body.as_str().into()));
         shown.push("files", Value::List(files));
         shown.push("created_at", Value::Str(rfc3339(message.posted_at).into()));
-        shown.push("deleted", Value::Bool(message.deleted));
+        shown.push("deleted", Value::Bool(message.now.is_none()));
+        // The copy is what the reporter has seen; what was made of it since is the moderator's to see, too.
+        let edited = message.now.as_deref().filter(|now| *now != message.body);
+        shown.push("edited", edited.map_or(Value::Null, |now| Value::Str(now.into())));
         Value::Object(shown)
     });
     let mut shown = Object::default();

@@ -22,18 +22,22 @@ use crate::base::totp;
 use crate::model::attempts::{Attempt, AttemptKey};
 use crate::model::handler::{Actor, Ctx, Reply, Request, Step};
 use crate::model::id::MemberId;
+use crate::model::mail::{Content, FactorNews, NewMail};
 use crate::model::member::{FindAccount, FindSecret, Member};
 use crate::model::operation::Refusal;
 use crate::model::problem::{Code, Problem};
 use crate::model::second_factor::{
     ChangeFactor, FactorChange, NewFactor, RECOVERY_CODES, StoredFactor, UsedFactor,
 };
+use crate::proto::http::language::Language;
 
 /// Seconds from begin to confirm at most.
 const SETUP_LIFE_S: u64 = 3_600;
 /// Bytes of a recovery code, which are 16 characters: nobody guesses 80 bits.
 const RECOVERY_BYTES: usize = 10;
 const RECOVERY_CHARS: usize = 16;
+/// Characters of a code as it is typed, with its blanks. Above: 422 `invalid_code`.
+pub(crate) const CODE_MAX: usize = 64;
 /// Bytes that make the key of each sealed secret another one.
 const SALT_BYTES: usize = 16;
 /// The key is used once: see [`seal_key`].
@@ -75,7 +79,7 @@ pub fn confirm(ctx: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result
     let step = totp::step_of(&secret, &code, ctx.now.unix_s(), 0).ok_or(Problem::new(Code::CodeWrong))?;
     let (codes, recovery) = draw_recovery(ctx, actor.member);
     let change = FactorChange::Add(NewFactor { sealed: Secret::new(setup.to_owned()), step, recovery });
-    Ok(change_as(actor, presented, None, change, codes))
+    Ok(change_as(actor, presented, None, change, (codes, FactorNews::On, request.client.language)))
 }
 
 /// POST /user/second-factor/recovery.
@@ -83,23 +87,26 @@ pub fn renew(ctx: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<S
     let presented = rules::presented_password(&request.params)?;
     let code = presented_code(request)?.ok_or(Problem::invalid("code"))?;
     let (codes, recovery) = draw_recovery(ctx, actor.member);
-    Ok(change_as(actor, presented, Some(code), FactorChange::Renew(recovery), codes))
+    let told = (codes, FactorNews::Renewed, request.client.language);
+    Ok(change_as(actor, presented, Some(code), FactorChange::Renew(recovery), told))
 }
 
 /// DELETE /user/second-factor.
 pub fn remove(_: &mut Ctx<'_>, actor: Actor, request: &Request<'_>) -> Result<Step, Problem> {
     let presented = rules::presented_password(&request.params)?;
     let code = presented_code(request)?.ok_or(Problem::invalid("code"))?;
-    Ok(change_as(actor, presented, Some(code), FactorChange::Remove, Vec::new()))
+    let told = (Vec::new(), FactorNews::Off, request.client.language);
+    Ok(change_as(actor, presented, Some(code), FactorChange::Remove, told))
 }
 
-/// Makes a change after the password was proven, and a code of the present factor if there must be one.
+/// Makes a change after the password was proven, and a code of the present factor if there must be one. The answer has the codes, and a mail the
+/// news.
 fn change_as(
     actor: Actor,
     presented: Secret,
     code: Option<String>,
     change: FactorChange,
-    codes: Vec<String>,
+    (codes, news, language): (Vec<String>, FactorNews, Language),
 ) -> Step {
     #[derive(Serialize)]
     struct Changed {
@@ -116,7 +123,9 @@ fn change_as(
                 }
                 None => None,
             };
-            let change = ChangeFactor { member: actor.member, proven: Some(hash), used, change };
+            let (at, member) = (ctx.now.unix_ms, actor.member);
+            let mail = NewMail::new(ctx.id(), language, Content::SecondFactor(news));
+            let change = ChangeFactor { at, member, proven: Some(hash), used, change, mail };
             Ok(Step::store_or(change, move |ctx, changed| match changed {
                 Ok(member) => {
                     succeeded(ctx, actor.member);
@@ -133,6 +142,9 @@ fn change_as(
 /// The code of a request, without blanks and hyphens, in upper case.
 pub(super) fn presented_code(request: &Request<'_>) -> Result<Option<String>, Problem> {
     let Some(text) = request.params.text("code")? else { return Ok(None) };
+    if !(1..=CODE_MAX).contains(&text.chars().count()) {
+        return Err(Problem::invalid("code"));
+    }
     let plain: String = text.chars().filter(|c| !matches!(c, ' ' | '-')).take(RECOVERY_CHARS + 1).collect();
     Ok(Some(plain.to_ascii_uppercase()))
 }

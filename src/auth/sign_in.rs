@@ -10,10 +10,11 @@ use crate::base::crypto::sha256;
 use crate::model::attempts::{Attempt, AttemptKey};
 use crate::model::handler::{Client, Ctx, Request, Step};
 use crate::model::job::{Done, Job, VerifyPassword};
-use crate::model::mail::{Content, NewDevice, NewMail};
+use crate::model::mail::{Content, FactorNews, NewDevice, NewMail};
 use crate::model::member::FindCredential;
 use crate::model::operation::Refusal;
 use crate::model::problem::{Code, Problem};
+use crate::model::second_factor::UsedFactor;
 use crate::model::session::{NewSession, OpenSession};
 
 /// Milliseconds that a mail about a new device waits for the place of its address: the limit of a look-up and the queue before
@@ -64,6 +65,9 @@ pub fn sign_in(_: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> 
             ctx.attempts.succeeded(Attempt::SignIn(account_key));
             let session = new_session(ctx, &client, device);
             let mail = new_device_mail(ctx, &client, &session);
+            let used_mail = matches!(used, Some(UsedFactor::Recovery(_))).then(|| {
+                NewMail::new(ctx.id(), client.language, Content::SecondFactor(FactorNews::CodeUsed))
+            });
             let write = OpenSession {
                 at: ctx.now.unix_ms,
                 member,
@@ -72,6 +76,7 @@ pub fn sign_in(_: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Problem> 
                 rehash,
                 mail,
                 used,
+                used_mail,
             };
             Ok(Step::store_or(write, move |ctx, opened| match opened {
                 Ok(opened) => {

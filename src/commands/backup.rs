@@ -19,7 +19,7 @@ use std::process::ExitCode;
 use self::pace::{Pace, Paced};
 use self::verify::Verified;
 use super::archive::{DATABASE, UPLOADS, Writer};
-use super::control::{BACKUP, Control, Needs};
+use super::control::{BACKUP, BACKUP_ASKED, Control, Needs};
 use super::output::{Failure, good, note, say};
 use super::serve::store_options;
 use super::{DataFolder, absolute, for_server, no_server};
@@ -31,8 +31,7 @@ use crate::work::files;
 pub fn run(folder: &DataFolder, file: &Path) -> ExitCode {
     for_server(folder, |config| {
         let is_stdout = file == Path::new("-");
-        let packed =
-            if is_stdout { to_stdout(config)? } else { back_up(config, file, &mut Pace::full(), false)? };
+        let packed = if is_stdout { to_stdout(config)? } else { back_up(config, file, By::Command)? };
         let Packed { bytes, uploads, keys, survey } = packed;
         // On stdout is the archive.
         let say = |text: String| if is_stdout { note!("natter: {text}") } else { say!("{text}") };
@@ -85,8 +84,19 @@ struct Packed {
     survey: Survey,
 }
 
-/// With `verifies`, a file that is not good does not get its name.
-fn back_up(config: &Config, file: &Path, pace: &mut Pace, verifies: bool) -> Result<Packed, Failure> {
+/// Who wants a backup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
+    Command,
+    /// The server itself, by BACKUP_EVERY.
+    Schedule,
+    /// The server, because an admin asks for it.
+    Admin,
+}
+
+/// One that the server makes is made at half speed and verified: a file that is not good does not get its name.
+fn back_up(config: &Config, file: &Path, by: By) -> Result<Packed, Failure> {
+    let mut pace = if by == By::Command { Pace::full() } else { Pace::half() };
     let text = |error: io::Error| format!("{}: {error}", file.display());
     if file.symlink_metadata().is_ok() {
         return Err(format!("{} already exists, and is not overwritten", file.display()).into());
@@ -97,13 +107,13 @@ fn back_up(config: &Config, file: &Path, pace: &mut Pace, verifies: bool) -> Res
     remove_stale(folder_of(file));
     // Created before the request to the server, so that a folder that can't be written to is reported at once.
     let (part, out) = create_part(file).map_err(text)?;
-    let result = copy_database(config).and_then(|(copy, survey)| {
+    let result = copy_database(config, by).and_then(|(copy, survey)| {
         check_uploads(config, &survey)?;
         let mut to = &out;
         let packed = pack(config, &mut pace.writer(&mut to, Some(&out)), copy, survey).map_err(text)?;
         out.sync_all().map_err(text)?;
-        if verifies {
-            verify::verify(&part, pace)?;
+        if by != By::Command {
+            verify::verify(&part, &mut pace)?;
         }
         put(&part, file).map_err(text)?;
         Ok(packed)
@@ -131,7 +141,7 @@ fn to_stdout(config: &Config) -> Result<Packed, Failure> {
     if !store::exists(&store_options(config)) {
         return Err(no_server(config).into());
     }
-    let (copy, survey) = copy_database(config)?;
+    let (copy, survey) = copy_database(config, By::Command)?;
     check_uploads(config, &survey)?;
     pack(config, &mut Pace::full().writer(&mut stdout, None), copy, survey)
         .map_err(|error| match error.kind() {
@@ -207,9 +217,9 @@ fn folder_of(file: &Path) -> &Path {
 }
 
 /// A copy of the database, whose file is already unlinked: it disappears whenever and however this process ends.
-fn copy_database(config: &Config) -> Result<(File, Survey), Failure> {
+fn copy_database(config: &Config, by: By) -> Result<(File, Survey), Failure> {
     let mut control = Control::reach(config, Needs::Database)?;
-    let asked = control.ask("POST", BACKUP, "");
+    let asked = control.ask("POST", if by == By::Admin { BACKUP_ASKED } else { BACKUP }, "");
     let copy = asked.and_then(|answer| {
         if answer.status == 404 {
             return Err("the running server has another version, which can't make a backup".to_owned().into());

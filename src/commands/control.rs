@@ -36,6 +36,8 @@ const ACT_WAIT: Duration = Duration::from_secs(30);
 
 /// The path of a backup's request.
 pub const BACKUP: &str = "/admin/backup";
+/// The same for a backup that an admin has asked for: its act is in the log.
+pub const BACKUP_ASKED: &str = "/admin/backup?asked=true";
 
 /// The response of a server.
 pub struct Reply {
@@ -120,7 +122,7 @@ impl Control {
 
 /// How long an answer may take. A backup has no limit, because its time grows with the database.
 fn wait(path: &str) -> Option<Duration> {
-    (path != BACKUP).then_some(ACT_WAIT)
+    (![BACKUP, BACKUP_ASKED].contains(&path)).then_some(ACT_WAIT)
 }
 
 /// `late` says what follows if the time is over.

@@ -50,6 +50,9 @@ impl Prepared {
         if PasswordHasher::new(options).is_err() {
             faults.push("ARGON2: these costs can't be used".to_owned());
         }
+        if let Err(fault) = data_dir::may_write(&config.uploads) {
+            faults.push(format!("UPLOADS: {fault}"));
+        }
         let prepared = known(trust(config), &mut faults).and_then(|trust| {
             let mails = known(mail_options(config, &trust), &mut faults);
             let places = known(place_source(config, &trust), &mut faults);
@@ -68,11 +71,10 @@ fn known<T>(made: Result<T, String>, faults: &mut Vec<String>) -> Option<T> {
 /// What does not stop a start, and that an operator should know.
 fn warnings(config: &Config) -> Vec<Warning> {
     let mut warnings: Vec<Warning> = config.public_url_warning().into_iter().collect();
-    let backups = config.backups.as_ref().map(|backups| ("BACKUP_DIR", &backups.folder));
-    for (name, folder) in [("UPLOADS", &config.uploads)].into_iter().chain(backups) {
-        if let Err(fault) = data_dir::may_write(folder) {
-            warnings.push(Warning { source: name.to_owned(), message: fault.to_string() });
-        }
+    if config.backups.every.is_some()
+        && let Err(fault) = data_dir::may_write(&config.backups.folder)
+    {
+        warnings.push(Warning { source: "BACKUP_DIR".to_owned(), message: fault.to_string() });
     }
     warnings
 }

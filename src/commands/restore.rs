@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use super::archive::{DATABASE, Reader, UPLOADS};
 use super::output::say;
 use super::restoring::{Restoring, make, text};
+use super::serve::clock;
 use super::{DataFolder, absolute, keys, with_config};
 use crate::config::{Config, secrets};
 use crate::store::{self, Access, Sessions, StoreOptions};
@@ -63,7 +64,7 @@ pub fn run(folder: &DataFolder, file: &Path, end_sessions: bool) -> ExitCode {
 fn restore(config: &Config, file: &Path, sessions: Sessions) -> Result<(FileKind, bool), String> {
     let kind = unpack_into(config, file, &mut |restoring, _| {
         let database = StoreOptions::new(restoring.stage.join(DATABASE));
-        store::adopt(&database, sessions)
+        store::adopt(&database, sessions, clock().unix_ms)
             .map_err(|fault| format!("{} can't be restored: {fault}", file.display()))
     })?;
     let needs_other_secret = store::needs_other_secret(&keys::present(config)?, Access::Exclusive);

@@ -8,7 +8,7 @@
 use std::process::ExitCode;
 
 use super::output::say;
-use super::serve::store_options;
+use super::serve::{clock, store_options};
 use super::{DataFolder, absolute, keys, no_server, with_config};
 use crate::base::crypto::SystemEntropy;
 use crate::config::{Config, Mail, secrets};
@@ -55,6 +55,6 @@ fn reset(config: &Config) -> Result<bool, String> {
     store::forget_codes(&options).map_err(|fault| fault.to_string())?;
     let made = secrets::load_or_create(data_dir.path(), config, &mut SystemEntropy::new());
     made.map(drop).map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
-    store::adopt_secret(&keys::present(config)?).map_err(|fault| fault.to_string())?;
+    store::adopt_secret(&keys::present(config)?, clock().unix_ms).map_err(|fault| fault.to_string())?;
     Ok(is_missing)
 }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::backup::scheduled;
+use super::backup::scheduled::Maker;
 #[cfg(feature = "cluster")]
 use super::cluster::{self, Reached};
 #[cfg(feature = "cluster")]
@@ -202,7 +202,9 @@ fn start(config: &Config, log: &Logging, passed: Result<Passed, String>) -> Resu
     workers.add(PoolKind::File, move || opener.clone())?;
     let mut settings = settings(config, &secrets, address.port(), default_image);
     settings.measures = runtime.measures();
-    scheduled::begin(config, runtime.background(), runtime.measures())?;
+    let backups = Maker::new(config, runtime.background(), runtime.measures());
+    backups.begin()?;
+    workers.add(PoolKind::Backup, move || backups.clone())?;
     // Every push service speaks https.
     settings.push = cfg!(feature = "tls").then_some(push_settings);
     if let Some(certificate) = certificate {

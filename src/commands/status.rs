@@ -224,7 +224,7 @@ impl<'a> Status<'a> {
         }
         line(
             "backup",
-            match (now.get("natter_backup_last_success_timestamp_seconds"), &self.config.backups) {
+            match (now.get("natter_backup_last_success_timestamp_seconds"), self.config.backups.every) {
                 (Some(at), _) => {
                     let age = clock().unix_s().0.saturating_sub(at as u64);
                     format!("the last good one was begun {} ago, on {}", time(age), date(at))

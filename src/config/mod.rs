@@ -56,8 +56,7 @@ pub struct Config {
     pub wal_max: u64,
     /// Of how many requests one is logged: 0 for none.
     pub access_log: u32,
-    /// `None` without BACKUP_EVERY.
-    pub backups: Option<Backups>,
+    pub backups: Backups,
     /// Days; `None` keeps all.
     pub events_kept: Option<u32>,
     /// Days; `None` keeps all.
@@ -91,10 +90,11 @@ pub struct Config {
     pub cluster: Option<cluster::Cluster>,
 }
 
-/// The backups that the server makes by itself.
+/// The backups that the server makes by itself, and those that an admin asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backups {
-    pub every: Duration,
+    /// `None`: only when an admin asks.
+    pub every: Option<Duration>,
     /// How many are kept, at least one.
     pub keep: usize,
     pub folder: PathBuf,

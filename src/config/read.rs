@@ -116,14 +116,11 @@ fn path(text: &str) -> Result<PathBuf, String> {
     }
 }
 
-fn backups(r: &mut Reader<'_>, data_dir: &Path) -> Option<Backups> {
+fn backups(r: &mut Reader<'_>, data_dir: &Path) -> Backups {
     let every = r.optional("BACKUP_EVERY", values::time);
     let keep = r.size("BACKUP_KEEP");
     let folder = r.optional("BACKUP_DIR", path).unwrap_or_else(|| data_dir.join(BACKUPS));
-    if r.is_set("BACKUP_DIR") && !r.is_set("BACKUP_EVERY") {
-        r.warn("BACKUP_DIR", "has no effect without BACKUP_EVERY");
-    }
-    Some(Backups { every: every?, keep, folder })
+    Backups { every, keep, folder }
 }
 
 fn limits(r: &mut Reader<'_>) -> Limits {

@@ -64,7 +64,7 @@ fn an_empty_environment_gives_the_documented_defaults() {
     );
     assert!(config.access_secret.is_none() && config.metrics_token.is_none() && config.ip_info.is_none());
     assert!(matches!(config.mail, Mail::Mbox { from: None }));
-    assert_eq!(config.backups, None);
+    assert_eq!(config.backups.every, None);
     assert_eq!(config.access_log, 1);
     assert_eq!(config.public_url(8080), "http://127.0.0.1:8080");
     // Every default parses, alone and together.
@@ -393,11 +393,15 @@ proptest! {
 
 #[test]
 fn backups_are_made_every_so_often() {
-    let backups = |env: &[(&str, &str)]| good(env).backups.expect("BACKUP_EVERY is set");
+    let backups = |env: &[(&str, &str)]| good(env).backups;
     let six = backups(&[("BACKUP_EVERY", "6h"), ("DATA_DIR", "d")]);
-    assert_eq!(six, Backups { every: Duration::from_secs(21_600), keep: 7, folder: "d/backups".into() });
+    let every = Some(Duration::from_secs(21_600));
+    assert_eq!(six, Backups { every, keep: 7, folder: "d/backups".into() });
+    let asked = backups(&[("BACKUP_DIR", "e"), ("BACKUP_KEEP", "2")]);
+    assert_eq!(asked, Backups { every: None, keep: 2, folder: "e".into() });
     for (text, minutes) in [("1m", 1), ("90m", 90), ("2d", 2_880), ("366d", 527_040)] {
-        assert_eq!(backups(&[("BACKUP_EVERY", text)]).every, Duration::from_secs(minutes * 60), "{text}");
+        let every = Some(Duration::from_secs(minutes * 60));
+        assert_eq!(backups(&[("BACKUP_EVERY", text)]).every, every, "{text}");
     }
     for text in ["0h", "6", "h", "1.5h", "6H", "-1h", "367d", "6 h", "6s", "½h"] {
         assert!(load(&[("BACKUP_EVERY", text)], "").is_err(), "{text}");

@@ -44,7 +44,7 @@ pub enum Act {
     /// Erases a report.
     CloseReport(ReportId),
     /// The member signs in with the password alone again; answered so also if it has no second factor.
-    RemoveFactor(MemberId),
+    RemoveFactor(RemoveFactor),
     /// Only the row: a copy of the database is made, which is no write.
     BackUp,
 }
@@ -89,6 +89,15 @@ pub struct MakeResetLink {
     pub hash: [u8; 32],
     /// Until when it can be used, Unix ms.
     pub expires_at: UnixMs,
+}
+
+/// See [`Act::RemoveFactor`].
+#[derive(Clone, Debug)]
+pub struct RemoveFactor {
+    /// The member.
+    pub member: MemberId,
+    /// The mail that goes with it, unless the member has none.
+    pub mail: NewMail,
 }
 
 /// Whose password a link sets; `None` for a link that can't be used.

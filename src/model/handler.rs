@@ -117,6 +117,8 @@ pub enum FollowUp {
     Push,
     /// An outgoing hook was set or removed, or a bot may have been disabled, enabled or deleted. The server itself sees that.
     Hooks,
+    /// An admin asks for a backup.
+    Backup,
     /// The member's e-mail address is verified now.
     Verified(MemberId),
 }

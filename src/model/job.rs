@@ -105,6 +105,8 @@ pub enum Job {
         /// What the nodes of a cluster have; `None` for a natter alone. In a box, as it is rare.
         shared: Option<Box<SharedCertificate>>,
     },
+    /// Makes a backup, verifies it and removes the oldest ones.
+    MakeBackup,
     /// Opens a file to be sent, and reads its length: a cold disk must not stall the loop.
     OpenFile {
         /// Which file.
@@ -169,6 +171,8 @@ pub enum Done {
     NotFetched,
     /// Of [`Job::KeepCopies`].
     CopiesKept(KeptCopies),
+    /// Of [`Job::MakeBackup`]. What came of it is in the gauges, and a failure is a background error.
+    BackupEnded,
     /// Of [`Job::OpenFile`].
     FileOpened(OpenedFile),
     /// Of [`Job::RenewCertificate`].
@@ -273,6 +277,7 @@ impl Job {
             Job::FetchFile { .. } => "fetch_file",
             Job::KeepCopies { .. } => "keep_copies",
             Job::RenewCertificate { .. } => "renew_certificate",
+            Job::MakeBackup => "make_backup",
             Job::OpenFile { .. } => "open_file",
         }
     }

@@ -44,6 +44,21 @@ pub enum Content {
     NickNameChanged(String),
     /// What is unread, as it is when the mail is sent.
     Digest(Digest),
+    /// The second factor is another one, or a recovery code stood for it.
+    SecondFactor(FactorNews),
+}
+
+/// What happened to the second factor of an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FactorNews {
+    /// It has one now.
+    On,
+    /// It has none any more.
+    Off,
+    /// Its recovery codes are other ones.
+    Renewed,
+    /// Somebody signed in with a recovery code.
+    CodeUsed,
 }
 
 /// What a member has not read. No text of a message is in it.
@@ -257,6 +272,7 @@ impl Content {
             Content::PasswordChanged => "password changed",
             Content::NickNameChanged(_) => "nick name changed",
             Content::Digest(_) => "digest",
+            Content::SecondFactor(_) => "second factor",
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Invariant: each mail has a text in each language, and each text uses every value of its mail.
 
-use super::mail::{Content, DueMail};
+use super::mail::{Content, DueMail, FactorNews};
 use crate::base::crypto::HmacKey;
 use crate::base::time::rfc3339;
 use crate::proto::http::language::Language;
@@ -76,6 +76,54 @@ fn text(content: &Content, language: Language) -> Text {
             "مرحبًا،\n\nلديك رسائل لم تقرأها في {site}.\n\nالرسائل غير المقروءة: {total}\n\n{conversations}\n\
              تصلك رسالة كهذه مرة واحدة في اليوم على الأكثر أثناء غيابك. لإيقافها افتح {site} ثم الإعدادات، الإشعارات.\n",
         ),
+        (Content::SecondFactor(news), language) => factor_text(*news, language),
+    }
+}
+
+fn factor_text(news: FactorNews, language: Language) -> Text {
+    match (news, language) {
+        (FactorNews::On, Language::En) => Text(
+            "Two-step sign-in was turned on",
+            "Hello,\n\na sign-in to your account at {site} now needs a code of your authenticator app, too.\n\nTime: {time}\n\n\
+             If it was not you, ask for a new password now, and then the operator of the server to turn it off.\n",
+        ),
+        (FactorNews::On, Language::Ar) => Text(
+            "تم تفعيل تسجيل الدخول بخطوتين",
+            "مرحبًا،\n\nأصبح تسجيل الدخول إلى حسابك في {site} يتطلب أيضًا رمزًا من تطبيق المصادقة.\n\nالوقت: {time}\n\n\
+             إذا لم تكن أنت من فعل ذلك فاطلب كلمة مرور جديدة فورًا، ثم اطلب من مشغّل الخادم إيقافه.\n",
+        ),
+        (FactorNews::Off, Language::En) => Text(
+            "Two-step sign-in was turned off",
+            "Hello,\n\na sign-in to your account at {site} now needs the password alone.\n\nTime: {time}\n\n\
+             If it was not you, set a new password now, end all other sessions, and turn it on again.\n",
+        ),
+        (FactorNews::Off, Language::Ar) => Text(
+            "تم إيقاف تسجيل الدخول بخطوتين",
+            "مرحبًا،\n\nأصبح تسجيل الدخول إلى حسابك في {site} يتطلب كلمة المرور وحدها.\n\nالوقت: {time}\n\n\
+             إذا لم تكن أنت من فعل ذلك فعيّن كلمة مرور جديدة الآن، وأنهِ بقية الجلسات، وفعّله من جديد.\n",
+        ),
+        (FactorNews::Renewed, Language::En) => Text(
+            "You have new recovery codes",
+            "Hello,\n\nyour account at {site} has new recovery codes. The old ones can't be used any more.\n\nTime: {time}\n\n\
+             If it was not you, set a new password now, end all other sessions, and make new codes.\n",
+        ),
+        (FactorNews::Renewed, Language::Ar) => Text(
+            "لديك رموز استرداد جديدة",
+            "مرحبًا،\n\nأصبحت لحسابك في {site} رموز استرداد جديدة. لم يعد بالإمكان استخدام القديمة.\n\nالوقت: {time}\n\n\
+             إذا لم تكن أنت من فعل ذلك فعيّن كلمة مرور جديدة الآن، وأنهِ بقية الجلسات، وأنشئ رموزًا جديدة.\n",
+        ),
+        (FactorNews::CodeUsed, Language::En) => Text(
+            "A recovery code was used",
+            "Hello,\n\nsomeone signed in to your account at {site} with one of your recovery codes. It can't be used again.\n\n\
+             Time: {time}\n\n\
+             If it was not you, set a new password now, end all other sessions, and make new codes.\n",
+        ),
+        (FactorNews::CodeUsed, Language::Ar) => Text(
+            "استُخدم رمز استرداد",
+            "مرحبًا،\n\nسجّل شخص ما الدخول إلى حسابك في {site} بأحد رموز الاسترداد. لا يمكن استخدامه مرة أخرى.\n\n\
+             الوقت: {time}\n\n\
+             إذا لم تكن أنت من فعل ذلك فعيّن كلمة مرور جديدة الآن، وأنهِ بقية الجلسات، وأنشئ رموزًا جديدة.\n",
+        ),
     }
 }
 
@@ -107,7 +155,7 @@ pub fn render(mail: &DueMail, key: &HmacKey, site: &str) -> (String, String) {
             place = one_line(device.place.as_deref());
             user_agent = one_line(Some(&device.user_agent));
         }
-        Content::PasswordChanged => {}
+        Content::PasswordChanged | Content::SecondFactor(_) => {}
         Content::NickNameChanged(name) => nick_name = one_line(Some(name)),
         Content::Digest(digest) => {
             total = digest.total.to_string();
@@ -155,7 +203,7 @@ mod tests {
         HmacKey::new(b"key")
     }
 
-    fn contents() -> [(Content, &'static [&'static str]); 6] {
+    fn contents() -> [(Content, &'static [&'static str]); 10] {
         let code = || SealedCode::seal(&key(), Id::from_u128(1), 42);
         let device = NewDevice {
             session: Id::from_u128(2),
@@ -179,6 +227,10 @@ mod tests {
                 }),
                 &[": 12\n", "{site} teaBcc: x: 11\n", ": 1\n"],
             ),
+            (Content::SecondFactor(FactorNews::On), &["2026-11-22 13:03:54 UTC"]),
+            (Content::SecondFactor(FactorNews::Off), &["2026-11-22 13:03:54 UTC"]),
+            (Content::SecondFactor(FactorNews::Renewed), &["2026-11-22 13:03:54 UTC"]),
+            (Content::SecondFactor(FactorNews::CodeUsed), &["2026-11-22 13:03:54 UTC"]),
         ]
     }
 

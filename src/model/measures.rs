@@ -165,12 +165,18 @@ gauges! {
     OpenFilesMax = "process_max_fds" "Maximum number of open file descriptors.";
     /// BACKUP_EVERY.
     BackupEvery = "natter_backup_interval_seconds" "Time between two backups, BACKUP_EVERY.";
-    /// When the newest good backup of the schedule was begun.
+    /// 1 while one is made or asked for.
+    BackupRuns = "natter_backup_running" "1 while a backup is made, else 0.";
+    /// When the newest good backup was begun.
     BackupAt = "natter_backup_last_success_timestamp_seconds" "When the newest good backup was begun, in Unix seconds.";
     /// Its length.
     BackupBytes = "natter_backup_last_bytes" "Size of the newest backup that this process made.";
     /// How long it took, with its verification.
     BackupSeconds = "natter_backup_last_duration_seconds" "How long that backup and its verification took.";
+    /// Whether the newest try failed.
+    BackupFailed = "natter_backup_failed" "1 if the newest try to make a backup failed, else 0.";
+    /// When a try last failed.
+    BackupFailedAt = "natter_backup_last_failure_timestamp_seconds" "When a backup last failed, in Unix seconds.";
 }
 
 /// The measures of a process. All threads share one.

@@ -35,7 +35,7 @@ pub enum ErrorKind {
     Certificate,
     /// A handler panicked; its caller got a 500.
     Panic,
-    /// A backup of BACKUP_EVERY was not made.
+    /// A backup of BACKUP_EVERY, or one that an admin has asked for, was not made.
     Backup,
 }
 

@@ -83,6 +83,7 @@ codes! {
     EmailTaken 409 "email_taken" false "This e-mail address is already in use." "هذا البريد الإلكتروني مستخدم بالفعل.";
     NicknameTaken 409 "nickname_taken" false "This nick name is already in use." "هذا الاسم المستعار مستخدم بالفعل.";
     InUse 409 "in_use" false "This is still in use." "هذا لا يزال قيد الاستخدام.";
+    BackupRunning 409 "backup_running" false "A backup is being made already." "يجري إعداد نسخة احتياطية بالفعل.";
     CursorReset 410 "cursor_reset" false "The log no longer reaches back this far." "لم يعد السجل يمتد إلى هذا الحد.";
     LengthRequired 411 "length_required" false "The length of the body is missing." "طول المحتوى مفقود.";
     PreconditionFailed 412 "precondition_failed" false "The condition of the request does not hold." "شرط الطلب غير متحقق.";

@@ -118,6 +118,6 @@ pub struct ReportedMessage {
     pub files: Vec<String>,
     /// When it was posted.
     pub posted_at: UnixMs,
-    /// Whether it was deleted since.
-    pub deleted: bool,
+    /// Its text now, which may have been edited since; `None` once it is deleted.
+    pub now: Option<String>,
 }

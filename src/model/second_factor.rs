@@ -6,7 +6,9 @@
 #![warn(missing_docs)]
 
 use super::id::MemberId;
+use super::mail::NewMail;
 use crate::base::secret::Secret;
+use crate::base::time::UnixMs;
 
 /// Recovery codes of a member.
 pub const RECOVERY_CODES: usize = 10;
@@ -55,6 +57,8 @@ pub struct NewFactor {
 /// there is none to change; `CodeWrong` for a code that was used.
 #[derive(Clone, Debug)]
 pub struct ChangeFactor {
+    /// When it was asked, Unix ms.
+    pub at: UnixMs,
     /// The member.
     pub member: MemberId,
     /// The PHC string with which the password was compared; `None` for an operator, who needs neither it nor a code, and for whom a
@@ -64,4 +68,6 @@ pub struct ChangeFactor {
     pub used: Option<UsedFactor>,
     /// The change.
     pub change: FactorChange,
+    /// The mail that goes with it.
+    pub mail: NewMail,
 }

@@ -51,6 +51,8 @@ pub struct OpenSession {
     pub mail: NewMail,
     /// The code that was presented: `CodeWrong` if the member has a second factor and this is none, or one that was used.
     pub used: Option<UsedFactor>,
+    /// Sent if a recovery code was used.
+    pub used_mail: Option<NewMail>,
 }
 
 /// A session that is stored.

@@ -19,7 +19,9 @@
 //!
 //! Invariant: a number is never changed and never used again, since the logs and the nodes of other builds have it.
 
-use super::admin::{Act, Administer, EndSessions, MakeResetLink, Rename, SetPassword, UseResetLink};
+use super::admin::{
+    Act, Administer, EndSessions, MakeResetLink, RemoveFactor, Rename, SetPassword, UseResetLink,
+};
 use super::bot::{AddBot, CreateBotToken, RevokeBotToken};
 use super::certificate::{CertificateRow, KeepCertificate};
 use super::code::{IssueResetCode, IssueVerifyCode, NewCode, ResetPassword, VerifyMember};
@@ -31,8 +33,8 @@ use super::event::{PruneLog, Role};
 use super::hook::{MoveHook, NewHook, SetHook};
 use super::invite::{CreateInvite, PresentedInvite, RevokeInvite, UseInvite};
 use super::mail::{
-    Content, Digest, Language, MailFailed, MailSent, NewDevice, NewMail, PlaceSession, SealedCode, SetDigest,
-    WriteDigests,
+    Content, Digest, FactorNews, Language, MailFailed, MailSent, NewDevice, NewMail, PlaceSession,
+    SealedCode, SetDigest, WriteDigests,
 };
 use super::member::{
     AddMember, DeleteAccount, EraseMessages, Leftovers, NewAccount, SetActive, SetAdmin, SignUp,
@@ -133,7 +135,7 @@ fields! {
     NewSession {
         1 id, 2 access_uuid, 3 refresh_uuid, 4 unique_id, 5 user_agent, 6 address, 7 access_expire, 8 refresh_expire
     }
-    OpenSession { 1 at, 2 member, 3 session, 4 hash, 5 rehash, 6 mail, 7 used }
+    OpenSession { 1 at, 2 member, 3 session, 4 hash, 5 rehash, 6 mail, 7 used, 8 used_mail }
     RefreshSession {
         1 at, 2 session, 3 refresh_uuid, 4 device, 5 next_access_uuid, 6 next_refresh_uuid, 7 access_expire,
         8 refresh_expire
@@ -144,7 +146,7 @@ fields! {
     RecordLastSeen { 1 seen }
     DeleteAccount { 1 at, 2 member, 3 proven, 4 leftovers, 5 by }
     EraseMessages { 1 at }
-    ChangeFactor { 1 member, 2 proven, 3 used, 4 change }
+    ChangeFactor { 1 member, 2 proven, 3 used, 4 change, 5 at, 6 mail }
     NewFactor { 1 sealed, 2 step, 3 recovery }
     EraseOld { 1 at, 2 old, 3 kept }
     AddMember { 1 account, 2 by }
@@ -190,8 +192,9 @@ fields! {
 variants! {
     Content {
         1 VerifyCode(code), 2 ResetCode(code), 3 NewDevice(device), 4 PasswordChanged, 5 NickNameChanged(name),
-        6 Digest(digest)
+        6 Digest(digest), 7 SecondFactor(news)
     }
+    FactorNews { 1 On, 2 Off, 3 Renewed, 4 CodeUsed }
     Language { 1 En, 2 Ar }
 }
 
@@ -271,6 +274,7 @@ fields! {
     Rename { 1 member, 2 display_name, 3 nick_name }
     EndSessions { 1 member, 2 session }
     MakeResetLink { 1 member, 2 hash, 3 expires_at }
+    RemoveFactor { 1 member, 2 mail }
     UseResetLink { 1 at, 2 link, 3 hash, 4 mail }
     MakeReport { 1 at, 2 reporter, 3 id, 4 what, 5 reason }
 }
@@ -278,7 +282,7 @@ fields! {
 variants! {
     Act {
         1 SetPassword(set), 2 VerifyAddress(member), 3 Rename(rename), 4 EndSessions(end), 5 MakeResetLink(make),
-        6 DeleteGroup(group), 7 RemoveMessage(message), 8 CloseReport(report), 9 BackUp, 10 RemoveFactor(member)
+        6 DeleteGroup(group), 7 RemoveMessage(message), 8 CloseReport(report), 9 BackUp, 11 RemoveFactor(remove)
     }
     Reported { 1 Message(message), 2 Person(profile) }
 }

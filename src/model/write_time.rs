@@ -77,9 +77,9 @@ impl Write {
             Write::Administer(row) => &mut row.at,
             Write::UseResetLink(row) => &mut row.at,
             Write::MakeReport(row) => &mut row.at,
+            Write::ChangeFactor(row) => &mut row.at,
             Write::RecordLastSeen(_)
             | Write::MarkOffline(_)
-            | Write::ChangeFactor(_)
             | Write::SetBlock(_)
             | Write::MailSent(_)
             | Write::SetDigest(_)

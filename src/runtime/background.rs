@@ -47,7 +47,7 @@ impl Background {
         if first {
             log::error!(kind = kind.name(); "{message}");
         }
-        self.inbox.count(kind);
+        self.inbox.count(kind, message);
     }
 
     /// Logs the counts whose window is over; all of them if `now` is `None`.

@@ -83,6 +83,14 @@ pub struct Piece {
     pub result: io::Result<()>,
 }
 
+/// Background errors of one kind that the loop has not taken yet.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Errors {
+    pub count: u64,
+    /// The text of the newest one.
+    pub text: String,
+}
+
 pub struct Inbox {
     state: Mutex<State>,
     /// Threads wait on it while the inbox is full.
@@ -96,7 +104,7 @@ pub struct Inbox {
 #[derive(Default)]
 struct State {
     completions: Vec<Completion>,
-    errors: BTreeMap<ErrorKind, u64>,
+    errors: BTreeMap<ErrorKind, Errors>,
     waiting: usize,
     closed: bool,
 }
@@ -141,9 +149,13 @@ impl Inbox {
         true
     }
 
-    /// Counts one background error. The counts need no limit.
-    pub fn count(&self, kind: ErrorKind) {
-        *lock(&self.state).errors.entry(kind).or_default() += 1;
+    /// Counts one background error. The counts need no limit, and one text of each kind is kept.
+    pub fn count(&self, kind: ErrorKind, text: String) {
+        let mut state = lock(&self.state);
+        let errors = state.errors.entry(kind).or_default();
+        errors.count += 1;
+        errors.text = text;
+        drop(state);
         self.wake();
     }
 
@@ -159,7 +171,7 @@ impl Inbox {
     }
 
     /// Takes all that was posted into `completions`, which must be empty. The threads reuse its memory.
-    pub fn take(&self, completions: &mut Vec<Completion>) -> BTreeMap<ErrorKind, u64> {
+    pub fn take(&self, completions: &mut Vec<Completion>) -> BTreeMap<ErrorKind, Errors> {
         debug_assert!(completions.is_empty());
         self.woken.store(false, Ordering::Release);
         let mut state = lock(&self.state);
@@ -208,8 +220,9 @@ mod tests {
         (0..INBOX_MAX).for_each(|_| inbox.post(Completion::Storage(Readiness::default())));
         inbox.close();
         inbox.post(Completion::Storage(Readiness::default())); // returns, although the inbox is full
-        inbox.count(ErrorKind::Commit);
-        inbox.count(ErrorKind::Commit);
-        assert_eq!(inbox.take(&mut taken).get(&ErrorKind::Commit), Some(&2));
+        inbox.count(ErrorKind::Commit, "disk I/O error".to_owned());
+        inbox.count(ErrorKind::Commit, "locked".to_owned());
+        let errors = Errors { count: 2, text: "locked".to_owned() };
+        assert_eq!(inbox.take(&mut taken).get(&ErrorKind::Commit), Some(&errors));
     }
 }

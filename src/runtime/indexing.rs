@@ -129,7 +129,7 @@ pub fn index_until_closed(mut index: impl Indexes, progress: &Arc<IndexProgress>
             Ok(step) => step,
             Err(fault) => {
                 let kind = if fault == Fault::Full { ErrorKind::DiskFull } else { ErrorKind::Search };
-                inbox.count(kind); // logged by the store
+                inbox.count(kind, fault.to_string()); // logged by the store
                 progress.sleep(Some(ended + PROBE_EVERY), u64::MAX);
                 continue;
             }
@@ -206,6 +206,6 @@ mod tests {
         say.send(Err(Fault::Io)).expect("received");
         progress.close();
         thread.join().expect("it ends");
-        assert_eq!(inbox.take(&mut Vec::new()).get(&ErrorKind::Search), Some(&1));
+        assert_eq!(inbox.take(&mut Vec::new()).get(&ErrorKind::Search).map(|errors| errors.count), Some(1));
     }
 }

@@ -184,7 +184,7 @@ impl Work {
                 Ok(result) => {
                     // `Busy` is an interruption. The store logs the other faults.
                     if matches!(result, Err(refusal) if refusal.is_fault() && refusal != Refusal::Busy) {
-                        self.inbox.count(ErrorKind::Read);
+                        self.inbox.count(ErrorKind::Read, format!("{name} failed"));
                     }
                     result
                 }

@@ -43,6 +43,10 @@ const FILE_THREADS: usize = 2;
 const CERTIFICATE_THREADS: usize = 1;
 /// Looks after the certificate: the server asks for one at a time. Above it: `Done::Busy`.
 const CERTIFICATE_JOBS_MAX: usize = 1;
+/// Threads that make backups.
+const BACKUP_THREADS: usize = 1;
+/// Backups under way: the server asks for one at a time. Above it: `Done::Busy`.
+const BACKUP_JOBS_MAX: usize = 1;
 /// Files being opened. Above it: `Done::Busy`.
 const FILE_JOBS_MAX: usize = 4_096;
 /// Threads that fetch files from other nodes: a large file must not delay all others. Each has 64 KiB of a file at a time.
@@ -77,6 +81,8 @@ pub enum PoolKind {
     Fetch,
     /// Reads the certificate of https, or orders it.
     Certificate,
+    /// Makes backups.
+    Backup,
 }
 
 impl PoolKind {
@@ -91,6 +97,7 @@ impl PoolKind {
             Job::FetchFile { .. } | Job::KeepCopies { .. } => PoolKind::Fetch,
             Job::OpenFile { .. } => PoolKind::File,
             Job::RenewCertificate { .. } => PoolKind::Certificate,
+            Job::MakeBackup => PoolKind::Backup,
         }
     }
 
@@ -105,6 +112,7 @@ impl PoolKind {
             PoolKind::File => "open",
             PoolKind::Fetch => "fetch",
             PoolKind::Certificate => "certificate",
+            PoolKind::Backup => "backup",
         }
     }
 
@@ -116,6 +124,7 @@ impl PoolKind {
             PoolKind::Push => ErrorKind::Push,
             PoolKind::Upload | PoolKind::Give | PoolKind::File | PoolKind::Fetch => ErrorKind::Upload,
             PoolKind::Certificate => ErrorKind::Certificate,
+            PoolKind::Backup => ErrorKind::Backup,
         }
     }
 
@@ -132,12 +141,13 @@ impl PoolKind {
             PoolKind::File => (FILE_THREADS, FILE_JOBS_MAX),
             PoolKind::Fetch => (FETCH_THREADS, FETCH_JOBS_MAX),
             PoolKind::Certificate => (CERTIFICATE_THREADS, CERTIFICATE_JOBS_MAX),
+            PoolKind::Backup => (BACKUP_THREADS, BACKUP_JOBS_MAX),
         }
     }
 }
 
 /// A pool has one thread from the start, so that the start fails if it can have none. Another is started only when all have
-/// a job: a thread that never had one still costs memory.
+/// a job: a thread that never had one still costs memory. The pool of backups, which most servers never ask for, has none.
 struct Pool {
     kind: PoolKind,
     jobs: Producer<(Ticket, Job)>,
@@ -249,9 +259,12 @@ impl Workers {
             let run = move || work_until_closed(kind, make, &queue, &to, &background, WORKER_IDLE);
             spawn(kind.name(), &inbox, run)
         });
-        self.threads.push(start()?);
+        let threads = usize::from(kind != PoolKind::Backup);
+        if threads > 0 {
+            self.threads.push(start()?);
+        }
         let shares = (kind == PoolKind::Give).then(Shares::default);
-        self.pools.push(Pool { kind, jobs, shares, start, threads: 1, threads_max });
+        self.pools.push(Pool { kind, jobs, shares, start, threads, threads_max });
         Ok(())
     }
 
@@ -265,6 +278,16 @@ impl Workers {
             self.background.report(kind.error_kind(), format_args!("no workers for {}", job.name()));
             return Err(Done::Failed);
         };
+        if pool.threads == 0 {
+            match (pool.start)() {
+                Ok(thread) => self.threads.push(thread),
+                Err(error) => {
+                    self.background.report(kind.error_kind(), format_args!("no thread: {error}"));
+                    return Err(Done::Failed);
+                }
+            }
+            pool.threads = 1;
+        }
         if !pool.offer(ticket, job) {
             return Err(Done::Busy);
         }
@@ -304,8 +327,8 @@ fn work_until_closed<W: Worker>(
 ) {
     match kind {
         PoolKind::Password => kernel::lower_priority(kernel::NICE_AWAITED),
-        // A notification waits for seconds before it is sent.
-        PoolKind::Push => kernel::lower_priority(kernel::NICE_UNAWAITED),
+        // A notification waits for seconds before it is sent, and nobody waits for a backup.
+        PoolKind::Push | PoolKind::Backup => kernel::lower_priority(kernel::NICE_UNAWAITED),
         _ => {}
     }
     let mut worker = make();
@@ -388,7 +411,7 @@ mod tests {
         let end = Instant::now() + PATIENCE;
         while seen.len() < 4 || lock(&idle_calls).is_empty() {
             assert!(Instant::now() < end);
-            errors += inbox.take(&mut taken).remove(&ErrorKind::Worker).unwrap_or_default();
+            errors += inbox.take(&mut taken).remove(&ErrorKind::Worker).unwrap_or_default().count;
             for completion in taken.drain(..) {
                 let Completion::Finished(PoolKind::Password, ticket, done) = completion else {
                     panic!("a job")

@@ -17,7 +17,8 @@ pub struct Call {
 
 impl Call {
     /// Whether the process may end before the answer: a mail stays in the outbox, the place of a session stays unknown, and
-    /// a notification or an event of a hook that was not sent is after the stored cursor, so that the next start sends it.
+    /// a notification or an event of a hook that was not sent is after the stored cursor, so that the next start sends it. A backup that
+    /// was begun leaves a part that the next one removes.
     pub fn may_be_given_up(&self) -> bool {
         matches!(
             self.next,
@@ -26,6 +27,7 @@ impl Call {
                     | Task::FindPlace(_)
                     | Task::Push(_)
                     | Task::CallHook(_)
+                    | Task::MakeBackup
                     | Task::Run(Periodic::Certificate)
             )
         )
@@ -110,6 +112,8 @@ pub enum Task {
     CallHook(HookId),
     /// How far an outgoing hook has come is being written.
     MoveHook,
+    /// A backup that an admin has asked for is being made.
+    MakeBackup,
     /// Which node does the work of all is being decided.
     HoldDuty,
     /// The holders of nick names that are reserved now get others.

@@ -83,8 +83,8 @@ pub enum Input<'a> {
     Appended { upload: UploadId, bytes: usize, sha256: Option<[u8; 32]> },
     /// An upload's file could not be written; `full` when the disk has no space left.
     DiskFailed { upload: UploadId, full: bool },
-    /// One background error, already logged where it happened.
-    BackgroundError(ErrorKind),
+    /// Background errors of one kind, already logged where they happened, and the text of the newest one.
+    BackgroundErrors { kind: ErrorKind, count: u64, text: String },
     /// What the database can do, when that changes. A server begins with what its [`Start`](crate::model::operation::Start) says.
     Storage(Readiness),
     /// In a cluster: what another node says of itself, once a second. In a box, as the widest inputs are.

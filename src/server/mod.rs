@@ -206,7 +206,7 @@ impl Server {
                     self.with_conn(conn, |core, conn| receive::disk_failed(core, conn, full));
                 }
             }
-            Input::BackgroundError(trouble) => self.core.metrics.trouble(trouble),
+            Input::BackgroundErrors { kind, count, text } => self.core.metrics.troubles(kind, count, &text),
             Input::Storage(state) => self.core.storage = state,
             Input::PeerState { node, state } => nodes::state_came(&mut self.core, &node, *state),
             Input::Progressed(progress) => {

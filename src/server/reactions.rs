@@ -55,6 +55,7 @@ pub fn on_answer(core: &mut Core, conns: &mut Conns, result: &Result<Answer, Ref
             | Answer::ResetPassword(())
             | Answer::UseResetLink(())
             | Answer::Administer(_)
+            | Answer::ChangeFactor(_)
             | Answer::PlaceSession(()),
         ) => core.turn.follow_ups.push(FollowUp::Mail),
         Ok(Answer::ReleaseNickNames(1..)) => core.turn.follow_ups.push(FollowUp::Mail),

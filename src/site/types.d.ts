@@ -823,6 +823,7 @@ export interface Routes {
           files: Array<string>;
           created_at: Time;
           deleted: boolean;
+          edited: string | null;
         } | null;
         reason: string;
       }>;
@@ -868,6 +869,12 @@ export interface Routes {
       next: string | null;
     };
   };
+  'POST /admin/backup': {
+    params: {};
+    answer: {
+      data: null;
+    };
+  };
   'GET /admin/server': {
     params: {};
     answer: {
@@ -877,7 +884,20 @@ export interface Routes {
           kind: string;
           count: number;
           last_at: Time;
+          text: string;
         }>;
+        backup: {
+          running: boolean;
+          last: {
+            at: Time;
+            bytes: number | null;
+            verified: true;
+          } | null;
+          failed: {
+            at: Time;
+            text: string;
+          } | null;
+        };
       };
     };
   };
@@ -1364,6 +1384,7 @@ export interface RouteOf {
   'admin.report.close': 'DELETE /admin/reports/{report}';
   'admin.audit': 'GET /admin/audit';
   'admin.storage': 'GET /admin/storage';
+  'admin.server.backup': 'POST /admin/backup';
   'admin.server': 'GET /admin/server';
   'reset.link': 'POST /user/reset/link';
   'invite.create': 'POST /invites';

@@ -16,7 +16,8 @@ use super::{
 use crate::base::time::UnixMs;
 use crate::model::admin::{
     Act, Administer, EndSessions, FindResetLink, GroupMemberPage, GroupPage, ListGroupMembers, ListGroups,
-    ListStorage, ListedGroup, ListedGroupMember, MakeResetLink, Rename, SetPassword, Usage, UseResetLink,
+    ListStorage, ListedGroup, ListedGroupMember, MakeResetLink, RemoveFactor, Rename, SetPassword, Usage,
+    UseResetLink,
 };
 use crate::model::event::{Audience, Event, Events, Fact, Membership};
 use crate::model::id::{ConversationId, MemberId, MessageId, ProfileId};
@@ -41,7 +42,7 @@ pub fn perform(batch: &mut Batch<'_>, administer: Administer) -> Result<Written,
         Act::MakeResetLink(make) => (Some(make.member), make_reset_link(batch, asked, make)?),
         Act::DeleteGroup(group) => (None, delete_group(batch, asked, group)?),
         Act::RemoveMessage(message) => (None, remove_message(batch, asked, message)?),
-        Act::RemoveFactor(member) => (Some(member), remove_factor(batch, asked, member)?),
+        Act::RemoveFactor(remove) => (Some(remove.member), remove_factor(batch, asked, remove)?),
         Act::BackUp => {
             audit::record::<()>(batch.conn, asked, "backup", None, "")?;
             (None, Events::None)
@@ -126,9 +127,11 @@ fn make_reset_link(batch: &mut Batch<'_>, asked: Asked, make: MakeResetLink) -> 
     Ok(Events::None)
 }
 
-fn remove_factor(batch: &mut Batch<'_>, asked: Asked, member: MemberId) -> Result<Events, Stop> {
+fn remove_factor(batch: &mut Batch<'_>, asked: Asked, remove: RemoveFactor) -> Result<Events, Stop> {
+    let RemoveFactor { member, mail } = remove;
     audit::target(batch.conn, asked.1, member)?;
-    let change = ChangeFactor { member, proven: None, used: None, change: FactorChange::Remove };
+    let change = FactorChange::Remove;
+    let change = ChangeFactor { at: asked.0, member, proven: None, used: None, change, mail };
     let written = second_factor::change(batch, &change)?;
     written.result?;
     audit::record(batch.conn, asked, "member.second_factor_off", Some(member), "")?;

@@ -1,7 +1,7 @@
 //! The log of what admins of the server and the operator did, and who may do it.
 //!
-//! Invariant: a row is inserted by the transaction of its act, and triggers of the schema refuse every change of it. A row has ids, and no
-//! text of a person.
+//! Invariant: a row is inserted by the transaction of its act, and triggers of the schema refuse every change of it, and every deletion but
+//! that of the rows before the newest [`AUDIT_ROWS_MAX`]. A row has ids, and no text of a person.
 
 use rusqlite::{Connection, OptionalExtension};
 
@@ -12,6 +12,9 @@ use crate::base::time::UnixMs;
 use crate::model::admin::{AuditPage, AuditRow, ListAudit};
 use crate::model::id::MemberId;
 use crate::model::operation::Refusal;
+
+/// Rows that are kept. Beyond, the oldest one is deleted with each new one; a trigger of the schema has the same number.
+pub const AUDIT_ROWS_MAX: u64 = 100_000;
 
 /// Refuses everybody but the operator and the admins of the server, whatever they ask for.
 pub fn check(conn: &Connection, by: Option<MemberId>) -> Result<(), Stop> {
@@ -56,6 +59,8 @@ fn insert(
 ) -> rusqlite::Result<()> {
     conn.prepare_cached("INSERT INTO audit (at, who, act, whom, detail) VALUES (?1, ?2, ?3, ?4, ?5)")?
         .execute((int(at), by.map(Id::to_bytes), act, whom, detail))?;
+    conn.prepare_cached("DELETE FROM audit WHERE key <= ?1")?
+        .execute([conn.last_insert_rowid() - int(AUDIT_ROWS_MAX)])?;
     Ok(())
 }
 

@@ -8,7 +8,9 @@
 //! those of the standard library; the test below fails when they change.
 //! Invariant: the values of a level never change.
 
-use super::{codes, deletion, digests, event_log, invites, outbox, posting, reserved, retention, sessions};
+use super::{
+    audit, codes, deletion, digests, event_log, invites, outbox, posting, reserved, retention, sessions,
+};
 use crate::base::mention;
 use crate::limits;
 use crate::model::{bot, duty, message, preferences, report, system_message, write_time};
@@ -58,6 +60,7 @@ level! {
     report::REPORTS_OF_MEMBER_MAX => 20;
     report::REPORTS_MAX => 10_000;
     report::REPORTS_ERASED_STEP => 100;
+    audit::AUDIT_ROWS_MAX => 100_000;
 }
 
 #[cfg(test)]

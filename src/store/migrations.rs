@@ -72,6 +72,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { name: "retention", sql: include_str!("migrations/034_retention.sql") },
     Migration { name: "second factor", sql: include_str!("migrations/035_second_factor.sql") },
     Migration { name: "people", sql: include_str!("migrations/036_people.sql") },
+    Migration { name: "bound of the audit", sql: include_str!("migrations/037_bound_of_the_audit.sql") },
     #[cfg(feature = "next-level")]
     Migration { name: "next level", sql: include_str!("migrations/next_level.sql") },
 ];
@@ -79,9 +80,9 @@ const MIGRATIONS: &[Migration] = &[
 /// The version of the schema of each level, from [`FIRST_LEVEL`] on. The one of a level that was released never changes: a step after it
 /// belongs to another level.
 const OF_LEVELS: &[i64] = &[
-    36,
-    #[cfg(feature = "next-level")]
     37,
+    #[cfg(feature = "next-level")]
+    38,
 ];
 
 const _: () = assert!(

@@ -9,7 +9,8 @@ use super::fault::OpenFault;
 use super::inspect::{self, Access};
 #[cfg(feature = "cluster")]
 use super::place::{self, Place, Skip};
-use super::{StoreOptions, checkpoints, codes, metadata, outbox, schema_check, sessions};
+use super::{StoreOptions, audit, checkpoints, codes, metadata, outbox, schema_check, sessions};
+use crate::base::time::UnixMs;
 use crate::model::id::MemberId;
 
 /// Whether a restored database keeps its sessions.
@@ -21,7 +22,7 @@ pub enum Sessions {
 
 /// Prepares a copy of a database for use: checks it completely, migrates its schema, and begins a new history, so that no
 /// old cursor fits.
-pub fn adopt(options: &StoreOptions, restored: Sessions) -> Result<(), OpenFault> {
+pub fn adopt(options: &StoreOptions, restored: Sessions, at: UnixMs) -> Result<(), OpenFault> {
     // Before any write, and before one of its triggers could run.
     inspect::check_restored(options, Access::Exclusive)?;
     change(options, |conn| {
@@ -32,12 +33,14 @@ pub fn adopt(options: &StoreOptions, restored: Sessions) -> Result<(), OpenFault
         metadata::leave_cluster(conn)?;
         metadata::renew(conn)
     })?;
-    migrate_alone(options)
+    let detail = if restored == Sessions::Ended { "end_sessions" } else { "" };
+    // An older database has its log of acts only now.
+    change(&alone(options), |conn| audit::record::<()>(conn, (at, None), "restore", None, detail))
 }
 
 /// A natter alone has the last schema, and a node that of its level.
-fn migrate_alone(options: &StoreOptions) -> Result<(), OpenFault> {
-    change(&StoreOptions { in_cluster: false, ..options.clone() }, |_| Ok(()))
+fn alone(options: &StoreOptions) -> StoreOptions {
+    StoreOptions { in_cluster: false, ..options.clone() }
 }
 
 /// Prepares the copy of a node of a cluster for another node, or for the same one again: the rows, the epoch and the place in the log
@@ -74,7 +77,7 @@ pub fn leave(options: &StoreOptions, keeps_epoch: bool) -> Result<(), OpenFault>
         metadata::leave_cluster(conn)?;
         if keeps_epoch { metadata::end(conn) } else { metadata::renew(conn) }
     })?;
-    migrate_alone(options)
+    change(&alone(options), |_| Ok(()))
 }
 
 /// From now on the node skips this entry when it comes to it.
@@ -106,11 +109,14 @@ pub fn forget_codes(options: &StoreOptions) -> Result<(), OpenFault> {
     })
 }
 
-/// Records `options.password_tag` as the one of the secret that the database needs from now on.
-pub fn adopt_secret(options: &StoreOptions) -> Result<(), OpenFault> {
+/// Records `options.password_tag` as the one of the secret that the database needs from now on, as an act of the operator.
+pub fn adopt_secret(options: &StoreOptions, at: UnixMs) -> Result<(), OpenFault> {
     // Opened without a tag, because the database may have the tag of another secret.
     let unchecked = StoreOptions { password_tag: None, ..options.clone() };
-    change(&unchecked, |conn| metadata::set_password_tag(conn, options.password_tag))
+    change(&unchecked, |conn| {
+        metadata::set_password_tag(conn, options.password_tag)?;
+        audit::record::<()>(conn, (at, None), "secret.reset", None, "")
+    })
 }
 
 /// Runs one transaction and closes the database with an empty WAL, unless another process may not have copied the WAL: the

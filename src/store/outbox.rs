@@ -14,8 +14,8 @@ use crate::base::secret::Secret;
 use crate::base::time::UnixMs;
 use crate::model::id::MailId;
 use crate::model::mail::{
-    Content, Digest, DueMail, FetchMail, Language, MailFailed, MailFate, MailPage, MailSent, NewDevice,
-    NewMail, PlaceSession, Recipient, SealedCode,
+    Content, Digest, DueMail, FactorNews, FetchMail, Language, MailFailed, MailFate, MailPage, MailSent,
+    NewDevice, NewMail, PlaceSession, Recipient, SealedCode,
 };
 use crate::model::operation::Answer;
 
@@ -33,6 +33,10 @@ const NEW_DEVICE: i64 = 3;
 const PASSWORD_CHANGED: i64 = 4;
 const NICK_NAME_CHANGED: i64 = 5;
 const DIGEST: i64 = 6;
+const FACTOR_ON: i64 = 7;
+const FACTOR_OFF: i64 = 8;
+const FACTOR_RENEWED: i64 = 9;
+const RECOVERY_CODE_USED: i64 = 10;
 
 fn kind(content: &Content) -> i64 {
     match content {
@@ -42,6 +46,10 @@ fn kind(content: &Content) -> i64 {
         Content::PasswordChanged => PASSWORD_CHANGED,
         Content::NickNameChanged(_) => NICK_NAME_CHANGED,
         Content::Digest(_) => DIGEST,
+        Content::SecondFactor(FactorNews::On) => FACTOR_ON,
+        Content::SecondFactor(FactorNews::Off) => FACTOR_OFF,
+        Content::SecondFactor(FactorNews::Renewed) => FACTOR_RENEWED,
+        Content::SecondFactor(FactorNews::CodeUsed) => RECOVERY_CODE_USED,
     }
 }
 
@@ -52,7 +60,8 @@ pub fn put(conn: &Connection, member: Option<i64>, mail: &NewMail, at: UnixMs) -
         Content::NewDevice(_)
         | Content::PasswordChanged
         | Content::NickNameChanged(_)
-        | Content::Digest(_) => None,
+        | Content::Digest(_)
+        | Content::SecondFactor(_) => None,
     };
     let device = match &mail.content {
         Content::NewDevice(device) => Some(device),
@@ -134,6 +143,10 @@ fn from_row(conn: &Connection, row: &Row<'_>, at: UnixMs) -> rusqlite::Result<Du
             // It was turned off while the mail waited, as below.
             None => Digest::default(),
         }),
+        FACTOR_ON => Content::SecondFactor(FactorNews::On),
+        FACTOR_OFF => Content::SecondFactor(FactorNews::Off),
+        FACTOR_RENEWED => Content::SecondFactor(FactorNews::Renewed),
+        RECOVERY_CODE_USED => Content::SecondFactor(FactorNews::CodeUsed),
         kind => return Err(rusqlite::Error::IntegralValueOutOfRange(1, kind)),
     };
     // It was read while the mail waited to be tried again.

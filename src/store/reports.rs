@@ -14,6 +14,7 @@ use crate::model::event::Events;
 use crate::model::id::{MemberId, MessageId, ReportId};
 use crate::model::message::GetMessage;
 use crate::model::operation::{Answer, Refusal};
+use crate::model::profile::ListProfiles;
 use crate::model::report::{
     ListReports, MadeReport, MakeReport, REPORT_KEPT_MS, REPORTS_ERASED_STEP, REPORTS_MAX,
     REPORTS_OF_MEMBER_MAX, Report, ReportPage, Reported, ReportedMessage, ReportedPerson,
@@ -73,6 +74,11 @@ pub fn make(batch: &mut Batch<'_>, make: &MakeReport) -> Result<Written, Stop> {
 fn copy(conn: &Connection, make: &MakeReport) -> Result<Copy, Stop> {
     let message = match make.what {
         Reported::Person(profile) => {
+            // As everywhere: an id that is known shows nothing of a private profile.
+            let visible = ListProfiles { viewer: make.reporter, ids: vec![profile] };
+            if profiles::list(conn, &visible)?.is_empty() {
+                return Err(Refusal::NotFound.into());
+            }
             let person = profiles::key(conn, profile)?.ok_or(Refusal::NotFound)?;
             return Ok(Copy { person, body: String::new(), files: String::new(), posted_at: UnixMs(0) });
         }
@@ -136,7 +142,7 @@ pub fn list(conn: &Connection, list: ListReports) -> Result<ReportPage, Stop> {
                     body: text(row, 5)?,
                     files: files.lines().map(str::to_owned).collect(),
                     posted_at: UnixMs(number(row, 7)?),
-                    deleted: is_deleted(conn, message)?,
+                    now: text_now(conn, message)?,
                 }),
             };
             let reporter = person(conn, row.get(2)?)?;
@@ -155,11 +161,11 @@ pub fn list(conn: &Connection, list: ListReports) -> Result<ReportPage, Stop> {
     Ok(ReportPage { reports: reports.into_iter().map(|(report, _)| report).collect(), next })
 }
 
-fn is_deleted(conn: &Connection, message: MessageId) -> rusqlite::Result<bool> {
-    let is_there = conn
-        .prepare_cached("SELECT 1 FROM messages WHERE seq = ?1 AND deleted_at IS NULL")?
-        .exists([int(message.seq())])?;
-    Ok(!is_there)
+/// The text that the message has now; `None` once it is deleted.
+fn text_now(conn: &Connection, message: MessageId) -> rusqlite::Result<Option<String>> {
+    conn.prepare_cached("SELECT ifnull(body, '') FROM messages WHERE seq = ?1 AND deleted_at IS NULL")?
+        .query_row([int(message.seq())], |row| text(row, 0))
+        .optional()
 }
 
 fn person(conn: &Connection, key: i64) -> rusqlite::Result<ReportedPerson> {

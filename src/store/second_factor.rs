@@ -4,10 +4,10 @@
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::accounts;
 use super::batch::{Batch, Written};
 use super::fault::Stop;
 use super::value::{int, number};
+use super::{accounts, outbox};
 use crate::model::operation::{Answer, Refusal};
 use crate::model::second_factor::{ChangeFactor, FactorChange, StoredFactor, UsedFactor};
 
@@ -27,9 +27,9 @@ pub fn recovery_codes(conn: &Connection, member: i64) -> rusqlite::Result<Option
     .optional()
 }
 
-/// Uses a code. `CodeWrong` if the member has a second factor, and this is none or one that was used.
-pub fn use_up(conn: &Connection, member: i64, used: Option<&UsedFactor>) -> Result<(), Stop> {
-    let Some(factor) = of(conn, member)? else { return Ok(()) };
+/// Uses a code, if the member has a second factor; returns whether it has. `CodeWrong` if this is none or one that was used.
+pub fn use_up(conn: &Connection, member: i64, used: Option<&UsedFactor>) -> Result<bool, Stop> {
+    let Some(factor) = of(conn, member)? else { return Ok(false) };
     let rows = match used {
         Some(UsedFactor::Step(step)) if *step > factor.step => conn
             .prepare_cached("UPDATE second_factors SET step = ?2 WHERE member = ?1")?
@@ -39,7 +39,7 @@ pub fn use_up(conn: &Connection, member: i64, used: Option<&UsedFactor>) -> Resu
             .execute((member, tag.expose()))?,
         _ => 0,
     };
-    if rows == 0 { Err(Refusal::CodeWrong.into()) } else { Ok(()) }
+    if rows == 0 { Err(Refusal::CodeWrong.into()) } else { Ok(true) }
 }
 
 pub fn change(batch: &mut Batch<'_>, change: &ChangeFactor) -> Result<Written, Stop> {
@@ -58,7 +58,7 @@ pub fn change(batch: &mut Batch<'_>, change: &ChangeFactor) -> Result<Written, S
         FactorChange::Add(_) => {}
         _ if change.proven.is_none() => {}
         _ if !exists => return Err(Refusal::NotFound.into()),
-        _ => use_up(conn, member, change.used.as_ref())?,
+        _ => drop(use_up(conn, member, change.used.as_ref())?),
     }
     conn.prepare_cached("DELETE FROM recovery_codes WHERE member = ?1")?.execute([member])?;
     let recovery = match &change.change {
@@ -76,6 +76,9 @@ pub fn change(batch: &mut Batch<'_>, change: &ChangeFactor) -> Result<Written, S
     for tag in recovery {
         conn.prepare_cached("INSERT OR IGNORE INTO recovery_codes (member, tag) VALUES (?1, ?2)")?
             .execute((member, tag.expose()))?;
+    }
+    if exists || matches!(change.change, FactorChange::Add(_)) {
+        outbox::put(conn, Some(member), &change.mail, change.at)?;
     }
     let account = accounts::account(conn, change.member)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
     Written::quietly(Answer::ChangeFactor(Box::new(account.member)))

@@ -103,7 +103,11 @@ pub fn open(batch: &mut Batch<'_>, open: OpenSession) -> Result<Written, Stop> {
         .query_row((open.member.to_bytes(), &open.hash), |row| row.get(0))
         .optional()?
         .ok_or(Refusal::Unauthorized)?;
-    second_factor::use_up(conn, member, open.used.as_ref())?;
+    if second_factor::use_up(conn, member, open.used.as_ref())?
+        && let Some(mail) = &open.used_mail
+    {
+        outbox::put(conn, Some(member), mail, open.at)?;
+    }
     // After that: it counts the recovery codes that are left.
     let account = accounts::account(conn, open.member)?.ok_or(Refusal::Unauthorized)?;
     if let Some(hash) = &open.rehash {

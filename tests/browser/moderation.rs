@@ -128,6 +128,11 @@ fn a_report_is_made_and_an_admin_acts_on_it() {
     views::check(c, &page, "admin-storage");
     page.click(c, "admin-server");
     page.wait(c, "the version", &format!("{}?.includes('natter ')", text_of("admin-overview")));
+    let state = text_of("admin-backup-state");
+    page.wait(c, "none yet", &format!("{state}?.includes('none yet')"));
+    page.click(c, "admin-backup");
+    page.wait(c, "made", &format!("{state}?.includes('The newest good one')"));
+    page.wait(c, "the button", &format!("!{}.disabled", by("admin-backup")));
     views::check(c, &page, "admin-server");
     page.click(c, "admin-close");
     page.click(c, "sign-out");

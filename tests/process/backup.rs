@@ -14,7 +14,7 @@ use super::support::TestDir;
 use super::support::http::Person;
 use super::support::net::{Http, Ws, at};
 use super::support::process::{Launch, Natter, Signal};
-use super::{client_id, post_to, stderr_of, stdout_of, until};
+use super::{client_id, failed_with, post_to, stderr_of, stdout_of, until};
 
 fn names(folder: &Path) -> Vec<String> {
     let name = |entry: std::io::Result<fs::DirEntry>| entry.expect("an entry").file_name().into_string();
@@ -331,7 +331,7 @@ fn a_copy_that_does_not_fit_is_refused_and_posts_continue() {
         .expect("written");
     let natter = launch.start();
     let mut http = Http::connect(natter.address);
-    let error = stderr_of(&launch.run(&["backup", "all.tar"]));
+    let error = failed_with(5, &launch.run(&["backup", "all.tar"]));
     assert!(error.contains("storage_full"), "{error}");
     assert!(!names(&disk.0).iter().any(|name| name.contains("backup")), "given back");
     assert_eq!(names(dir.path()), ["small"]);
@@ -380,7 +380,7 @@ fn a_stop_in_the_middle_of_a_backup_ends_it() {
     let asked = Instant::now();
     natter.signal(Signal::Term);
     natter.signal(Signal::Continue);
-    let error = stderr_of(&backup.join().expect("no panic"));
+    let error = failed_with(5, &backup.join().expect("no panic"));
     assert!(error.contains("the server can't make a copy now: it is stopping"), "{error}");
     assert_eq!(natter.wait().code(), Some(0), "{:#?}", natter.log());
     assert!(asked.elapsed() < Duration::from_secs(8), "{:?}", asked.elapsed());

@@ -197,7 +197,7 @@ fn an_invite_is_printed_once_and_is_in_no_log() {
     assert!(
         failed_with(3, &launch.run(&["invite", "revoke", &line[..26]])).contains("there is no such invite")
     );
-    assert!(failed_with(4, &launch.run(&["invite", "--uses", "1001"])).contains("invalid_uses"));
+    assert!(failed_with(2, &launch.run(&["invite", "--uses", "1001"])).contains("from 1 to 1000"));
     let metrics = http.ask("GET", "/metrics", &[], None).expect("a response");
     let log = natter.stop().join("\n");
     for code in &codes {

@@ -84,6 +84,7 @@ fn a_folder_that_cannot_be_used() {
     check(&launch, 1, "a restore was interrupted in data");
     fs::remove_dir(data.join("restoring")).expect("removed");
     // The lock is opened without following a link; a check says no more than whether it may be written.
+    fs::remove_file(data.join("lock")).expect("of the server that was refused");
     symlink("/nowhere/at/all", data.join("lock")).expect("a link");
     let mut natter = launch.spawn(Stdio::piped());
     assert_eq!(natter.wait().code(), Some(1));
@@ -116,16 +117,16 @@ fn a_folder_that_may_not_be_written() {
     for folder in ["closed", "closed/new/data"] {
         check(&launch.clone().with(&[("DATA_DIR", folder)]), 1, "cannot write to closed: ");
     }
-    // The server starts without its uploads and its backups, and says so.
-    let env = [("UPLOADS", "closed"), ("BACKUP_DIR", "closed/backups"), ("BACKUP_EVERY", "1d")];
-    let launch = launch.with(&env);
+    check(&launch.clone().with(&[("UPLOADS", "closed")]), 2, "UPLOADS: cannot write to closed: ");
+    // The server starts without its backups, and says so.
+    let launch = launch.with(&[("BACKUP_DIR", "closed/backups"), ("BACKUP_EVERY", "1d")]);
     let output = launch.run(&["check"]);
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{text}");
-    let expect = ["UPLOADS: cannot write to closed: ", "BACKUP_DIR: cannot write to closed: "];
-    expect.iter().for_each(|line| assert!(text.contains(line), "{line} is missing in {text}"));
+    let expect = "BACKUP_DIR: cannot write to closed: ";
+    assert!(text.contains(expect), "{text}");
     let log = launch.start().stop().join("\n");
-    expect.iter().for_each(|line| assert!(log.contains(line), "{line} is missing in {log}"));
+    assert!(log.contains(expect), "{log}");
     fs::set_permissions(&closed, Permissions::from_mode(0o700)).expect("a mode");
 }
 
@@ -156,7 +157,8 @@ fn a_key_that_cannot_be_used() {
     }
     #[cfg(feature = "cluster")]
     {
-        let env = [("CLUSTER_NODE", "a"), ("CLUSTER_SERVERS", "127.0.0.1:1"), ("CLUSTER_UNSAFE", "on")];
+        let env =
+            [("CLUSTER_NODE", "a"), ("CLUSTER_SERVERS", "nats://127.0.0.1:1"), ("CLUSTER_UNSAFE", "on")];
         let launch = launch.clone().with(&env);
         check(&launch, 1, "has no key of a cluster");
         fs::write(data.join("cluster_key"), "a text of more than thirty-two characters").expect("written");
@@ -187,7 +189,7 @@ fn links_that_only_this_host_can_open_are_reported() {
     let named = any.with(&[("PUBLIC_URL", "https://chat.example.org")]);
     let output = named.run(&["invite"]);
     assert!(stdout_of(&output).starts_with("https://chat.example.org/#/i/"), "{output:?}");
-    assert!(output.stderr.is_empty(), "{output:?}");
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("this host"), "{output:?}");
 }
 
 #[test]

@@ -96,6 +96,8 @@ fn after_a_reset_members_sign_in_by_codes() {
     fs::remove_file(data.join("password_secret")).expect("removed");
     let text = stdout_of(&launch.run(&["secret", "reset"]));
     assert!(text.contains("has a new password_secret") && text.contains("mail.mbox"), "{text}");
+    let acts = stdout_of(&launch.run(&["audit"]));
+    assert!(acts.lines().next().is_some_and(|act| act.ends_with("operator secret.reset -")), "{acts}");
     let _ = fs::remove_file(&mails);
 
     let natter = launch.start();

@@ -183,7 +183,10 @@ fn a_command_that_nobody_reads_ends_quietly() {
         let output = output.wait_with_output().expect("its end");
         // An empty list has nothing to print.
         let expect = if arguments == ["group", "list"] { 0 } else { 141 };
-        assert_eq!((output.status.code(), said(&output)), (Some(expect), String::new()), "{arguments:?}");
+        // The settings of the test have a warning of their own.
+        let said: Vec<String> =
+            said(&output).lines().filter(|line| !line.contains("ARGON2")).map(str::to_owned).collect();
+        assert_eq!((output.status.code(), said), (Some(expect), Vec::new()), "{arguments:?}");
     }
     // A sentence that nobody reads is no fault of its own.
     for (arguments, expect) in [(&["member", "disable", "nobody@example.org"][..], 3), (&["nonsense"], 2)] {

@@ -74,6 +74,7 @@ impl Model {
     }
 
     fn apply(&mut self, lane: Lane, write: &Write, outcome: &Outcome, sabotaged: bool) {
+        let head = self.head;
         for event in &outcome.events {
             assert!(event.seq > self.head, "seq {} after {}", event.seq, self.head);
             self.head = event.seq;
@@ -89,6 +90,7 @@ impl Model {
         match write {
             Write::DeleteAccount(delete) => self.account_deleted(lane, delete, outcome),
             Write::EraseMessages(_) => self.messages_erased(lane, outcome),
+            Write::EraseOld(erase) => self.old_erased(lane, erase, outcome, head),
             Write::PostMessage(post) => self.post(lane, post, outcome, sabotaged),
             Write::ForwardMessage(forward) => self.forward(lane, forward, outcome, sabotaged),
             Write::PinMessage(pin) => self.pin(lane, pin, outcome),
@@ -282,7 +284,7 @@ impl Model {
             let sources: Vec<UploadId> = source.attachments.into_iter().filter(exists).collect();
             (version.body, version.attachments) = (source.body, uploads[..sources.len()].to_vec());
             if outcome.result.is_ok() {
-                self.uploads_shared(me, &sources, uploads);
+                self.uploads_shared((me, post.draft.created_at), &sources, uploads);
             }
         }
         self.post_of(lane, post, (may, version), outcome, sabotaged);
@@ -465,7 +467,7 @@ impl Model {
     }
 
     /// Applies a change of a message: its next version, and its audience.
-    fn changed(
+    pub(super) fn changed(
         &mut self,
         lane: Lane,
         event: &Event,
@@ -517,14 +519,16 @@ impl Model {
     /// A message loses its content, and keeps its `n`.
     pub(super) fn tombstone(&mut self, lane: Lane, event: &Event, seq: u64) {
         let mut detached = Vec::new();
-        self.changed(lane, event, seq, What::Deleted { message: seq }, |version| {
-            (version.body, version.system) = (None, None);
-            (version.forwarded, version.pinned) = (false, false);
-            version.reply_to = None;
-            version.mentions.clear();
-            version.reactions.clear();
-            detached = std::mem::take(&mut version.attachments);
-        });
+        self.changed(lane, event, seq, What::Deleted { message: seq }, |version| detached = version.erase());
+        detached.into_iter().for_each(|upload| self.erase_unless_shown(upload));
+    }
+
+    /// The same without an event of its own.
+    pub(super) fn erased_silently(&mut self, seq: u64, rev: u64) {
+        let (id, n) = self.messages[&seq];
+        let version = self.conversation(id).messages[n as usize - 1].change(rev);
+        version.silent = true;
+        let detached = version.erase();
         detached.into_iter().for_each(|upload| self.erase_unless_shown(upload));
     }
 
@@ -766,14 +770,17 @@ impl Model {
     }
 
     fn update(&mut self, lane: Lane, update: &UpdateConversation, outcome: &Outcome) {
-        if let Some(history) = update.history {
+        if update.history.is_some() || update.messages_kept.is_some() {
             let may = self.in_group(update.actor, update.conversation).and_then(|group| {
                 if group.admins.contains(&update.actor) { Ok(()) } else { Err(Refusal::NotAllowed) }
             });
             check(outcome, may, usize::from(may.is_ok()), "conversation.update");
             if may.is_ok() {
                 let group = self.conversation(update.conversation);
-                group.hides = history == History::Joined;
+                group.hides = update.history.map_or(group.hides, |history| history == History::Joined);
+                if let Some(days) = update.messages_kept {
+                    group.kept_days = days.map(u64::from);
+                }
                 let audience = group.members();
                 let what = What::Updated { conversation: update.conversation };
                 self.record(lane, &outcome.events[0], what, audience);

@@ -25,6 +25,8 @@ pub struct Version {
     pub pinned: bool,
     /// Of a system message.
     pub system: Option<System>,
+    /// Retention has erased it: no event shows its `rev`.
+    pub silent: bool,
 }
 
 /// What a system message tells.
@@ -76,7 +78,7 @@ impl Message {
 
     /// Adds the next version, for the caller to change.
     pub fn change(&mut self, rev: u64) -> &mut Version {
-        let next = Version { rev, ..self.now().clone() };
+        let next = Version { rev, silent: false, ..self.now().clone() };
         self.versions.push(next);
         self.versions.last_mut().expect("it was pushed")
     }
@@ -93,9 +95,24 @@ pub struct Own {
     pub hidden: Option<u64>,
 }
 
+impl Version {
+    /// Becomes that of a tombstone. Returns the files that it showed.
+    pub fn erase(&mut self) -> Vec<UploadId> {
+        (self.body, self.system) = (None, None);
+        (self.forwarded, self.pinned) = (false, false);
+        self.reply_to = None;
+        self.mentions.clear();
+        self.reactions.clear();
+        std::mem::take(&mut self.attachments)
+    }
+}
+
 #[derive(Debug, Default)]
 pub struct Conversation {
     pub is_group: bool,
+    /// Days that its messages are kept, if the group has a time of its own, and the last message that was too old.
+    pub kept_days: Option<u64>,
+    pub erased_n: u64,
     /// From the seq of each joining to the seq of the removal.
     spans: BTreeMap<ProfileId, Vec<(u64, u64)>>,
     pub admins: BTreeSet<ProfileId>,

@@ -27,6 +27,7 @@ pub mod operator;
 pub mod push_checker;
 pub mod random;
 pub mod reference;
+pub mod retention_checker;
 pub mod runtime;
 pub mod sabotage;
 pub mod transcript;
@@ -45,6 +46,7 @@ use device::{Carried, Device, Form, Person, Point, Start};
 use mirror::{Mirror, Planted};
 use random::Rng;
 use reference::Model;
+use retention_checker::Kept;
 use runtime::{FaultRates, Runtime};
 
 /// How many files each device asks for at the end of a run.
@@ -70,6 +72,8 @@ pub struct Plan {
     pub uploads: bool,
     /// Accounts are deleted.
     pub deletions: bool,
+    /// Groups keep their messages for a day.
+    pub days: bool,
     /// People block each other.
     pub blocks: bool,
     pub crashes: bool,
@@ -101,6 +105,8 @@ pub struct Stats {
     pub uploads: u64,
     pub downloads: u64,
     pub deletions: u64,
+    /// Messages that were erased as they were too old.
+    pub retained: u64,
     /// Who is in a group by an invite.
     pub invited: u64,
     pub backups: u64,
@@ -143,6 +149,7 @@ impl Stats {
         self.uploads += other.uploads;
         self.downloads += other.downloads;
         self.deletions += other.deletions;
+        self.retained += other.retained;
         self.invited += other.invited;
         self.backups += other.backups;
         self.resets += resets;
@@ -207,6 +214,7 @@ pub fn play_with(seed: u64, step: &Cell<usize>, planted: Option<Planted>) -> Sta
     run.stats.revived = runtime.revived;
     run.stats.pushes = run.model.pushes.accepted;
     run.stats.deletions = run.model.deletions();
+    run.stats.retained = run.model.retained_away();
     run.stats.invited = run.model.invites.taken;
     run.stats.mails = run.model.mail_counts().1 as u64;
     run.stats.transcript = runtime.transcript.digest();
@@ -230,6 +238,7 @@ impl Run {
             pushes: rng.chance(500),
             uploads: rng.chance(500),
             deletions: rng.chance(300),
+            days: rng.chance(100),
             crashes: rng.chance(600),
             clock_jumps: rng.chance(300),
             forgetful: false,
@@ -243,7 +252,12 @@ impl Run {
         plan.sabotage &= !plan.forgetful;
         // Drawn from the seed, not from the run: a run is the same without it.
         let mirror = Mirror::new(Rng::new(!seed));
-        let mut runtime = Runtime::new(&mut rng, limits, full, plan.forgetful, mirror);
+        // Some minutes stand for days: a sweep comes a minute after a start, then each hour.
+        let kept = Kept {
+            messages: [None, None, Some(60_000), Some(600_000)][rng.below(4)],
+            uploads: [None, None, Some(60_000), Some(300_000)][rng.below(4)],
+        };
+        let mut runtime = Runtime::new(&mut rng, limits, (full, plan.forgetful), kept, mirror);
         if rng.chance(400) {
             runtime.fault_rates = FaultRates {
                 writes_busy: rng.between(0, 30),
@@ -614,6 +628,7 @@ impl Run {
             self.an_account_ends();
         }
         self.tokens_expire();
+        self.what_is_old_is_erased();
         self.everything_is_pushed_and_mailed();
         self.erased_files_are_removed();
         self.all_is_quiet();
@@ -745,6 +760,20 @@ impl Run {
         self.histories_are_complete();
         self.everything_is_found();
         self.files_are_served();
+    }
+
+    /// Nothing outlives its time by more than the interval of the sweeps, also in a group with a time of its own.
+    fn what_is_old_is_erased(&mut self) {
+        let kept = self.runtime.kept;
+        if self.plan.days {
+            self.time_passes(Duration::from_secs(86_400));
+            self.run_until_idle("a day");
+        } else if !kept.is_some() {
+            return;
+        }
+        self.time_passes(Duration::from_secs(3_601));
+        self.run_until_idle("a sweep");
+        assert_eq!(self.model.outlived(kept, self.runtime.now.unix_ms), None, "it was not erased in time");
     }
 
     /// The bytes of an upload are removed within a minute after it was deleted.

@@ -6,7 +6,9 @@ use natter::base::crypto::HmacKey;
 use natter::base::id::Id;
 use natter::base::secret::Secret;
 use natter::base::time::{UnixMs, UnixS};
-use natter::model::admin::{Act, Administer, EndSessions, MakeResetLink, Rename, SetPassword, UseResetLink};
+use natter::model::admin::{
+    Act, Administer, EndSessions, MakeResetLink, RemoveFactor, Rename, SetPassword, UseResetLink,
+};
 use natter::model::bot::{AddBot, CreateBotToken, RevokeBotToken};
 use natter::model::certificate::{CertificateRow, KeepCertificate};
 use natter::model::code::{IssueResetCode, IssueVerifyCode, NewCode, ResetPassword, VerifyMember};
@@ -15,7 +17,7 @@ use natter::model::duty::{HoldDuty, RemoveNode};
 use natter::model::event::PruneLog;
 use natter::model::hook::{MoveHook, NewHook, SetHook};
 use natter::model::invite::{CreateInvite, RevokeInvite};
-use natter::model::mail::{Content, Language, NewMail, SealedCode, SetDigest, WriteDigests};
+use natter::model::mail::{Content, FactorNews, Language, NewMail, SealedCode, SetDigest, WriteDigests};
 use natter::model::member::{AddMember, EraseMessages, NewAccount, SetActive, SetAdmin};
 use natter::model::node::NodeName;
 use natter::model::operation::Write;
@@ -69,6 +71,7 @@ pub fn writes(at: UnixMs) -> Vec<Write> {
         rehash: None,
         mail: mail(10 + number),
         used: None,
+        used_mail: None,
     };
     let account = NewAccount {
         at,
@@ -139,6 +142,7 @@ pub fn writes(at: UnixMs) -> Vec<Write> {
         }
         .into(),
         ChangeFactor {
+            at,
             member,
             proven: Some(hash("third")),
             used: None,
@@ -147,11 +151,25 @@ pub fn writes(at: UnixMs) -> Vec<Write> {
                 step: 7,
                 recovery: vec![tag(8), tag(9)],
             }),
+            mail: mail_of(7, Content::SecondFactor(FactorNews::On)),
         }
         .into(),
         OpenSession { used: Some(UsedFactor::Step(8)), ..open(24, "third") }.into(),
-        OpenSession { used: Some(UsedFactor::Recovery(tag(8))), ..open(25, "third") }.into(),
-        ChangeFactor { member, proven: None, used: None, change: FactorChange::Remove }.into(),
+        OpenSession {
+            used: Some(UsedFactor::Recovery(tag(8))),
+            used_mail: Some(mail_of(8, Content::SecondFactor(FactorNews::CodeUsed))),
+            ..open(25, "third")
+        }
+        .into(),
+        ChangeFactor {
+            at,
+            member,
+            proven: None,
+            used: None,
+            change: FactorChange::Remove,
+            mail: mail_of(9, Content::SecondFactor(FactorNews::Off)),
+        }
+        .into(),
         EraseOld { at, old: Old::Conversation(Id::from_u128(FIRST_ID + 90)), kept: Some(1) }.into(),
         SetActive { at, by: None, member, active: false }.into(),
         SetActive { at, by: None, member, active: true }.into(),
@@ -227,7 +245,7 @@ pub fn writes(at: UnixMs) -> Vec<Write> {
         .into(),
         act(Act::CloseReport(Id::from_u128(FIRST_ID + 80))),
         act(Act::BackUp),
-        act(Act::RemoveFactor(member)),
+        act(Act::RemoveFactor(RemoveFactor { member, mail: mail(40) })),
         CreateConversation {
             at,
             creator: Id::from_u128(FIRST_ID + 1),

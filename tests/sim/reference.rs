@@ -529,6 +529,7 @@ impl Model {
                 |at: u64| title.as_deref() == known.title(at) && count == Some(known.members_count(at));
             let held = if live { as_of(seq) } else { (seq..=self.head).any(as_of) };
             assert!(held, "{name} {seq}: {data:?}");
+            assert!(number_at(data, "erased_n").unwrap_or(0) <= known.erased_n, "{name} {seq}: {data:?}");
         };
         match (&logged.what, name.as_str()) {
             (What::Posted { .. }, "message.posted") => message(seq),

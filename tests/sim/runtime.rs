@@ -36,6 +36,7 @@ use super::network::{Link, Links};
 use super::operator;
 use super::random::Rng;
 use super::reference::Model;
+use super::retention_checker::Kept;
 use super::sabotage::Sabotage;
 use super::transcript::Transcript;
 use crate::support::files::Files;
@@ -63,6 +64,8 @@ pub struct Runtime {
     hasher: PasswordHasher,
     pub epoch: String,
     pub limits: Limits,
+    /// How long messages and uploads are kept.
+    pub kept: Kept,
     pub full: bool,
     pub fault_rates: FaultRates,
     pub links: Links,
@@ -97,8 +100,23 @@ pub struct Runtime {
     pub transcript: Transcript,
 }
 
+fn settings_of(limits: &Limits, kept: Kept) -> Settings {
+    Settings {
+        places: true,
+        messages_kept: kept.messages.map(Duration::from_millis),
+        uploads_kept: kept.uploads.map(Duration::from_millis),
+        ..settings(limits.clone())
+    }
+}
+
 impl Runtime {
-    pub fn new(rng: &mut Rng, limits: Limits, full: bool, forgetful: bool, mirror: Mirror) -> Runtime {
+    pub fn new(
+        rng: &mut Rng,
+        limits: Limits,
+        (full, forgetful): (bool, bool),
+        kept: Kept,
+        mirror: Mirror,
+    ) -> Runtime {
         let dir = Dir::new();
         let uploads = Dir::new();
         let disk = forgetful.then(|| Disk::new(&dir.path));
@@ -111,12 +129,7 @@ impl Runtime {
         let cost = Cost { memory_kib: 64, passes: 1, lanes: 1 };
         let hasher = PasswordHasher::new(PasswordOptions { secret: HmacKey::new(b"password"), cost });
         let epoch = start.epoch.clone();
-        let server = Server::new(
-            Settings { places: true, ..settings(limits.clone()) },
-            start,
-            Box::new(Seeded(rng.next())),
-            now,
-        );
+        let server = Server::new(settings_of(&limits, kept), start, Box::new(Seeded(rng.next())), now);
         Runtime {
             memory: InMemory::new(server, now),
             database: Database {
@@ -135,6 +148,7 @@ impl Runtime {
             hasher: hasher.unwrap_or_else(|_| panic!("a cheap hasher")),
             epoch,
             limits,
+            kept,
             full,
             fault_rates: FaultRates::default(),
             links: Links::default(),
@@ -482,7 +496,8 @@ impl Runtime {
         }
         let options = StoreOptions::new(dir.database());
         let sessions = if rng.chance(500) { Sessions::Kept } else { Sessions::Ended };
-        adopt(&options, sessions).unwrap_or_else(|fault| panic!("a backup is refused: {fault}"));
+        adopt(&options, sessions, self.now.unix_ms)
+            .unwrap_or_else(|fault| panic!("a backup is refused: {fault}"));
         let opened = Store::open(&options, &mut Seeded(rng.next()), self.now.unix_ms);
         let (store, start) = opened.unwrap_or_else(|fault| panic!("a backup does not open: {fault}"));
         let mut reader = Reader::open(&options).expect("a reader");
@@ -590,8 +605,8 @@ impl Runtime {
             assert!(known, "an ended session is forgotten {until} s before its last token expires");
         }
         self.epoch = start.epoch.clone();
-        let settings = Settings { places: true, ..settings(self.limits.clone()) };
-        let server = Server::new(settings, start, Box::new(Seeded(rng.next())), self.now);
+        let server =
+            Server::new(settings_of(&self.limits, self.kept), start, Box::new(Seeded(rng.next())), self.now);
         self.memory = InMemory::new(server, self.now);
         self.links.close_all(rng);
         self.read.clear();

@@ -8,6 +8,7 @@ use std::path::Path;
 use natter::base::crypto::sha256;
 use natter::base::id::Id;
 use natter::base::json::Value;
+use natter::base::time::UnixMs;
 use natter::model::id::{ConversationId, MessageId, ProfileId, UploadId};
 use natter::model::operation::{Answer, Outcome, Refusal};
 use natter::model::upload::{DeleteUpload, ForgetFiles, PublishUpload, UpdateUpload};
@@ -21,6 +22,7 @@ use crate::support::files::Files;
 
 struct Row {
     owner: ProfileId,
+    created_at: UnixMs,
     known: Known,
     /// Equal bytes of one owner are one file.
     file: UploadId,
@@ -90,7 +92,7 @@ impl Model {
             previews: Vec::new(),
         };
         self.uploads.ever.insert(new.id, known.clone());
-        let row = Row { owner, known, file, preview: None };
+        let row = Row { owner, created_at: publish.at, known, file, preview: None };
         assert!(self.uploads.rows.insert(new.id, row).is_none(), "an upload twice");
     }
 
@@ -122,7 +124,12 @@ impl Model {
     }
 
     /// The files of a forwarded message become uploads of who forwards it, on the same bytes.
-    pub(super) fn uploads_shared(&mut self, owner: ProfileId, sources: &[UploadId], made: &[UploadId]) {
+    pub(super) fn uploads_shared(
+        &mut self,
+        (owner, created_at): (ProfileId, UnixMs),
+        sources: &[UploadId],
+        made: &[UploadId],
+    ) {
         for (source, made) in sources.iter().zip(made) {
             let mut known = self.uploads.ever[source].clone();
             known.alts.drain(..known.alts.len() - 1);
@@ -136,7 +143,7 @@ impl Model {
             let (preview, (file, _)) = (shared.preview.map(file), file((shared.file, known.sha256)));
             known.previews = preview.iter().map(|(_, hash)| *hash).collect();
             self.uploads.ever.insert(*made, known.clone());
-            let row = Row { owner, known, file, preview };
+            let row = Row { owner, created_at, known, file, preview };
             assert!(self.uploads.rows.insert(*made, row).is_none(), "an upload twice");
         }
     }
@@ -177,6 +184,20 @@ impl Model {
             conversation.messages.iter().any(|message| message.now().attachments.contains(&upload))
         };
         self.conversations.values().filter(shows)
+    }
+
+    /// When an upload that is there was made.
+    pub(super) fn uploaded_at(&self, upload: UploadId) -> Option<UnixMs> {
+        self.uploads.rows.get(&upload).map(|row| row.created_at)
+    }
+
+    /// The messages that show it, in the order of the log.
+    pub(super) fn shown_by(&self, upload: UploadId) -> Vec<u64> {
+        let all = self.conversations.values().flat_map(|conversation| &conversation.messages);
+        let shows = |message: &&Message| message.now().attachments.contains(&upload);
+        let mut shown: Vec<u64> = all.filter(shows).map(|message| message.seq).collect();
+        shown.sort_unstable();
+        shown
     }
 
     fn is_attached(&self, upload: UploadId) -> bool {

@@ -548,6 +548,10 @@ impl Run {
             _ => {
                 self.bodies += 1;
                 let title = match self.rng.below(4) {
+                    0 | 1 if self.plan.days && self.rng.chance(500) => {
+                        let days = ["1", "2", "null"][self.rng.below(3)];
+                        format!(r#""messages_kept":{days}"#)
+                    }
                     0 => r#""history":"joined""#.to_owned(),
                     1 => r#""history":"all""#.to_owned(),
                     _ => format!(r#""title":"Title {}""#, self.bodies),

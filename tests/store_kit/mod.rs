@@ -159,6 +159,7 @@ impl Kit {
             rehash: None,
             mail: NewMail::new(self.id(), Language::En, Content::PasswordChanged),
             used: None,
+            used_mail: None,
         }
     }
 

@@ -193,7 +193,8 @@ impl Play {
                 let kind = ErrorKind::ALL[self.dice.index(ErrorKind::ALL.len())];
                 // A panic is what this test looks for.
                 if kind != ErrorKind::Panic {
-                    self.input(Input::BackgroundError(kind));
+                    let count = 1 + self.dice.roll(3);
+                    self.input(Input::BackgroundErrors { kind, count, text: "it failed\n".to_owned() });
                 }
             }
             22 => {

@@ -50,6 +50,7 @@ const RELEASED: &[&str] = &[
     include_str!("../../src/store/migrations/034_retention.sql"),
     include_str!("../../src/store/migrations/035_second_factor.sql"),
     include_str!("../../src/store/migrations/036_people.sql"),
+    include_str!("../../src/store/migrations/037_bound_of_the_audit.sql"),
     #[cfg(feature = "next-level")]
     include_str!("../../src/store/migrations/next_level.sql"),
 ];
@@ -171,6 +172,7 @@ const CONTENT: &[&str] = &[
         VALUES (zeroblob(16), 1, 1, 2, zeroblob(16), 'text', '', 1, 'spam');
     INSERT INTO reset_links (member, hash, expires_at) VALUES (1, zeroblob(32), 1);
     ",
+    "",
     #[cfg(feature = "next-level")]
     "",
 ];

@@ -48,6 +48,7 @@ use natter::limits::{Limits, READ_BUFFER};
 use natter::model::hook::{HookCall, HookFailure};
 use natter::model::job::{Delivery, Done, Job};
 use natter::model::mail::Letter;
+use natter::model::measures::Gauge;
 use natter::model::operation::{Outcome, Refusal, Start};
 use natter::model::push::{Notification, Pushed};
 use natter::model::settings::Settings;
@@ -147,6 +148,8 @@ pub struct World {
     pub places: BTreeMap<IpAddr, String>,
     /// While set, look-ups of places never finish.
     pub lookups_hang: bool,
+    /// While set, a backup is not made: it waits in `backups_held`.
+    pub backups_hang: bool,
     /// Notifications that were given to workers.
     pub pushes: Vec<Notification>,
     /// What becomes of the next ones; accepted if there is none.
@@ -158,6 +161,8 @@ pub struct World {
     /// How the next ones fail; then they are accepted.
     pub hook_failures: VecDeque<HookFailure>,
     pub pushes_held: Vec<Ticket>,
+    /// Backups that are not made.
+    pub backups_held: Vec<Ticket>,
     /// The names of the commands and jobs since a test last emptied it.
     pub trace: Vec<&'static str>,
     /// While set, storage executes no commands: they wait in `asked`.
@@ -235,12 +240,14 @@ impl World {
             deliveries: VecDeque::new(),
             places: BTreeMap::new(),
             lookups_hang: false,
+            backups_hang: false,
             pushes: Vec::new(),
             push_outcomes: VecDeque::new(),
             pushes_hang: false,
             hook_calls: Vec::new(),
             hook_failures: VecDeque::new(),
             pushes_held: Vec::new(),
+            backups_held: Vec::new(),
             trace: Vec::new(),
             holds: false,
             holds_appends: false,
@@ -502,6 +509,7 @@ impl World {
         let Some((ticket, job)) = self.runtime.jobs.pop_front() else { return false };
         match job {
             Job::FindPlace { .. } if self.lookups_hang => {}
+            Job::MakeBackup if self.backups_hang => self.backups_held.push(ticket),
             Job::Push(notification) if self.pushes_hang => {
                 self.pushes.push(*notification);
                 self.pushes_held.push(ticket);
@@ -534,9 +542,19 @@ impl World {
                 Done::HookCalled(self.hook_failures.pop_front().map_or(Ok(()), |failure| Err(failure.into())))
             }
             Job::FindPlace { address } => Done::Place(self.places.get(&address).cloned()),
+            Job::MakeBackup => self.make_backup(),
             Job::HashPassword { .. } | Job::VerifyPassword(_) => self.hasher.run(job),
             job => self.files.run(job),
         }
+    }
+
+    /// Says what the worker of a real server says of a good backup.
+    fn make_backup(&mut self) -> Done {
+        let at = self.now.unix_s().0;
+        for (gauge, value) in [(Gauge::BackupAt, at), (Gauge::BackupBytes, 4_096), (Gauge::BackupRuns, 0)] {
+            self.settings.measures.set(gauge, value);
+        }
+        Done::BackupEnded
     }
 
     /// The newest mail to this address.

@@ -1,26 +1,27 @@
-//! BACKUP_EVERY: the backups that the server makes by itself, on a thread of their own.
+//! The backups that the server makes: those of BACKUP_EVERY, on a thread of their own, and those that an admin asks for, on a
+//! worker's.
 //!
 //! Owns when one is made, the names of the files and which of them are removed. A fault is a background error, and the
-//! next try comes after [`RETRY`] or a shorter interval. Invariant: a file of this schedule is removed only after a
-//! newer one was made and verified, and no other file is touched. Each node of a cluster makes its own, since a backup
-//! has the files of its machine: the name of the node is in those of its files.
+//! next try of the schedule comes after [`RETRY`] or a shorter interval. Invariant: one is made at a time; a file is removed only
+//! after a newer one was made and verified, and no file with another form of name is touched. Each node of a cluster makes its own,
+//! since a backup has the files of its machine: the name of the node is in those of its files.
 
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::super::serve::{clock, store_options};
-use super::pace::Pace;
-use super::{Packed, back_up};
+use super::{By, Packed, back_up};
 use crate::base::time::{UnixMs, parse_rfc3339, rfc3339};
 use crate::config::{Backups, Config};
+use crate::model::job::{Done, Job};
 use crate::model::measures::{Gauge, Measures};
 use crate::model::metrics::ErrorKind;
 use crate::runtime::background::Background;
-use crate::runtime::{NICE_UNAWAITED, free_bytes, lower_priority};
+use crate::runtime::{NICE_UNAWAITED, Worker, free_bytes, lower_priority};
 use crate::work::files;
 
 /// How long after a failed try the next one comes at the latest.
@@ -29,56 +30,87 @@ const RETRY: Duration = Duration::from_secs(600);
 /// counts as none.
 const SIZED_MAX: usize = 1_000_000;
 
-struct Schedule {
+/// Makes backups, one at a time.
+#[derive(Clone)]
+pub struct Maker(Arc<Shared>);
+
+struct Shared {
     config: Config,
-    backups: Backups,
     background: Background,
     measures: Arc<Measures>,
+    one_at_a_time: Mutex<()>,
 }
 
-/// Starts the thread if BACKUP_EVERY is set. It ends with the process: a backup in progress leaves a part that the next
-/// one removes.
-pub fn begin(config: &Config, background: Background, measures: Arc<Measures>) -> io::Result<()> {
-    let Some(backups) = config.backups.clone() else { return Ok(()) };
-    let schedule = Schedule { config: config.clone(), backups, background, measures };
-    let thread = std::thread::Builder::new().name("backup".to_owned());
-    thread.spawn(move || schedule.run()).map(drop)
+impl Maker {
+    pub fn new(config: &Config, background: Background, measures: Arc<Measures>) -> Maker {
+        let one_at_a_time = Mutex::default();
+        Maker(Arc::new(Shared { config: config.clone(), background, measures, one_at_a_time }))
+    }
+
+    /// Finds when the newest one was made, and starts the thread of the schedule if BACKUP_EVERY is set. It ends with the
+    /// process: a backup in progress leaves a part that the next one removes.
+    pub fn begin(&self) -> io::Result<()> {
+        let shared = Arc::clone(&self.0);
+        // Of a folder that is not there yet, nothing is known.
+        let newest = shared.newest(&shared.config.backups.folder).ok().flatten();
+        newest.iter().for_each(|at| shared.measures.set(Gauge::BackupAt, at.s().0));
+        let Some(every) = shared.config.backups.every else { return Ok(()) };
+        shared.measures.set(Gauge::BackupEvery, every.as_secs());
+        let thread = std::thread::Builder::new().name("backups".to_owned());
+        thread.spawn(move || shared.run(every, newest)).map(drop)
+    }
 }
 
-impl Schedule {
-    fn run(self) {
+/// For the backups that admins ask for. A stop of the server does not wait for one.
+impl Worker for Maker {
+    fn run(&mut self, job: Job) -> Done {
+        let Job::MakeBackup = job else { return Done::Failed };
+        self.0.make(By::Admin);
+        Done::BackupEnded
+    }
+}
+
+impl Shared {
+    fn run(&self, every: Duration, newest: Option<UnixMs>) {
         lower_priority(NICE_UNAWAITED);
-        let Backups { every, folder, .. } = &self.backups;
-        self.measures.set(Gauge::BackupEvery, every.as_secs());
-        let newest = self.made(folder).ok().and_then(|made| made.last().and_then(|path| self.stamp(path)));
-        let mut wait = Duration::ZERO;
-        if let Some(at) = newest {
-            self.measures.set(Gauge::BackupAt, at.s().0);
-            wait = every.saturating_sub(Duration::from_millis(clock().unix_ms.since(at)));
-        }
+        let mut wait = newest.map_or(Duration::ZERO, |at| {
+            every.saturating_sub(Duration::from_millis(clock().unix_ms.since(at)))
+        });
         loop {
             std::thread::sleep(wait);
             let began = Instant::now();
-            let next = match self.make() {
-                Ok(()) => *every,
-                Err(problem) => {
-                    self.background.report(ErrorKind::Backup, problem);
-                    RETRY.min(*every)
-                }
-            };
+            let next = if self.make(By::Schedule) { every } else { RETRY.min(every) };
             wait = next.saturating_sub(began.elapsed());
         }
     }
 
+    /// Makes one, when no other is made any more. Returns whether it is good.
+    fn make(&self, by: By) -> bool {
+        // What panicked has left a part, which the next one removes.
+        let one = self.one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner);
+        self.measures.set(Gauge::BackupRuns, 1);
+        let made = self.make_verified(by);
+        if let Err(problem) = &made {
+            self.background.report(ErrorKind::Backup, problem);
+            self.measures.set(Gauge::BackupFailedAt, clock().unix_s().0);
+        }
+        self.measures.set(Gauge::BackupFailed, u64::from(made.is_err()));
+        self.measures.set(Gauge::BackupRuns, 0);
+        drop(one);
+        made.is_ok()
+    }
+
     /// Makes one, verifies it, and removes the oldest ones.
-    fn make(&self) -> Result<(), String> {
-        let Backups { folder, .. } = &self.backups;
+    fn make_verified(&self, by: By) -> Result<(), String> {
+        let Backups { folder, .. } = &self.config.backups;
         let text = |error: io::Error| format!("BACKUP_DIR: {}: {error}", folder.display());
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(text)?;
         self.check_room(folder)?;
         let (began, at) = (Instant::now(), clock().unix_ms);
-        let file = folder.join(self.name(at));
-        let Packed { bytes, uploads, .. } = back_up(&self.config, &file, &mut Pace::half(), true)?;
+        // A name has seconds, and the newest one sorts last: after two in a second, and after a clock that was ahead.
+        let newest = self.newest(folder).map_err(text)?;
+        let file = folder.join(self.name(newest.map_or(at, |newest| at.max(newest.after(1_000)))));
+        let Packed { bytes, uploads, .. } = back_up(&self.config, &file, by)?;
         self.measures.set(Gauge::BackupAt, at.s().0);
         self.measures.set(Gauge::BackupBytes, bytes);
         self.measures.set(Gauge::BackupSeconds, began.elapsed().as_secs().max(1));
@@ -88,10 +120,10 @@ impl Schedule {
 
     fn remove_old(&self, folder: &Path) -> io::Result<()> {
         let made = self.made(folder)?;
-        let old = made.len().saturating_sub(self.backups.keep);
+        let old = made.len().saturating_sub(self.config.backups.keep);
         for path in &made[..old] {
             fs::remove_file(path)?;
-            let keep = self.backups.keep;
+            let keep = self.config.backups.keep;
             log::info!(target: "natter::backup", "{} was removed: BACKUP_KEEP is {keep}", path.display());
         }
         Ok(())
@@ -135,7 +167,12 @@ impl Schedule {
             .map_or_else(|| "natter-".to_owned(), |cluster| format!("natter-{}-", cluster.node))
     }
 
-    /// The files of this schedule, oldest first.
+    /// When the newest file was made, by its name.
+    fn newest(&self, folder: &Path) -> io::Result<Option<UnixMs>> {
+        Ok(self.made(folder)?.last().and_then(|path| self.stamp(path)))
+    }
+
+    /// The files that the server made, oldest first.
     fn made(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
         let entries = fs::read_dir(folder)?.collect::<Result<Vec<_>, _>>()?;
         let paths = entries.into_iter().map(|entry| entry.path());
@@ -144,7 +181,7 @@ impl Schedule {
         Ok(made)
     }
 
-    /// When a file of this schedule was made; `None` for any other file.
+    /// When a file that the server made was begun; `None` for any other file.
     fn stamp(&self, path: &Path) -> Option<UnixMs> {
         let name = path.file_name()?.to_str()?;
         let stamp = name.strip_prefix(&self.prefix())?.strip_suffix(".tar")?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::super::arrivals::{ARRIVALS_MAX, Arrival};
-use super::super::inbox::{Completion, Piece, Written};
+use super::super::inbox::{Completion, Errors, Piece, Written};
 use super::super::listener::{Accept, Listener};
 #[cfg(feature = "cluster")]
 use super::super::peers::Heard;
@@ -191,8 +191,8 @@ impl<M: Machine, S: Stops> EventLoop<M, S> {
     pub(super) fn complete(&mut self, now: Now) -> Result<(), ServeFault> {
         let mut completions = std::mem::take(&mut self.completions);
         let errors = self.parts.inbox.take(&mut completions);
-        for (kind, count) in errors {
-            (0..count).for_each(|_| self.parts.machine.handle(now, Input::BackgroundError(kind)));
+        for (kind, Errors { count, text }) in errors {
+            self.parts.machine.handle(now, Input::BackgroundErrors { kind, count, text });
         }
         let mut fatal = None;
         for completion in completions.drain(..) {

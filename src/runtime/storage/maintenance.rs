@@ -109,7 +109,7 @@ impl Maintenance {
     }
 
     fn maintenance_failed(&mut self, fault: Fault) -> Option<&'static str> {
-        self.inbox.count(error_kind(fault, ErrorKind::Checkpoint));
+        self.inbox.count(error_kind(fault, ErrorKind::Checkpoint), fault.to_string());
         fatal(fault)
     }
 }

@@ -22,7 +22,7 @@ pub(super) struct Measured<'a> {
 
 impl Measured<'_> {
     fn failed(&self, fault: Fault) {
-        self.inbox.count(error_kind(fault, ErrorKind::Commit));
+        self.inbox.count(error_kind(fault, ErrorKind::Commit), fault.to_string());
     }
 }
 
@@ -56,6 +56,7 @@ impl Applies for Measured<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::inbox::Errors;
 
     /// A store at which everything fails.
     struct Failing(Fault);
@@ -94,7 +95,9 @@ mod tests {
             let mut store = Failing(fault);
             let mut measured = Measured { store: &mut store, inbox: &inbox };
             assert!(measured.apply(&mut Vec::new()).fault.is_some() && measured.enter("log").is_err());
-            assert_eq!(inbox.take(&mut Vec::new()).into_iter().collect::<Vec<_>>(), [(kind, 2)], "{fault:?}");
+            let errors = Errors { count: 2, text: fault.to_string() };
+            let taken = inbox.take(&mut Vec::new()).into_iter().collect::<Vec<_>>();
+            assert_eq!(taken, [(kind, errors)], "{fault:?}");
         }
         assert_eq!(inbox.measures.observed(Measure::Commit).count(), 4);
     }

@@ -310,7 +310,7 @@ impl WriterThread {
         let (tickets, Committed { outcomes, fault }) = committed?;
         let reason = match fault {
             Some(fault) => {
-                self.inbox.count(error_kind(fault, ErrorKind::Commit));
+                self.inbox.count(error_kind(fault, ErrorKind::Commit), fault.to_string());
                 fatal(fault)
             }
             None => {

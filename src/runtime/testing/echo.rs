@@ -173,7 +173,9 @@ impl Machine for Echo {
             Input::DiskFailed { upload, full } => {
                 self.send(ConnId(upload.low()), &format!("disk failed, full: {full}"));
             }
-            Input::BackgroundError(kind) => lock(&self.seen).errors.push(kind),
+            Input::BackgroundErrors { kind, count, .. } => {
+                lock(&self.seen).errors.extend((0..count).map(|_| kind));
+            }
             Input::Storage(_) | Input::LogDropped(_) | Input::Tick | Input::Reload => {}
             // It is alone.
             Input::Happened(_) | Input::Whispered { .. } | Input::PeerState { .. } | Input::Progressed(_) => {

@@ -149,10 +149,10 @@ pub fn renewed(core: &mut Core, done: Done) {
     if let Done::Certificate(report) = done {
         let CertificateReport { acceptor, challenges, problem, failed, issued, next_in, rows } = *report;
         core.background.certificate.challenges = challenges;
-        core.background.certificate.problem = problem;
         if failed {
-            core.metrics.trouble(ErrorKind::Certificate);
+            core.metrics.trouble(ErrorKind::Certificate, problem.as_deref().unwrap_or_default());
         }
+        core.background.certificate.problem = problem;
         for (count, happened) in core.background.certificate.orders.iter_mut().zip([failed, issued]) {
             *count += u64::from(happened);
         }

@@ -2,6 +2,7 @@
 //!
 //! `tasks` has the table of what runs when; the other files have what one run does.
 
+pub(crate) mod backup;
 pub(crate) mod certificate;
 pub(crate) mod digest;
 pub(crate) mod duty;
@@ -33,6 +34,8 @@ pub(crate) struct Background {
     pub duty: duty::Duty,
     pub sweep: sweep::Sweep,
     pub retention: retention::Retention,
+    /// Whether a worker has a backup to make.
+    pub backup: bool,
 }
 
 impl Background {
@@ -48,6 +51,7 @@ impl Background {
             digests: digest::Digests::default(),
             sweep: sweep::Sweep::default(),
             retention: retention::Retention::default(),
+            backup: false,
             duty: duty::Duty::new(settings.cluster.as_ref(), now),
         }
     }

@@ -125,7 +125,7 @@ pub fn delivered(core: &mut Core, id: MailId, done: Done) {
         Done::Mail(delivery) => {
             // Counted now and not after a day of tries, since only the operator can fix it.
             if delivery == Delivery::Blocked {
-                core.metrics.trouble(ErrorKind::Mail);
+                core.metrics.trouble(ErrorKind::Mail, "no mail can be sent as it is configured");
             }
             record(core, id, delivery);
         }
@@ -165,7 +165,7 @@ pub fn recorded(core: &mut Core, id: MailId, result: Result<Answer, Refusal>) {
             }
             if let Some(MailFate::GivenUp) = MailFailed::from_answer(answer) {
                 log::error!(target: "natter::mail", mail:% = id; "a mail was given up");
-                core.metrics.trouble(ErrorKind::Mail);
+                core.metrics.trouble(ErrorKind::Mail, "a mail was given up");
             }
             // There is room for one more mail, and a failed one has a new time.
             tasks::wake(core, Periodic::Mail);

@@ -296,7 +296,7 @@ pub fn found(core: &mut Core, number: u64, result: Result<Answer, Refusal>) {
 /// A subject is looked up again after a while.
 fn try_again(core: &mut Core, subject: Subject, owed: Owed, at: Instant) {
     if !core.background.pusher.wait(subject, owed, at) {
-        core.metrics.trouble(ErrorKind::Push);
+        core.metrics.trouble(ErrorKind::Push, "too many notifications wait: one was dropped");
     }
 }
 

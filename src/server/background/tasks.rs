@@ -11,6 +11,7 @@ use crate::model::handler::FollowUp;
 use crate::model::job::{Done, Job};
 use crate::model::mail::PlaceSession;
 use crate::model::operation::{Answer, Operation, Refusal};
+use crate::server::background::backup;
 use crate::server::background::certificate;
 use crate::server::background::digest;
 use crate::server::background::duty;
@@ -162,6 +163,7 @@ pub fn follow_up(core: &mut Core) {
             FollowUp::Mail => wake(core, Periodic::Mail),
             FollowUp::Push => push::subscribed(core),
             FollowUp::Hooks => hooks::changed(core),
+            FollowUp::Backup => backup::begin(core),
             FollowUp::Verified(member) => core.requests.verified.insert(member),
             FollowUp::FindPlace { session, address } => {
                 let call = Call { caller: Caller::Server, next: Next::Task(Task::FindPlace(session)) };
@@ -201,7 +203,7 @@ pub fn answered(core: &mut Core, task: Task, result: Result<Answer, Refusal>) {
         Task::HoldDuty => duty::answered(core, result),
         Task::ReleaseNickNames => duty::released(core, &result),
         Task::KeepCertificate => certificate::written(core, &result),
-        Task::SendMail(_) | Task::FindPlace(_) | Task::Push(_) | Task::CallHook(_) => {}
+        Task::SendMail(_) | Task::FindPlace(_) | Task::Push(_) | Task::CallHook(_) | Task::MakeBackup => {}
     }
 }
 
@@ -221,6 +223,7 @@ pub fn finished(core: &mut Core, task: Task, done: Done) {
         Task::Run(Periodic::RemoveFiles) => sweep::worked(core, done),
         Task::Push(number) => push::devices::pushed(core, number, done),
         Task::CallHook(hook) => hooks::called(core, hook, done),
+        Task::MakeBackup => backup::ended(core, &done),
         Task::Run(_)
         | Task::RecordMail(_)
         | Task::PlaceSession

@@ -52,11 +52,22 @@ pub struct Metrics {
     handshakes: [u64; 2],
     responses: BTreeMap<(&'static str, u16), u64>,
     refusals: BTreeMap<Code, u64>,
-    troubles: BTreeMap<ErrorKind, u64>,
-    last_troubles: BTreeMap<ErrorKind, UnixMs>,
+    troubles: BTreeMap<ErrorKind, Trouble>,
     /// The time of the input that is being handled.
     pub at: UnixMs,
     closed: BTreeMap<CloseReason, u64>,
+}
+
+/// Characters of the text of a background error. The rest is in the log.
+pub const TROUBLE_CHARS_MAX: usize = 300;
+
+/// The background errors of one kind since the start.
+#[derive(Default)]
+pub struct Trouble {
+    pub count: u64,
+    /// When the newest one came, and its text on one line.
+    pub last: UnixMs,
+    pub text: String,
 }
 
 /// In which class the duration of a request counts.
@@ -165,9 +176,16 @@ impl Metrics {
         *self.refusals.entry(code).or_default() += 1;
     }
 
-    pub fn trouble(&mut self, trouble: ErrorKind) {
-        *self.troubles.entry(trouble).or_default() += 1;
-        self.last_troubles.insert(trouble, self.at);
+    pub fn trouble(&mut self, kind: ErrorKind, text: &str) {
+        self.troubles(kind, 1, text);
+    }
+
+    /// Several at once, with the text of the newest one.
+    pub fn troubles(&mut self, kind: ErrorKind, count: u64, text: &str) {
+        let trouble = self.troubles.entry(kind).or_default();
+        let line = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+        trouble.count += count;
+        (trouble.last, trouble.text) = (self.at, line.take(TROUBLE_CHARS_MAX).collect());
     }
 
     /// A TLS handshake was completed.
@@ -220,7 +238,7 @@ impl Metrics {
         }
         text.head("natter_background_errors_total", "counter", "Background errors by kind.");
         for trouble in ErrorKind::ALL {
-            let count = self.troubles.get(&trouble).copied().unwrap_or(0);
+            let count = self.troubles.get(&trouble).map_or(0, |trouble| trouble.count);
             text.labelled("natter_background_errors_total", "kind", trouble.name(), count);
         }
         text.histograms(&core.settings.measures);
@@ -348,14 +366,8 @@ impl Metrics {
         }
     }
 
-    /// Each kind of background error that there was: its name, how often, and when last.
-    pub fn troubles(&self) -> impl Iterator<Item = (&'static str, u64, UnixMs)> {
-        self.last_troubles.iter().map(|(trouble, last)| {
-            (trouble.name(), self.troubles.get(trouble).copied().unwrap_or_default(), *last)
-        })
-    }
-
-    pub fn troubled(&self) -> Vec<(&'static str, u64)> {
-        self.troubles.iter().map(|(trouble, count)| (trouble.name(), *count)).collect()
+    /// Each kind of background error that there was.
+    pub fn troubled(&self) -> impl Iterator<Item = (ErrorKind, &Trouble)> {
+        self.troubles.iter().map(|(kind, trouble)| (*kind, trouble))
     }
 }

@@ -53,7 +53,7 @@ pub fn ready(core: &Core, language: Language) -> Reply {
             "normal: a power loss may take the last messages"
         },
         warnings: warnings(core),
-        errors: core.metrics.troubled().into_iter().collect(),
+        errors: core.metrics.troubled().map(|(kind, trouble)| (kind.name(), trouble.count)).collect(),
     };
     if reason.is_none() {
         return Reply::ok(&readiness);

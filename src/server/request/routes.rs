@@ -196,6 +196,7 @@ pub static ROUTES: &[Route] = &[
     row("admin.audit", Get, "/api/v1/admin/audit", Admin, NoBody, Read, Handle(Handler::Either(admin::audit))),
     row("admin.storage", Get, "/api/v1/admin/storage", Admin, NoBody, Read, Handle(Handler::Either(admin::storage))),
     row("admin.server", Get, "/api/v1/admin/server", Admin, NoBody, Read, Action::Overview),
+    row("admin.server.backup", Post, "/api/v1/admin/backup", Admin, NoBody, Write, Handle(Handler::Either(admin::begin_backup))),
     row("admin.member.promote", Post, "/admin/members/promote", Control, Json, Write, Handle(Handler::Public(admin::promote))),
     row("admin.member.demote", Post, "/admin/members/demote", Control, Json, Write, Handle(Handler::Public(admin::demote))),
     row("admin.member.second_factor", Post, "/admin/members/second-factor-off", Control, Json, Write, Handle(Handler::Public(admin::second_factor_off))),

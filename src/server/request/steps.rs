@@ -43,7 +43,7 @@ pub fn guard(
         Ok(step) => step,
         Err(_) => {
             log::error!(target: "natter::server", "a handler panicked; its caller got a 500");
-            core.metrics.trouble(ErrorKind::Panic);
+            core.metrics.trouble(ErrorKind::Panic, "a handler panicked; its caller got a 500");
             Err(Problem::new(Code::GeneralError))
         }
     }

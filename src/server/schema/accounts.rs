@@ -5,6 +5,7 @@ use super::shape::*;
 use super::types::{display_name, email, nick_name, role};
 use crate::auth::profiles::PROFILE_IDS_MAX;
 use crate::auth::rules::{PASSWORD_MAX, PASSWORD_MIN, UNIQUE_ID_MAX};
+use crate::auth::second_factor::CODE_MAX;
 use crate::auth::token::TOKEN_BYTES_MAX;
 use crate::limits::DISPLAY_NAME_MAX;
 use crate::model::problem::Code;
@@ -32,7 +33,7 @@ fn unique_id() -> Field {
 
 /// Of an authenticator app, or a recovery code.
 fn code_of_factor() -> Schema {
-    text().length(1, 64)
+    text().length(1, CODE_MAX)
 }
 
 fn setup() -> Schema {

@@ -8,6 +8,7 @@ use crate::auth::rules::{PASSWORD_MAX, PASSWORD_MIN};
 use crate::model::problem::Code;
 use crate::model::report::REASON_MAX;
 use crate::proto::http::head::Method::{Delete, Get, Post};
+use crate::server::request::metrics::TROUBLE_CHARS_MAX;
 
 fn who() -> Field {
     must("who", text().length(1, 320), "An e-mail address, an id of a member or a nick name.")
@@ -71,7 +72,7 @@ pub fn operations() -> Vec<Operation> {
         row(Delete, "/api/v1/admin/reports/{report}", tag, "Closes a report")
             .no_content("It is erased, with its copy."),
         row(Get, "/api/v1/admin/audit", tag, "What admins and the operator did")
-            .says("Nobody can change or delete a row.")
+            .says("Nobody can change or delete a row; the newest 100,000 are kept.")
             .query(paging())
             .pages("The newest first.", audit_row(), vec![]),
         row(Get, "/api/v1/admin/storage", tag, "Who has uploaded the most")
@@ -83,14 +84,31 @@ pub fn operations() -> Vec<Operation> {
                 must("bytes", count().format("int64"), "Of all its uploads."),
                 must("files", count(), "How many files these are."),
             ]), vec![]),
-        row(Get, "/api/v1/admin/server", tag, "The version of the server, and its background errors")
+        row(Post, "/api/v1/admin/backup", tag, "Begins a backup, which the server keeps")
+            .says("It is made as those of BACKUP_EVERY are: in BACKUP_DIR, verified, and BACKUP_KEEP of them are kept. It never leaves the server by this request; admin.server says what became of it.")
+            .gives(202, "It is begun.", null(), "Nothing.")
+            .codes(&[Code::BackupRunning]),
+        row(Get, "/api/v1/admin/server", tag, "The version of the server, its last backup, and its background errors")
             .gives(200, "It.", object(&[
                 must("version", text().length(1, 64), "Of natter."),
                 must("errors", list(object(&[
                     must("kind", text().length(1, 64), "As in `/metrics`."),
                     must("count", count_from(1), "Since the start."),
-                    must("last_at", time(), "When the last one was; the log has its text."),
+                    must("last_at", time(), "When the last one was."),
+                    must("text", text().length(0, TROUBLE_CHARS_MAX), "What the log says of the last one, or its beginning."),
                 ])).items_max(64), "Each kind that there was since the start."),
+                must("backup", object(&[
+                    must("running", flag(), "Whether one is made now."),
+                    must("last", or_null(object(&[
+                        must("at", time(), "When it was begun."),
+                        must("bytes", or_null(count().format("int64")), "Its size; null if it was made before the start."),
+                        must("verified", always(true), "Only a good one is kept."),
+                    ])), "The newest good one; null if there is none."),
+                    must("failed", or_null(object(&[
+                        must("at", time(), "When."),
+                        must("text", text().length(0, TROUBLE_CHARS_MAX), "Why."),
+                    ])), "Why the newest try failed; null if it did not."),
+                ]), "The backups that the server makes."),
             ]), "The server."),
         row(Post, "/api/v1/user/reset/link", "Accounts", "Sets a new password by the link of an admin; needs no access token")
             .says("All sessions end, and the link.")
@@ -140,6 +158,7 @@ fn report_shown() -> Schema {
             must("files", list(text().length(1, 256)).items_max(64), "The names of its files when it was reported."),
             must("created_at", time(), "When it was posted."),
             must("deleted", flag(), "Whether it was deleted since."),
+            must("edited", or_null(message_text()), "Its text now, if it was edited since; null if it was not, or is deleted."),
         ])), "The copy of the message; null for a report of a person."),
         must("reason", text().length(0, REASON_MAX), "What the reporter says."),
     ])

@@ -45,6 +45,10 @@ const NODES: usize = 3;
 const PIPELINED_MAX: usize = 5;
 /// Within this time a write is answered, whatever the log does; with what the steps of a run add.
 const ANSWER_MAX: Duration = Duration::from_millis(10_600);
+/// How long messages are kept, in a run that erases: longer than all that comes before its end.
+const KEPT: Duration = Duration::from_secs(1_800);
+/// From one sweep to the next, and what the nodes need to agree on it.
+const SWEEP: Duration = Duration::from_secs(3_700);
 /// A node that was not reached by what it needs for this many rounds never will be.
 const ROUNDS_MAX: usize = 10_000;
 
@@ -70,6 +74,8 @@ struct Plan {
     skewed: bool,
     /// All nodes lose the log for longer than anyone waits.
     outage: bool,
+    /// What is older than [`KEPT`] is erased.
+    retains: bool,
     /// The nodes begin with a build of the first level, and each goes to one of the last level and back until the level is raised.
     upgrade: bool,
 }
@@ -110,6 +116,8 @@ pub struct Stats {
     pub overtaken: u64,
     pub mails: u64,
     pub mails_again: u64,
+    /// Messages that were erased as they were too old.
+    pub retained: u64,
     pub endings: BTreeMap<&'static str, u64>,
     /// The digest of the run's transcript; of several runs, of all of them.
     pub transcript: u64,
@@ -150,6 +158,7 @@ impl Stats {
             (&mut self.overtaken, other.overtaken),
             (&mut self.mails, other.mails),
             (&mut self.mails_again, other.mails_again),
+            (&mut self.retained, other.retained),
         ];
         sums.into_iter().for_each(|(sum, more)| *sum += more);
         for (name, count) in other.endings {
@@ -225,6 +234,7 @@ impl Run {
             disks: is_rough && rng.chance(400),
             skewed: rng.chance(300),
             outage: rng.chance(500),
+            retains: rng.chance(300),
             // With the feature `next-level`: else there is one level.
             upgrade: LEVEL > FIRST_LEVEL && rng.chance(700),
         };
@@ -243,6 +253,7 @@ impl Run {
             }
         }
         let mut shared = Shared::new(rng, broker);
+        shared.kept = plan.retains.then_some(KEPT);
         let mut nodes = Vec::new();
         for at in 0..NODES {
             let name = NodeName::parse(&format!("node-{at}")).expect("a name");
@@ -775,6 +786,9 @@ impl Run {
             device.check(&self.shared.record);
         }
         self.mails_were_sent();
+        if self.plan.retains {
+            self.what_is_old_is_erased();
+        }
         if LEVEL > FIRST_LEVEL {
             assert_eq!(self.shared.record.raised, 1, "the level is raised by itself, once");
             self.nodes_are_equal();
@@ -890,6 +904,43 @@ impl Run {
         assert!(device.token.is_none(), "node {node} answers no logout");
         assert!(device.stream.is_none(), "a logout on node {node} ended no stream on node {its_node}");
         self.settle("a logout");
+    }
+
+    /// The node with the duty erases what is too old, whatever its clock shows: on all nodes alike, not before its time, and soon
+    /// after it.
+    fn what_is_old_is_erased(&mut self) {
+        assert!(self.shared.time < KEPT, "it is not old yet: {:?}", self.shared.time);
+        assert_eq!(self.tombstones(0).0, 0, "erased before its time");
+        for d in 0..self.devices.len() {
+            for (_, conn) in self.devices[d].conns() {
+                self.cut(d, conn);
+            }
+        }
+        let until = self.shared.time + KEPT + SWEEP;
+        while self.shared.time < until {
+            self.pass(Duration::from_secs(10));
+            self.settle("retention");
+        }
+        // Also that each keeps its `n` and its `client_id`.
+        self.nodes_are_equal();
+        for at in (0..self.nodes.len()).filter(|at| self.nodes[*at].stopped.is_none()).collect::<Vec<_>>() {
+            let (erased, left) = self.tombstones(at);
+            assert_eq!(left, 0, "messages of node {at} outlive their time");
+            self.stats.retained = erased.cast_unsigned();
+        }
+    }
+
+    /// How many messages of a node are tombstones, and how many are not or have content left.
+    fn tombstones(&self, at: usize) -> (i64, i64) {
+        let conn = Connection::open(self.nodes[at].database()).expect("a second connection");
+        conn.query_row(
+            "SELECT count(*) FILTER (WHERE deleted_at IS NOT NULL), \
+             count(*) FILTER (WHERE deleted_at IS NULL OR body IS NOT NULL OR n > (SELECT erased_n FROM conversations \
+             WHERE key = conversation)) + (SELECT count(*) FROM attachments) + (SELECT count(*) FROM reactions) FROM messages",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+        .expect("the messages")
     }
 
     /// Each mail is sent within the time in which the duty moves and a task looks for what is left: once if no node

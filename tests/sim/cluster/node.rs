@@ -88,6 +88,8 @@ pub struct Shared {
     pub mails: BTreeMap<String, u64>,
     /// For which session each notification was.
     pub pushes: Vec<SessionId>,
+    /// How long messages are kept.
+    pub kept: Option<Duration>,
 }
 
 impl Shared {
@@ -103,6 +105,7 @@ impl Shared {
             calm: false,
             mails: BTreeMap::new(),
             pushes: Vec::new(),
+            kept: None,
         }
     }
 }
@@ -454,7 +457,7 @@ impl Node {
         process.over = start.ended.iter().map(|(session, _)| (*session, shared.record.head)).collect();
         let limits = Limits { rate_limit: false, access_ttl: 86_400, ..Limits::default() };
         let cluster = Some(ClusterSettings::new(self.name.clone()));
-        let settings = Settings { cluster, ..settings(limits) };
+        let settings = Settings { cluster, messages_kept: shared.kept, ..settings(limits) };
         let server = Server::new(settings, start, Box::new(Seeded(shared.rng.next())), self.now);
         process.memory = Some(InMemory::new(server, self.now));
     }

@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
+use natter::model::job::Done;
+use natter::model::measures::Gauge;
+use natter::model::metrics::ErrorKind;
 use natter::model::report::{REASON_MAX, REPORT_KEPT_MS, REPORTS_OF_MEMBER_MAX};
+
+use natter::server::contract::Input;
 
 use crate::support::World;
 use crate::support::http::{Person, Response};
@@ -57,6 +62,7 @@ fn requests(who: &str, message: &str, report: &str) -> Vec<(&'static str, String
         ("GET", "/api/v1/admin/audit".to_owned(), None),
         ("GET", "/api/v1/admin/storage".to_owned(), None),
         ("GET", "/api/v1/admin/server".to_owned(), None),
+        ("POST", "/api/v1/admin/backup".to_owned(), None),
     ];
     all.extend(["disable", "enable", "delete", "verify", "revoke", "reset-link"].map(body));
     all
@@ -180,6 +186,81 @@ fn an_admin_finds_suspends_and_deletes_members() {
         (server.at("data.version"), server.at("data.errors.0")),
         (env!("CARGO_PKG_VERSION").into(), "null".into())
     );
+}
+
+#[test]
+fn an_admin_asks_for_one_backup_at_a_time() {
+    let mut world = World::new();
+    let ann = world.sign_up("ann");
+    promote(&mut world, &ann);
+    world.backups_hang = true;
+    let ask = |world: &mut World| world.ask_as(&ann, "POST", "/api/v1/admin/backup", None);
+    let end = |world: &mut World, done: Done| {
+        let ticket = world.backups_held.pop().expect("a backup");
+        world.input(Input::Finished { ticket, done });
+        world.ask_as(&ann, "GET", "/api/v1/admin/server", None)
+    };
+    let backup = |shown: &Response, name: &str| shown.at(&format!("data.backup.{name}"));
+    let none = world.ask_as(&ann, "GET", "/api/v1/admin/server", None);
+    assert_eq!(
+        ["running", "last", "failed"].map(|name| backup(&none, name)),
+        ["false".to_owned(), "null".to_owned(), "null".to_owned()]
+    );
+    assert_eq!((ask(&mut world).status, world.backups_held.len()), (202, 1));
+    let running = world.ask_as(&ann, "GET", "/api/v1/admin/server", None);
+    assert_eq!(backup(&running, "running"), "true");
+    assert_eq!(refused(&ask(&mut world)), (409, "backup_running".into()));
+    assert_eq!(world.backups_held.len(), 1);
+    // The act of the one that was begun is in the log, once.
+    let log = world.ask_as(&ann, "GET", "/api/v1/admin/audit", None);
+    assert_eq!((log.at("data.0.act"), log.at("data.0.who")), ("backup".into(), ann.member.clone()));
+    assert_eq!(log.at("data.1.act"), "member.promote");
+
+    // What the worker sets is shown.
+    let measures = world.measures();
+    let sets = [(Gauge::BackupAt, 1_700_000_000), (Gauge::BackupBytes, 4_096), (Gauge::BackupRuns, 0)];
+    sets.iter().for_each(|(gauge, value)| measures.set(*gauge, *value));
+    let made = end(&mut world, Done::BackupEnded);
+    assert_eq!(
+        ["running", "last.at", "last.bytes", "last.verified", "failed"].map(|name| backup(&made, name)),
+        ["false", "2023-11-14T22:13:20.000Z", "4096", "true", "null"].map(str::to_owned)
+    );
+    // A worker that panicked, and one that is not there, do not stop the next one.
+    for (done, text, count) in [(Done::Failed, "", "null"), (Done::Busy, "no thread makes a backup now", "1")]
+    {
+        assert_eq!(ask(&mut world).status, 202);
+        let failed = end(&mut world, done);
+        assert_eq!(
+            (backup(&failed, "running"), failed.at("data.errors.0.count")),
+            ("false".into(), count.into())
+        );
+        assert!(backup(&failed, "failed.text").starts_with(text) && backup(&failed, "failed.at") != "null");
+        assert_eq!(backup(&failed, "last.bytes"), "4096");
+    }
+    assert_eq!(ask(&mut world).status, 202);
+}
+
+#[test]
+fn an_admin_sees_the_newest_error_of_each_kind() {
+    let mut world = World::new();
+    let ann = world.sign_up("ann");
+    promote(&mut world, &ann);
+    for (kind, count, text) in [
+        (ErrorKind::Mail, 1, "send_mail failed".to_owned()),
+        (ErrorKind::Commit, 3, "locked".to_owned()),
+        (ErrorKind::Commit, 2, "disk I/O\nerror ".repeat(100)),
+    ] {
+        world.input(Input::BackgroundErrors { kind, count, text });
+    }
+    let shown = world.ask_as(&ann, "GET", "/api/v1/admin/server", None);
+    let errors =
+        [0, 1, 2].map(|at| ["kind", "count"].map(|name| shown.at(&format!("data.errors.{at}.{name}"))));
+    assert_eq!(errors[..2], [["commit", "5"], ["mail", "1"]].map(|row| row.map(str::to_owned)));
+    assert_eq!(shown.at("data.errors.2"), "null");
+    let text = shown.at("data.errors.0.text");
+    assert!(text.starts_with("disk I/O error disk I/O error") && text.chars().count() == 300, "{text}");
+    assert_eq!(shown.at("data.errors.1.text"), "send_mail failed");
+    assert!(shown.at("data.errors.1.last_at").starts_with("20"), "{}", shown.text());
 }
 
 #[test]
@@ -465,4 +546,85 @@ fn every_act_is_in_the_log_with_who_and_whom() {
     for change in ["DELETE FROM audit", "UPDATE audit SET act = ''"] {
         assert!(database(&world).execute(change, []).is_err(), "{change}");
     }
+}
+
+/// An id that is known says no more than everywhere else: a private profile is reported only by who can see it.
+#[test]
+fn a_hidden_profile_is_not_there_for_a_report_either() {
+    let mut world = World::new();
+    let (eve, bob) = (world.sign_up("eve"), world.sign_up("bob"));
+    let hide = world.ask_as(&bob, "PUT", "/api/v1/profile", Some(r#"{"is_private":true}"#));
+    assert_eq!(hide.status, 200, "{}", hide.text());
+    let path = format!("/api/v1/profile/{}/report", bob.profile);
+    let get = format!("/api/v1/profile/{}", bob.profile);
+    assert_eq!(refused(&world.ask_as(&eve, "GET", &get, None)), (404, "not_found".into()));
+    assert_eq!(refused(&world.ask_as(&eve, "POST", &path, None)), (404, "not_found".into()));
+    assert_eq!(world.ask_operator("GET", "/admin/reports", None).at("data.0"), "null");
+    // Who shares a conversation sees it, also after a block.
+    say(&mut world, &bob, &eve, 1, "buy now");
+    let block = format!("/api/v1/blocks/{}", bob.profile);
+    assert_eq!(world.ask_as(&eve, "PUT", &block, None).status, 204);
+    assert_eq!(world.ask_as(&eve, "POST", &path, None).status, 201);
+}
+
+/// The copy is what the reporter has seen; the newest text is read from the message as long as it is there.
+#[test]
+fn an_edit_after_the_report_reaches_the_moderator() {
+    let mut world = World::new();
+    let (ann, bob, eve) = (world.sign_up("ann"), world.sign_up("bob"), world.sign_up("eve"));
+    promote(&mut world, &ann);
+    let (message, _) = say(&mut world, &bob, &eve, 1, "buy now");
+    assert_eq!(report(&mut world, &eve, &message, "spam").status, 201);
+    let seen = |world: &mut World| {
+        let list = world.ask_as(&ann, "GET", "/api/v1/admin/reports", None);
+        ["body", "edited", "deleted"].map(|name| list.at(&format!("data.0.message.{name}")))
+    };
+    let expect = |edited: &str, deleted: &str| ["buy now", edited, deleted].map(str::to_owned);
+    assert_eq!(seen(&mut world), expect("null", "false"));
+    let path = format!("/api/v1/messages/{message}");
+    for (text, edited) in [("have a nice day", "have a nice day"), ("buy now", "null"), ("bye", "bye")] {
+        let body = format!(r#"{{"body":"{text}"}}"#);
+        assert_eq!(world.ask_as(&bob, "PUT", &path, Some(&body)).status, 200);
+        assert_eq!(seen(&mut world), expect(edited, "false"));
+    }
+    assert_eq!(world.ask_as(&bob, "DELETE", &path, None).status, 204);
+    assert_eq!(seen(&mut world), expect("null", "true"), "an erased text is erased");
+}
+
+/// Nobody rewrites the log. Its bound is that of the schema, which deletes the oldest row and no other.
+#[test]
+fn the_log_keeps_its_newest_rows_and_no_row_is_changed() {
+    const ROWS_MAX: i64 = 100_000;
+    let mut world = World::new();
+    let bob = world.sign_up("bob");
+    let who = format!(r#"{{"who":"{}"}}"#, bob.member);
+    let verbs = |world: &mut World, verbs: &[&str]| {
+        for verb in verbs {
+            let path = format!("/admin/members/{verb}");
+            assert_eq!(world.ask_operator("POST", &path, Some(&who)).status, 200);
+        }
+    };
+    verbs(&mut world, &["promote", "demote"]);
+    // The rows between are as if they had been written.
+    let fill = format!(
+        "WITH RECURSIVE i (value) AS (VALUES (3) UNION ALL SELECT value + 1 FROM i WHERE value < {ROWS_MAX}) \
+         INSERT INTO audit (key, at, act, detail) SELECT value, 1, 'backup', '' FROM i"
+    );
+    database(&world).execute_batch(&fill).expect("rows");
+    let oldest = |world: &World| {
+        let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?));
+        database(world).query_row("SELECT min(key), count(*) FROM audit", [], row).expect("a row")
+    };
+    assert_eq!(oldest(&world), (1, ROWS_MAX));
+    verbs(&mut world, &["promote"]);
+    assert_eq!(oldest(&world), (2, ROWS_MAX));
+    verbs(&mut world, &["demote", "promote"]);
+    assert_eq!(oldest(&world), (4, ROWS_MAX));
+    let log = world.ask_operator("GET", "/admin/audit?limit=4", None);
+    let acts = [0, 1, 2, 3].map(|at| log.at(&format!("data.{at}.act")));
+    assert_eq!(acts, ["member.promote", "member.demote", "member.promote", "backup"].map(str::to_owned));
+    for refused in ["DELETE FROM audit WHERE key = 4", "DELETE FROM audit", "UPDATE audit SET detail = 'x'"] {
+        assert!(database(&world).execute_batch(refused).is_err(), "{refused}");
+    }
+    assert_eq!(oldest(&world), (4, ROWS_MAX));
 }

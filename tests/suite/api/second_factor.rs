@@ -223,3 +223,71 @@ fn it_is_renewed_and_removed_with_password_and_code_or_by_the_operator() {
     assert_eq!(sign_in(&mut world, "ann", None).status, 200);
     assert_eq!(world.ask("POST", path, &[], who).status, 404, "not for clients");
 }
+
+/// Whoever changes it or signs in around the app is seen by the mailbox: one mail for each cause, none for a refusal.
+#[test]
+fn each_change_and_each_recovery_code_is_mailed_once() {
+    let mut world = world();
+    let ann = world.sign_up("ann");
+    let mut told = world.mails.len();
+    let mut check = |world: &World, subjects: &[&str]| {
+        let new: Vec<&str> = world.mails[told..].iter().map(|mail| mail.subject.expose().as_str()).collect();
+        assert_eq!(new, subjects);
+        assert!(world.mails[told..].iter().all(|mail| mail.to.expose() == "ann@example.org"));
+        told = world.mails.len();
+    };
+    let (secret, codes) = enrol(&mut world, &ann, "ann");
+    check(&world, &["Two-step sign-in was turned on"]);
+    // A code of the app is the usual way, and a refused one no change.
+    let code = shown(&world, &secret);
+    assert_eq!(sign_in(&mut world, "ann", Some(&code)).status, 200);
+    assert_eq!(sign_in(&mut world, "ann", Some("AAAA-AAAA-AAAA-AAAA")).status, 400);
+    check(&world, &[]);
+    assert_eq!(sign_in(&mut world, "ann", Some(&codes[0])).status, 200);
+    check(&world, &["A recovery code was used"]);
+    assert_eq!(sign_in(&mut world, "ann", Some(&codes[0])).status, 400);
+    check(&world, &[]);
+    let renew = ("POST", "/api/v1/user/second-factor/recovery");
+    // With a recovery code, the renewal is the one cause.
+    let renewed = change(&mut world, &ann, renew, "ann", &format!(r#""code":"{}""#, codes[1]));
+    assert_eq!(renewed.status, 200, "{}", renewed.text());
+    check(&world, &["You have new recovery codes"]);
+    let new = renewed.at("data.recovery_codes.0");
+    let off = change(&mut world, &ann, ("DELETE", PATH), "ann", &format!(r#""code":"{new}""#));
+    assert_eq!(off.status, 200, "{}", off.text());
+    check(&world, &["Two-step sign-in was turned off"]);
+    // By the operator too, and not if there was none.
+    enrol(&mut world, &ann, "ann");
+    let who = Some(r#"{"who":"ann@example.org"}"#);
+    for _ in 0..2 {
+        assert_eq!(world.ask_operator("POST", "/admin/members/second-factor-off", who).status, 200);
+    }
+    check(&world, &["Two-step sign-in was turned on", "Two-step sign-in was turned off"]);
+    let set = Some(r#"{"who":"ann@example.org","password":"another horse"}"#);
+    assert_eq!(world.ask_operator("POST", "/admin/members/password", set).status, 200);
+    check(&world, &["Your password was changed"]);
+}
+
+/// The bounds of the schema: below, at and above.
+#[test]
+fn a_code_has_1_to_64_characters() {
+    let mut world = world();
+    let ann = world.sign_up("ann");
+    let (secret, _) = enrol(&mut world, &ann, "ann");
+    let blanks = |count: usize| " ".repeat(count);
+    let code = shown(&world, &secret);
+    for (text, expect) in [
+        (String::new(), (422, "invalid_code")),
+        (format!("{code}{}", blanks(59)), (422, "invalid_code")),
+        (blanks(65), (422, "invalid_code")),
+        ("é".repeat(65), (422, "invalid_code")),
+        ("é".repeat(64), (400, "code_wrong")),
+        (blanks(64), (400, "code_wrong")),
+    ] {
+        let expect = (expect.0, expect.1.to_owned());
+        assert_eq!(refused(&sign_in(&mut world, "ann", Some(&text))), expect, "{text:?}");
+        let removed = change(&mut world, &ann, ("DELETE", PATH), "ann", &format!(r#""code":"{text}""#));
+        assert_eq!(refused(&removed), expect, "{text:?}");
+    }
+    assert_eq!(sign_in(&mut world, "ann", Some(&format!("{code}{}", blanks(58)))).status, 200);
+}

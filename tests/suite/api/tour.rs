@@ -222,6 +222,7 @@ fn moderation(world: &mut World, admin: &Person, spam: &str) {
     ask("POST", "/api/v1/admin/members/enable", Some(&whom));
     ask("POST", "/api/v1/admin/members/delete", Some(&whom));
     ask("GET", "/api/v1/admin/storage", None);
+    ask("POST", "/api/v1/admin/backup", None);
     ask("GET", "/api/v1/admin/server", None);
     ask("GET", "/api/v1/admin/audit?limit=20", None);
 }

@@ -57,7 +57,7 @@ fn writes_during_a_copy_are_in_the_copy() {
 
     let copy = options("backup-copy");
     std::fs::rename(&path, &copy.path).expect("moved");
-    adopt(&copy, Sessions::Kept).expect("a sound database");
+    adopt(&copy, Sessions::Kept, kit.now_ms).expect("a sound database");
     check(&copy, Access::Exclusive).expect("a sound database");
     let epoch = |options: &StoreOptions| {
         let conn = rusqlite::Connection::open(&options.path).expect("a second connection");

@@ -421,7 +421,7 @@ fn a_database_of_a_cluster_is_no_other_natters() {
     let refused = Store::open(&alone, &mut Seeded(1), NOW_MS).map(|_| ());
     assert!(matches!(refused, Err(OpenFault::InCluster { .. })), "{refused:?}");
     // A copy that is restored begins another history.
-    adopt(&alone, Sessions::Kept).expect("a restored copy");
+    adopt(&alone, Sessions::Kept, NOW_MS).expect("a restored copy");
     let (mut store, start) = Store::open(&alone, &mut Seeded(1), NOW_MS).expect("it opens");
     assert_eq!(store.place(), Ok(None));
     assert!(!start.epoch.is_empty() && start.epoch != "epoch");

@@ -212,9 +212,7 @@ fn entries_of_others_are_gathered_until_one_of_the_node_comes() {
     let mut cluster = Cluster::ready("gathered", &["a", "b"]);
     let (sign_ups, ann, bob) = people(&mut Kit::new("gathered-commands"));
     let mut commands = Kit::new("gathered-posts");
-    let at = |cluster: &Cluster, node: usize| {
-        cluster.nodes[node].replica.place().expect("a place").position
-    };
+    let at = |cluster: &Cluster, node: usize| cluster.nodes[node].replica.place().expect("a place").position;
     for sign_up in sign_ups {
         cluster.submit(0, 1, sign_up);
     }

@@ -269,7 +269,7 @@ pub fn pushed(core: &mut Core, number: u64, done: Done) {
             if owed.tries < TRIES_MAX {
                 super::try_again(core, subject, owed, until);
             } else {
-                core.metrics.trouble(ErrorKind::Push);
+                core.metrics.trouble(ErrorKind::Push, "a notification failed in all its tries");
             }
         }
         // The worker has no time for it now.
@@ -280,7 +280,7 @@ pub fn pushed(core: &mut Core, number: u64, done: Done) {
         // Refused for good, or the worker panicked and the pool has logged it.
         _ => {
             core.metrics.push_failures += 1;
-            core.metrics.trouble(ErrorKind::Push);
+            core.metrics.trouble(ErrorKind::Push, "a push service refused a notification");
             failed(core, subject.profile, session, None);
         }
     }

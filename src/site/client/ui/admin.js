@@ -7,15 +7,16 @@ import { bytes, fullTime, t } from '../i18n.js';
 import { ask, call } from '../net/http.js';
 import { debounce } from '../util.js';
 import { botsPanel } from './bots.js';
-import { h, those } from './dom.js';
+import { h } from './dom.js';
 import { field, form } from './forms.js';
 import { icon, iconButton } from './icons.js';
 import { openInvites } from './invites.js';
 import { confirm, failed, openDialog, openMenu, succeeded } from './layers.js';
 import { pagedList, suspend } from './moderation.js';
-import { actionRow, spinner } from './parts.js';
+import { actionRow } from './parts.js';
 import { reportsPanel } from './reports.js';
 import { once } from './secret.js';
+import { serverPanel } from './server.js';
 import { tabbed } from './tabs.js';
 
 const SEARCH_AFTER_MS = 200;
@@ -243,30 +244,4 @@ function actRow({ at, who, who_name: by, act, whom, whom_name: name, detail }) {
       h('span.quiet', null, fullTime(at)),
     ),
   );
-}
-
-function serverPanel() {
-  const box = h('div', { testid: 'admin-overview' }, spinner(t('app.loading')));
-  call('GET /admin/server', {}).then(
-    ({ version, errors }) => {
-      const rows = errors.map(({ kind, count, last_at: last }) =>
-        h(
-          'div.fact',
-          null,
-          h('bdi', { lang: 'en' }, kind),
-          h('span', null, t('admin.error', { count, when: fullTime(last) })),
-        ),
-      );
-      box.replaceChildren(
-        ...those(
-          h('div.fact', null, h('span', null, t('admin.version')), h('bdi', null, `natter ${version}`)),
-          h('h3', null, t('admin.errors')),
-          h('p.quiet', null, t(errors.length ? 'admin.error_lead' : 'admin.no_errors')),
-          ...rows,
-        ),
-      );
-    },
-    (error) => box.replaceChildren(h('p.quiet', null, error.message)),
-  );
-  return [box];
 }

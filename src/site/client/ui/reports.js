@@ -47,6 +47,8 @@ function reportRow({ id, created_at: at, reporter, person, message, reason }, lo
         member && !person.active && h('span.quiet', null, t('admin.is_suspended')),
       ),
       message?.body && h('blockquote', { dir: 'auto', testid: 'admin-report-body' }, message.body),
+      message?.edited && h('p.quiet', null, t('admin.message_edited')),
+      message?.edited && h('blockquote', { dir: 'auto', testid: 'admin-report-edited' }, message.edited),
       message &&
         message.files.length > 0 &&
         h('p.quiet', { dir: 'auto' }, t('admin.files', { names: listOf(message.files) })),
