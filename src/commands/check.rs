@@ -72,7 +72,7 @@ fn folder_faults(config: &Config, curve: &P256, trust: &Trust, warnings: &mut Ve
     let (_, cluster) = (trust, Ok(()));
     let checks = [
         https::listen_address(config, config.port).map(drop),
-        data_dir::check(&config.data_dir).map_err(|fault| fault.to_string()),
+        data_dir::check(&config.data_dir, &config.uploads).map_err(|fault| fault.to_string()),
         Restoring::new(config).complete().map(drop),
         cluster,
         keys::check(config, curve).map(|more| warnings.extend(more)),

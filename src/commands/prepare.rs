@@ -50,9 +50,6 @@ impl Prepared {
         if PasswordHasher::new(options).is_err() {
             faults.push("ARGON2: these costs can't be used".to_owned());
         }
-        if let Err(fault) = data_dir::may_write(&config.uploads) {
-            faults.push(format!("UPLOADS: {fault}"));
-        }
         let prepared = known(trust(config), &mut faults).and_then(|trust| {
             let mails = known(mail_options(config, &trust), &mut faults);
             let places = known(place_source(config, &trust), &mut faults);

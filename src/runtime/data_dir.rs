@@ -68,7 +68,7 @@ impl std::error::Error for DataDirFault {}
 impl DataDir {
     /// Creates both folders (0700) if they are missing, and takes the lock. Does not wait for it.
     pub fn open(path: &Path, uploads: &Path) -> Result<DataDir, DataDirFault> {
-        check(path)?;
+        check(path, uploads)?;
         make_folder(path)?;
         let data_dir = DataDir::open_existing(path)?;
         make_folder(uploads)?;
@@ -92,10 +92,11 @@ impl DataDir {
     }
 }
 
-/// What would keep [`DataDir::open`] from this data folder, found without a change. Does not look at the lock.
-pub fn check(path: &Path) -> Result<(), DataDirFault> {
+/// What would keep [`DataDir::open`] from these folders, found without a change. Does not look at the lock.
+pub fn check(path: &Path, uploads: &Path) -> Result<(), DataDirFault> {
     fits_socket(path)?;
     may_write(path)?;
+    may_write(uploads)?;
     let lock = path.join(LOCK);
     match lock.symlink_metadata() {
         Ok(_) => writable(&lock),

@@ -391,7 +391,7 @@ fn a_stop_in_the_middle_of_a_backup_ends_it() {
     let mut natter = launch.start();
     let backup = halfway(&natter);
     natter.kill();
-    let error = stderr_of(&backup.join().expect("no panic"));
+    let error = failed_with(5, &backup.join().expect("no panic"));
     assert!(error.contains("the server ended before it answered"), "{error}");
     assert_eq!((names(dir.path()), copy().is_some()), (vec!["data".to_owned()], true));
     let natter = launch.start();
