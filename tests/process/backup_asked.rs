@@ -71,6 +71,8 @@ fn an_admin_asks_for_backups_which_are_verified_kept_and_restored() {
     assert!(verified.contains("a good backup"), "{verified}");
 
     // The newest is known after a restart. Where none can be made, the reason is shown and the others stay.
+    let stale = folder.join("natter.tar.natter-part-4194999");
+    fs::write(&stale, "what a killed backup has left may be all the room").expect("written");
     let natter = launch.clone().with(&[("DISK_FREE_MIN", "1125899906842624")]).start();
     let mut http = Http::connect(natter.address);
     let before = ended(&mut http, &ann, "last.at");
@@ -78,6 +80,7 @@ fn an_admin_asks_for_backups_which_are_verified_kept_and_restored() {
     assert_eq!(ask(&mut http, &ann), 202);
     let why = ended(&mut http, &ann, "failed.text");
     assert!(why.starts_with("no backup is made"), "{why}");
+    assert!(!stale.exists());
     assert_eq!((ended(&mut http, &ann, "last.at"), archives(&folder)), (before, seen[1..].to_vec()));
     natter.stop();
 

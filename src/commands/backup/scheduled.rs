@@ -8,13 +8,13 @@
 
 use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::super::serve::{clock, store_options};
-use super::{By, Packed, back_up};
+use super::{By, Packed, back_up, remove_stale};
 use crate::base::time::{UnixMs, parse_rfc3339, rfc3339};
 use crate::config::{Backups, Config};
 use crate::model::job::{Done, Job};
@@ -105,6 +105,8 @@ impl Shared {
         let Backups { folder, .. } = &self.config.backups;
         let text = |error: io::Error| format!("BACKUP_DIR: {}: {error}", folder.display());
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(text)?;
+        // Before the room is measured: what a backup that was killed has left may be all of it.
+        remove_stale(folder);
         self.check_room(folder)?;
         let (began, at) = (Instant::now(), clock().unix_ms);
         // A name has seconds, and the newest one sorts last: after two in a second, and after a clock that was ahead.
@@ -129,8 +131,8 @@ impl Shared {
         Ok(())
     }
 
-    /// A backup needs room for two copies of the database, one of them for a while, and for the uploads. What uploads
-    /// leave to the database, it leaves too.
+    /// A backup needs room for a copy of the database in DATA_DIR, for a while, and for another one and the uploads in its own folder.
+    /// What uploads leave to the database, it leaves too.
     fn check_room(&self, folder: &Path) -> Result<(), String> {
         let path = store_options(&self.config).path;
         let length = |path: &Path| path.metadata().map_or(0, |file| file.len());
@@ -144,10 +146,20 @@ impl Shared {
             Ok::<(), io::Error>(())
         });
         sized.map_err(|error| format!("UPLOADS: {error}"))?;
-        let needs = 2 * database + uploads + self.config.disk_free_min;
+        let archive = database + uploads;
+        let data = &self.config.data_dir;
+        let device = |path: &Path| path.metadata().map(|found| found.dev()).ok();
+        if device(folder) == device(data) {
+            return self.has_room(folder, database + archive);
+        }
+        self.has_room(data, database).and_then(|()| self.has_room(folder, archive))
+    }
+
+    fn has_room(&self, folder: &Path, bytes: u64) -> Result<(), String> {
+        let needs = bytes + self.config.disk_free_min;
         match free_bytes(folder) {
             Some(free) if free < needs => Err(format!(
-                "no backup is made: {} has {free} bytes free, and a backup needs {needs} with DISK_FREE_MIN: make room, \
+                "no backup is made: {} has {free} bytes free, and a backup needs {needs} there with DISK_FREE_MIN: make room, \
                  or set a BACKUP_DIR on another disk or a smaller BACKUP_KEEP",
                 folder.display()
             )),
