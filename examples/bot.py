@@ -61,6 +61,8 @@ def main(path):
     me = must(ask("GET", "/user/me"))["data"]["profile"]["id"]
     cursor = pathlib.Path(path).read_text(encoding="utf-8") if os.path.exists(path) else ask("GET", "/events?cursor=now")["cursor"]
     while True:
+        pathlib.Path(path + ".new").write_text(cursor, encoding="utf-8")
+        os.replace(path + ".new", path)
         page = must(ask("GET", f"/events?wait=30&cursor={cursor}"))
         # A `cursor_reset` has the cursor to go on with, and no events: those in between are not kept any more.
         for event in page.get("data", []):
@@ -69,8 +71,6 @@ def main(path):
                 ask("POST", "/messages", {"conversation": message["conversation"], "reply_to": message["id"],
                                           "client_id": client_id(message["id"]), "body": text})
         cursor = page["cursor"]
-        pathlib.Path(path + ".new").write_text(cursor, encoding="utf-8")
-        os.replace(path + ".new", path)
 
 
 if __name__ == "__main__":
