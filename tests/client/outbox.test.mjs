@@ -208,6 +208,23 @@ test('what is said about a file reaches the server before the post, again after 
   assert.deepEqual([stored[0].attachments, uploads], [['upload 1'], 1], 'uploaded once');
 });
 
+test('a file whose upload the server has deleted meanwhile is uploaded again when the message is tried again', async () => {
+  const isGone = ({ attachments }) => attachments.includes('upload 1');
+  const gone = Object.assign(new Error('gone'), { retry: false, code: 'invalid_attachments', status: 422 });
+  let uploads = 0;
+  const upload = async () => ({ id: `upload ${++uploads}` });
+  const { stored, tab, settle } = world({ answer: (post) => (isGone(post) ? { before: gone } : null), upload });
+  const { outbox } = tab();
+  await outbox.start('ann');
+  const file = new File(['pixels'], 'cat.png', { type: 'image/png' });
+  const { client_id } = await say(outbox, 'look', { files: [{ file }] });
+  await settle();
+  assert.equal(outbox.lane('to:peer')[0].state, 'failed');
+  await outbox.retry(client_id);
+  await settle();
+  assert.deepEqual([stored.map((post) => post.attachments), uploads, outbox.count], [[['upload 2']], 2, 0]);
+});
+
 test('a message that is discarded while its files are uploaded is not posted, and what was uploaded is dropped', async () => {
   const answers = [];
   const upload = (file, _, signal) =>

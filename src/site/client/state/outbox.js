@@ -175,6 +175,10 @@ export class Outbox extends Emitter {
   async retry(clientId) {
     const row = this.#find(clientId);
     if (!row) return;
+    // The server deletes an upload that nothing shows for a week; the file is still here.
+    if (row.error?.code === 'invalid_attachments') {
+      for (const file of row.files) Object.assign(file, { upload: null, described: false });
+    }
     Object.assign(row, { state: 'queued', error: null, tries: 0 });
     await this.#parts.store.update(row);
     this.#changed(row);
