@@ -256,7 +256,7 @@ impl Page {
         self.must(chromium, "Input.dispatchMouseEvent", &params);
     }
 
-    /// The middle of an element, as soon as it can be pressed.
+    /// The middle of an element, as soon as it can be pressed and two looks find it at the same place: the list may still scroll.
     #[track_caller]
     pub fn place(&self, chromium: &mut Chromium, element: &str) -> (String, String) {
         let find = format!(
@@ -268,11 +268,13 @@ impl Page {
              return r.width && !moving && top && (e.contains(top) || top.contains(e)) ? x + ' ' + y : ''; }})()"
         );
         let until = Instant::now() + PATIENCE;
+        let mut before = String::new();
         loop {
             let place = self.eval(chromium, &find);
-            if let Some((x, y)) = place.split_once(' ') {
+            if let Some((x, y)) = place.split_once(' ').filter(|_| place == before) {
                 return (x.to_owned(), y.to_owned());
             }
+            before.clone_from(&place);
             if Instant::now() > until {
                 self.give_up(chromium, &format!("nothing to press: {element}"));
             }
