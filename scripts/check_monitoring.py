@@ -163,6 +163,15 @@ def check_scraped(client, api):
     def series(expr):
         return get("/query?" + urllib.parse.urlencode({"query": expr}))["result"]
 
+    def is_ready():
+        try:
+            return urllib.request.urlopen(api.replace("/api/v1", "/-/ready"), timeout=PATIENCE).status == 200
+        except urllib.error.HTTPError as refused:
+            if refused.code == 503:  # it listens before it has read its series
+                return False
+            raise
+
+    until("Prometheus is ready", is_ready)
     until("natter is scraped twice", lambda: [one for one in series("count_over_time(up[1m])") if int(one["value"][1]) > 1])
     dashboard = json.loads((MONITORING / "dashboard.json").read_text())
     targets = [(panel["title"], target["expr"]) for panel in dashboard["panels"] for target in panel["targets"]]
