@@ -56,8 +56,14 @@ impl Machine {
     /// The command ends with 1 and says this.
     #[track_caller]
     pub fn refused(&self, arguments: &[&str], says: &[&str]) {
+        self.refused_with(1, arguments, says);
+    }
+
+    /// The command ends with this status and says this.
+    #[track_caller]
+    pub fn refused_with(&self, status: i32, arguments: &[&str], says: &[&str]) {
         let output = self.launch.run(arguments);
-        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {}", text(&output));
+        assert_eq!(output.status.code(), Some(status), "{arguments:?}: {}", text(&output));
         for part in says {
             assert!(text(&output).contains(part), "{arguments:?} does not say {part:?}: {}", text(&output));
         }

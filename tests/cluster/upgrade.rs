@@ -211,7 +211,7 @@ fn a_rolling_upgrade_and_the_way_back_lose_nothing() {
     stage.install(2, true);
     writer.goes_on();
     stage.machines[2].refused(&["cluster", "remove", "a"], &["node a runs"]);
-    stage.machines[2].refused(&["cluster", "remove", "x"], &["there is no such node"]);
+    stage.machines[2].refused_with(3, &["cluster", "remove", "x"], &["there is no such node"]);
     stage.install(0, true);
     wait("the level", || (0..3).all(|at| stage.level(at) == NEW));
     writer.goes_on();
