@@ -299,6 +299,12 @@ impl Replica {
         !self.ended && self.retry_at.is_none() && (self.is_full || has_arrived || can_form)
     }
 
+    /// Whether nothing that the log may have is awaited before [`Replica::next_deadline`]: entries of other nodes are being gathered, and
+    /// none of this node is under way.
+    pub fn gathers(&self) -> bool {
+        self.gathers_until.is_some() && self.own.is_empty() && !self.ended
+    }
+
     /// Whether all that was submitted is answered, and all of its entries are applied.
     pub fn is_idle(&self) -> bool {
         self.own.is_empty()

@@ -41,12 +41,14 @@ struct Woken {
     queue: OnceLock<Arc<Queue<Item>>>,
     /// An item for it is in the queue.
     is_queued: AtomicBool,
+    /// The thread gathers what comes and takes its next turn by its own clock, a few milliseconds later at most. No item is queued.
+    is_gathering: AtomicBool,
 }
 
 impl Woken {
     fn wake(&self) {
         if let Some(queue) = self.queue.get() {
-            if !self.is_queued.swap(true, Ordering::AcqRel) {
+            if !self.is_gathering.load(Ordering::Acquire) && !self.is_queued.swap(true, Ordering::AcqRel) {
                 queue.append(&mut VecDeque::from([Item::Log]));
             }
             return;
@@ -166,7 +168,9 @@ impl ClusterNode {
         inbox: &Inbox,
     ) -> Option<String> {
         let now = Instant::now();
+        self.woken.is_gathering.store(false, Ordering::Release);
         self.replica.turn(now, &mut *self.log, &mut Measured { store: writer.applies(), inbox });
+        self.woken.is_gathering.store(self.replica.gathers(), Ordering::Release);
         maintenance.report(writer, self.replica.unready());
         for output in self.replica.take_outputs() {
             match output {

@@ -229,6 +229,10 @@ fn entries_of_others_are_gathered_until_one_of_the_node_comes() {
     }
     let until = cluster.nodes[1].replica.next_deadline().expect("a deadline");
     assert!(!cluster.nodes[1].replica.is_at_work() && until > cluster.now);
+    assert!(
+        cluster.nodes[1].replica.gathers(),
+        "it has its own time for the next turn, and needs no wake before"
+    );
     cluster.later(u64::try_from((until - cluster.now).as_millis()).expect("milliseconds"));
     cluster.work();
     assert_eq!(at(&cluster, 1), began + 3, "one transaction");
