@@ -2,8 +2,8 @@
 //!
 //! `cargo bench --bench cluster`. Posts at a fixed rate through one node until they are answered, and until another node has delivered
 //! them; as many as it takes from 64 senders with 16 unanswered posts each; and the return of the clients of a node that is killed.
-//! `NATTER_BIN` measures another binary. Without nats-server it says so and ends. The bench prints a result for each required
-//! value, and ends with status 1 if one is missed.
+//! Each nats-server uses one processor (GOMAXPROCS), since seven processes share the machine. `NATTER_BIN` measures another binary.
+//! Without nats-server it says so and ends. The bench prints a result for each required value, and ends with status 1 if one is missed.
 
 #[path = "load/mod.rs"]
 #[allow(dead_code, reason = "this bench uses the engine and posts")]

@@ -18,6 +18,10 @@ use natter::proto::nats::{Server, Servers as List};
 /// A server that is stopped does not answer.
 const MONITOR_MAX: Duration = Duration::from_secs(2);
 
+/// On how many processors a server runs Go code at once. Three servers and three natters share this machine; with more, the servers of a
+/// small machine spend their time on changing from one of their threads to another.
+const PROCESSORS: &str = "1";
+
 /// How the servers are configured.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Wish {
@@ -217,6 +221,7 @@ impl Servers {
         let child = command
             .arg("-c")
             .arg(self.folder.join(format!("{index}.conf")))
+            .env("GOMAXPROCS", PROCESSORS)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
