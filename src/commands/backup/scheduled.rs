@@ -47,10 +47,11 @@ impl Maker {
         Maker(Arc::new(Shared { config: config.clone(), background, measures, one_at_a_time }))
     }
 
-    /// Finds when the newest one was made, and starts the thread of the schedule if BACKUP_EVERY is set. It ends with the
-    /// process: a backup in progress leaves a part that the next one removes.
+    /// Removes what a stop has left of a backup in progress, finds when the newest one was made, and starts the thread of the
+    /// schedule if BACKUP_EVERY is set. The thread ends with the process.
     pub fn begin(&self) -> io::Result<()> {
         let shared = Arc::clone(&self.0);
+        remove_stale(&shared.config.backups.folder);
         // Of a folder that is not there yet, nothing is known.
         let newest = shared.newest(&shared.config.backups.folder).ok().flatten();
         newest.iter().for_each(|at| shared.measures.set(Gauge::BackupAt, at.s().0));
