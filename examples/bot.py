@@ -7,6 +7,7 @@ its cursor in a file, so that it misses nothing while it is away, and an answer 
     NATTER=https://chat.example.org TOKEN=nb_… bot.py CURSOR_FILE
 """
 import hashlib
+import http.client
 import json
 import os
 import pathlib
@@ -29,12 +30,11 @@ def ask(method, path, body=None):
                 return json.load(response)
         except urllib.error.HTTPError as error:
             ours = "json" in error.headers.get("Content-Type", "")  # not a proxy's
-            other = {"code": error.code, "title": error.reason, "retry": error.code in (502, 503, 504)}
-            problem = json.load(error) if ours else other
+            problem = json.load(error) if ours else {"code": error.code, "title": error.reason, "retry": error.code in (502, 503, 504)}
             if not problem.get("retry"):
                 return problem
             time.sleep((problem.get("retry_after_ms") or 1000) / 1000)
-        except OSError:
+        except (OSError, http.client.HTTPException):  # no answer, or one that is not HTTP
             time.sleep(1)
 
 
