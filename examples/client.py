@@ -10,6 +10,7 @@ import http.client
 import json
 import os
 import secrets
+import signal
 import sys
 import time
 import urllib.error
@@ -157,6 +158,8 @@ def main(address, folder, email, password, to=None, *texts):
 if __name__ == "__main__":
     if len(sys.argv) < 5:
         sys.exit(__doc__.strip())
+    # Also where a script has started it in the background, whose shell ignores Ctrl-C for it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         main(*sys.argv[1:])
     except KeyboardInterrupt:
