@@ -104,7 +104,7 @@ fn back_up(config: &Config, file: &Path, by: By) -> Result<Packed, Failure> {
     if !store::exists(&store_options(config)) {
         return Err(no_server(config).into());
     }
-    remove_stale(folder_of(file));
+    remove_stale(folder_of(file), |text| note!("natter: {text}"));
     // Created before the request to the server, so that a folder that can't be written to is reported at once.
     let (part, out) = create_part(file).map_err(text)?;
     let result = copy_database(config, by).and_then(|(copy, survey)| {
@@ -187,7 +187,8 @@ fn create_part(file: &Path) -> io::Result<(PathBuf, File)> {
 }
 
 /// Removes the files that killed backups left in this folder. A backup that still writes to such a file holds its lock.
-fn remove_stale(folder: &Path) {
+/// `tell` gets a sentence for each.
+fn remove_stale(folder: &Path, tell: fn(&str)) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for path in entries.flatten().map(|entry| entry.path()) {
         let is_part = path.file_name().and_then(|name| name.to_str()).is_some_and(|name| {
@@ -203,8 +204,8 @@ fn remove_stale(folder: &Path) {
             continue;
         }
         match fs::remove_file(&path) {
-            Ok(()) => note!("natter: {} was left by a backup that was killed: removed", path.display()),
-            Err(error) => note!("natter: {} could not be removed: {error}", path.display()),
+            Ok(()) => tell(&format!("{} was left by a backup that was killed: removed", path.display())),
+            Err(error) => tell(&format!("{} could not be removed: {error}", path.display())),
         }
     }
 }

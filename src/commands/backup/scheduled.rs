@@ -30,6 +30,11 @@ const RETRY: Duration = Duration::from_secs(600);
 /// counts as none.
 const SIZED_MAX: usize = 1_000_000;
 
+/// A line of the log.
+fn tell(text: &str) {
+    log::info!(target: "natter::backup", "{text}");
+}
+
 /// Makes backups, one at a time.
 #[derive(Clone)]
 pub struct Maker(Arc<Shared>);
@@ -51,7 +56,7 @@ impl Maker {
     /// schedule if BACKUP_EVERY is set. The thread ends with the process.
     pub fn begin(&self) -> io::Result<()> {
         let shared = Arc::clone(&self.0);
-        remove_stale(&shared.config.backups.folder);
+        remove_stale(&shared.config.backups.folder, tell);
         // Of a folder that is not there yet, nothing is known.
         let newest = shared.newest(&shared.config.backups.folder).ok().flatten();
         newest.iter().for_each(|at| shared.measures.set(Gauge::BackupAt, at.s().0));
@@ -85,7 +90,8 @@ impl Shared {
         }
     }
 
-    /// Makes one, when no other is made any more. Returns whether it is good.
+    /// Makes one, when no other is made any more. Returns whether it is good. One that an admin has asked for is over when the loop has
+    /// heard of its end, and before that of the reason of a failure.
     fn make(&self, by: By) -> bool {
         // What panicked has left a part, which the next one removes.
         let one = self.one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner);
@@ -96,7 +102,9 @@ impl Shared {
             self.measures.set(Gauge::BackupFailedAt, clock().unix_s().0);
         }
         self.measures.set(Gauge::BackupFailed, u64::from(made.is_err()));
-        self.measures.set(Gauge::BackupRuns, 0);
+        if let By::Schedule = by {
+            self.measures.set(Gauge::BackupRuns, 0);
+        }
         drop(one);
         made.is_ok()
     }
@@ -107,7 +115,7 @@ impl Shared {
         let text = |error: io::Error| format!("BACKUP_DIR: {}: {error}", folder.display());
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(text)?;
         // Before the room is measured: what a backup that was killed has left may be all of it.
-        remove_stale(folder);
+        remove_stale(folder, tell);
         self.check_room(folder)?;
         let (began, at) = (Instant::now(), clock().unix_ms);
         // A name has seconds, and the newest one sorts last: after two in a second, and after a clock that was ahead.

@@ -27,11 +27,11 @@ pub fn begin(core: &mut Core) {
 /// The worker is done, or there is none.
 pub fn ended(core: &mut Core, done: &Done) {
     core.background.backup = false;
+    core.settings.measures.set(Gauge::BackupRuns, 0);
     if matches!(done, Done::BackupEnded) {
         return;
     }
-    // It panicked, or there was none: it has set no gauge.
-    core.settings.measures.set(Gauge::BackupRuns, 0);
+    // It panicked, or there was none: it has set no other gauge.
     core.settings.measures.set(Gauge::BackupFailed, 1);
     core.settings.measures.set(Gauge::BackupFailedAt, core.now.unix_s().0);
     // The pool reports the other failures.
