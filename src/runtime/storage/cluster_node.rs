@@ -39,16 +39,14 @@ struct Woken {
     is_new: Mutex<bool>,
     changed: Condvar,
     queue: OnceLock<Arc<Queue<Item>>>,
-    /// An item for it is in the queue.
-    is_queued: AtomicBool,
-    /// The thread gathers what comes and takes its next turn by its own clock, a few milliseconds later at most. No item is queued.
-    is_gathering: AtomicBool,
+    /// The writer's thread takes a turn in any case: an item for it is in the queue, or it gathers entries until a time that it knows.
+    is_expected: AtomicBool,
 }
 
 impl Woken {
     fn wake(&self) {
         if let Some(queue) = self.queue.get() {
-            if !self.is_gathering.load(Ordering::Acquire) && !self.is_queued.swap(true, Ordering::AcqRel) {
+            if !self.is_expected.swap(true, Ordering::AcqRel) {
                 queue.append(&mut VecDeque::from([Item::Log]));
             }
             return;
@@ -137,11 +135,6 @@ impl ClusterNode {
         self.replica.reset_lane(lane);
     }
 
-    /// The log has something new. Called before it is asked: what it has from now on wakes the thread again.
-    pub(super) fn woken(&self) {
-        self.woken.is_queued.store(false, Ordering::Release);
-    }
-
     pub(super) fn compare(&mut self, position: u64, chain: Chain) {
         self.replica.compare(position, chain);
     }
@@ -168,9 +161,12 @@ impl ClusterNode {
         inbox: &Inbox,
     ) -> Option<String> {
         let now = Instant::now();
-        self.woken.is_gathering.store(false, Ordering::Release);
+        // Before the log is asked: what it has from now on wakes the thread again.
+        self.woken.is_expected.store(false, Ordering::Release);
         self.replica.turn(now, &mut *self.log, &mut Measured { store: writer.applies(), inbox });
-        self.woken.is_gathering.store(self.replica.gathers(), Ordering::Release);
+        if self.replica.gathers() {
+            self.woken.is_expected.store(true, Ordering::Release);
+        }
         maintenance.report(writer, self.replica.unready());
         for output in self.replica.take_outputs() {
             match output {

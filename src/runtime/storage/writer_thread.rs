@@ -265,11 +265,10 @@ impl WriterThread {
             #[cfg(feature = "cluster")]
             (Item::LaneReset(lane), Writes::InCluster(node)) => node.reset_lane(lane),
             #[cfg(feature = "cluster")]
-            (Item::Log, Writes::InCluster(node)) => node.woken(),
-            #[cfg(feature = "cluster")]
             (Item::Compare(position, chain), Writes::InCluster(node)) => node.compare(position, chain),
             #[cfg(feature = "cluster")]
-            (Item::Log | Item::Compare(..), Writes::Alone(_)) => {}
+            // The turn that follows asks the log.
+            (Item::Log, _) | (Item::Compare(..), Writes::Alone(_)) => {}
             (Item::Drain, _) => self.draining = true,
             (Item::BackUp(ticket, _), _) if self.backing_up || self.backup.is_some() => {
                 self.answer(ticket, Err(Refusal::Busy));
