@@ -6,18 +6,25 @@ use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use super::stdout_of;
 use super::support::TestDir;
 use super::support::hop::Hop;
 use super::support::net::Http;
 use super::support::process::Launch;
+use super::{stdout_of, until};
 
 /// Starts `examples/client.py`; `None` without Python.
 fn start(hop: &Hop, folder: &Path, name: &str, post: &[&str]) -> Option<Child> {
+    start_by(&["python3"], hop, folder, name, post)
+}
+
+/// The words of a shell that starts it as a script starts a command in the background: with SIGINT ignored.
+const IN_BACKGROUND: [&str; 4] = ["sh", "-c", "trap '' INT; exec python3 \"$@\"", "sh"];
+
+fn start_by(words: &[&str], hop: &Hop, folder: &Path, name: &str, post: &[&str]) -> Option<Child> {
     std::fs::create_dir_all(folder).expect("a folder");
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/client.py");
-    let mut command = Command::new("python3");
-    command.arg(script).arg(hop.address.to_string()).arg(folder);
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]).arg(script).arg(hop.address.to_string()).arg(folder);
     command.args([&format!("{name}@example.org"), &format!("correct horse {name}'s")]).args(post);
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().ok()
 }
@@ -131,7 +138,7 @@ fn the_example_client_says_in_a_sentence_what_is_wrong() {
     std::fs::remove_file(folder.join("client.json")).expect("removed");
     natter.stop();
     // It asks until it is told to stop.
-    let mut waiting = start(&hop, &folder, "ann", &[]).expect("python3");
+    let mut waiting = start_by(&IN_BACKGROUND, &hop, &folder, "ann", &[]).expect("a shell");
     let mut errors = waiting.stderr.take().expect("a pipe");
     let mut first = Vec::new();
     while !first.contains(&b'\n') {
@@ -143,6 +150,7 @@ fn the_example_client_says_in_a_sentence_what_is_wrong() {
     assert!(first.starts_with("no answer from http://"), "{first}");
     let kill = Command::new("kill").args(["-INT", &waiting.id().to_string()]).status().expect("a shell");
     assert!(kill.success());
+    until("Ctrl-C ends it", || waiting.try_wait().expect("its state").is_some());
     let mut rest = String::new();
     errors.read_to_string(&mut rest).expect("its end");
     assert_eq!(waiting.wait().expect("its end").code(), Some(130), "{rest}");

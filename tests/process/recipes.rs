@@ -1,5 +1,7 @@
 //! The recipes of the README for bots and hooks, and the example bot, against the real binary.
 
+use std::io::Write;
+use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
 use super::support::TestDir;
@@ -165,4 +167,31 @@ fn the_example_bot_answers_each_question_once() {
     texts.sort();
     let expect = ["2 words", "bye", "count one two", "ping", "ping", "ping", "pong", "pong", "pong"];
     assert_eq!(texts, expect);
+}
+
+/// Its address may lead to another program for a while.
+#[test]
+fn the_example_bot_asks_again_after_an_answer_that_is_not_http() {
+    let dir = TestDir::new();
+    let other = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = other.local_addr().expect("an address");
+    let mut command = Command::new("python3");
+    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/bot.py")).arg(dir.path().join("cursor"));
+    command.env("NATTER", format!("http://{address}")).env("TOKEN", "nb_x").stdin(Stdio::null());
+    let Ok(mut bot) = command.spawn() else {
+        eprintln!("skipped: the example bot needs python3");
+        return;
+    };
+    other.set_nonblocking(true).expect("no waiting");
+    for question in ["the first question", "the same again"] {
+        until(question, || match other.accept() {
+            Ok((mut client, _)) => {
+                client.write_all(b"SSH-2.0-other\r\n\r\n").expect("written");
+                true
+            }
+            Err(_) => bot.try_wait().expect("its state").is_some_and(|status| panic!("it ended: {status}")),
+        });
+    }
+    bot.kill().expect("killed");
+    bot.wait().expect("its end");
 }
