@@ -18,8 +18,8 @@ use natter::proto::nats::{Server, Servers as List};
 /// A server that is stopped does not answer.
 const MONITOR_MAX: Duration = Duration::from_secs(2);
 
-/// On how many processors a server runs Go code at once. Three servers and three natters share this machine; with more, the servers of a
-/// small machine spend their time on changing from one of their threads to another.
+/// On how many processors a server runs Go code at once. Three servers and three natters share the machine: where it has two cores, servers
+/// that use both wait for a core longer than they run.
 const PROCESSORS: &str = "1";
 
 /// How the servers are configured.
