@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use super::{NotJson, Object, Value};
+use super::{NotJson, Object, Value, escaped_at};
 
 /// How deep lists and objects may be nested; it bounds the stack that the recursion uses.
 pub const DEPTH_MAX: usize = 127;
@@ -191,6 +191,7 @@ impl<'a> Reader<'a> {
         let mut from = self.at;
         let mut owned: Option<String> = None;
         loop {
+            self.at = escaped_at(self.text.as_bytes(), self.at);
             match self.peek().ok_or(NotJson)? {
                 b'"' => {
                     let rest = &self.text[from..self.at];
@@ -210,8 +211,8 @@ impl<'a> Reader<'a> {
                     owned.push(self.escape()?);
                     from = self.at;
                 }
-                0..0x20 => return Err(NotJson),
-                _ => self.at += 1,
+                // A control character.
+                _ => return Err(NotJson),
             }
         }
     }

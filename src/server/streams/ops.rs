@@ -3,7 +3,6 @@
 //! Invariant: writes are done and answered in the order sent; a read may overtake them.
 
 use std::collections::VecDeque;
-use std::io::Write;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -60,9 +59,6 @@ pub enum RequestId {
 
 /// Bytes of an op's `id` as it is written; it is kept until the op is answered. Above: 422 `invalid_id`.
 const ID_BYTES_MAX: usize = 1_024;
-
-/// Digits of the longest [`RequestId::Number`], with its sign.
-const DIGITS_MAX: usize = 20;
 
 /// An answer, as JSON.
 pub enum Response {
@@ -150,15 +146,10 @@ impl Ops {
 
 /// `{"re":7,"ok":…,"duplicate":true}` or `{"re":7,"error":{…}}`; `re` is `null` for a refused op without an id.
 fn push_answer(send: &mut SendQueue, re: Option<&RequestId>, response: &Response) {
-    let mut digits = [0; DIGITS_MAX];
+    let mut digits = [0; json::DIGITS_MAX];
     let text = match re {
         Some(RequestId::Json(text)) => text.as_bytes(),
-        Some(RequestId::Number(number)) => {
-            let mut rest = digits.as_mut_slice();
-            write!(rest, "{number}").expect("room for the longest");
-            let unused = rest.len();
-            &digits[..DIGITS_MAX - unused]
-        }
+        Some(RequestId::Number(number)) => json::digits(*number, &mut digits),
         None => b"null",
     };
     match response {
