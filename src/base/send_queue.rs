@@ -145,26 +145,36 @@ impl SendQueue {
 
     /// Queues a copy of `bytes`. It is appended to the last segment if that one is owned and stays small.
     pub fn push_bytes(&mut self, bytes: &[u8]) {
-        self.len += bytes.len() as u64;
-        self.memory += bytes.len();
-        self.held += bytes.len();
+        self.push_parts(bytes, &[]);
+    }
+
+    /// As [`SendQueue::push_bytes`], for bytes in parts: a head, and what follows it.
+    pub fn push_parts(&mut self, head: &[u8], rest: &[&[u8]]) {
+        let len = head.len() + rest.iter().map(|part| part.len()).sum::<usize>();
+        if len == 0 {
+            return;
+        }
+        self.len += len as u64;
+        self.memory += len;
+        self.held += len;
+        let append = |out: &mut Vec<u8>| {
+            out.extend_from_slice(head);
+            rest.iter().for_each(|part| out.extend_from_slice(part));
+        };
         if let Some(Segment::Owned(back)) = self.segments.back_mut()
-            && back.len() + bytes.len() <= SEGMENT_JOIN_MAX
+            && back.len() + len <= SEGMENT_JOIN_MAX
         {
-            if back.capacity() - back.len() < bytes.len() {
+            if back.capacity() - back.len() < len {
                 // A segment that outgrows its first capacity is followed by many more frames: it grows once, not by doubling.
                 back.reserve_exact(SEGMENT_JOIN_MAX - back.len());
             }
-            back.extend_from_slice(bytes);
-            return;
+            return append(back);
         }
-        if !bytes.is_empty() {
-            // More small frames usually follow in the same turn, and a drained queue frees the capacity.
-            let room = if self.segments.is_empty() { SEGMENT_ROOM } else { SEGMENT_JOIN_MAX };
-            let mut owned = Vec::with_capacity(bytes.len().max(room));
-            owned.extend_from_slice(bytes);
-            self.segments.push_back(Segment::Owned(owned));
-        }
+        // More small frames usually follow in the same turn, and a drained queue frees the capacity.
+        let room = if self.segments.is_empty() { SEGMENT_ROOM } else { SEGMENT_JOIN_MAX };
+        let mut owned = Vec::with_capacity(len.max(room));
+        append(&mut owned);
+        self.segments.push_back(Segment::Owned(owned));
     }
 
     fn push_owned(&mut self, bytes: Vec<u8>) {
