@@ -18,20 +18,21 @@ use crate::server::streams::publication::Publication;
 pub fn publish(core: &mut Core, conns: &mut Conns, origin: ConnId, event: Event) -> (Fact, Audience) {
     core.head = core.head.max(event.seq);
     core.metrics.events += 1;
-    let streams = event.audience.profiles.iter().map(|profile| core.streams.hub.of(*profile).len()).sum();
+    let mut streams = std::mem::take(&mut core.turn.touched);
+    for profile in event.audience.profiles.iter() {
+        streams.extend(core.streams.hub.of(*profile));
+    }
     let text = core.turn.last_published.take_buffer();
     let is_answered = !matches!(&event.fact, Fact::MessagePosted(message) if message.system.is_some());
-    let mut publication = Publication::new(event, text, Arc::clone(&core.epoch), streams);
+    let mut publication = Publication::new(event, text, Arc::clone(&core.epoch), streams.len());
     publication.sign_urls(&core.settings.urls, core.now.unix_s());
-    for index in 0..publication.event.audience.profiles.len() {
-        for &id in core.streams.hub.of(publication.event.audience.profiles[index]) {
-            let Some(conn) = conns.get_mut(id) else { continue };
-            if kinds::deliver(conn, id == origin && is_answered, &mut publication) {
-                core.metrics.deliveries += 1;
-                core.turn.touched.push(id);
-            }
-        }
-    }
+    streams.retain(|&id| {
+        conns
+            .get_mut(id)
+            .is_some_and(|conn| kinds::deliver(conn, id == origin && is_answered, &mut publication))
+    });
+    core.metrics.deliveries += streams.len() as u64;
+    core.turn.touched = streams;
     let (event, last_published) = publication.into_parts();
     core.turn.last_published = last_published;
     (event.fact, event.audience)
