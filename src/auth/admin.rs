@@ -377,22 +377,21 @@ pub fn remove_node(ctx: &mut Ctx<'_>, request: &Request<'_>) -> Result<Step, Pro
 pub fn begin_backup(_: &mut Ctx<'_>, actor: Option<Actor>, _: &Request<'_>) -> Result<Step, Problem> {
     let by = by(actor);
     Ok(Step::store(CheckAdmin { by }, move |ctx, ()| {
-        refuse_second_backup(ctx)?;
+        if ctx.settings.measures.get(Gauge::BackupRuns) == Some(1) {
+            return Err(Code::BackupRunning.into());
+        }
+        // From now on another request is refused, before it has written that it was one.
+        ctx.settings.measures.set(Gauge::BackupRuns, 1);
         let administer = Administer { at: ctx.now.unix_ms, by, act: Act::BackUp };
-        Ok(Step::store(administer, |ctx, _| {
-            // Another one may have begun since.
-            refuse_second_backup(ctx)?;
+        Ok(Step::store_or(administer, |ctx, noted| {
+            if let Err(refusal) = noted {
+                ctx.settings.measures.set(Gauge::BackupRuns, 0);
+                return Err(refusal.into());
+            }
             ctx.follow_ups.push(FollowUp::Backup);
             Reply::data(202, &()).step()
         }))
     }))
-}
-
-fn refuse_second_backup(ctx: &Ctx<'_>) -> Result<(), Problem> {
-    match ctx.settings.measures.get(Gauge::BackupRuns) {
-        Some(1) => Err(Code::BackupRunning.into()),
-        _ => Ok(()),
-    }
 }
 
 /// POST /admin/backup of the control socket. Responds when the copy of the database is complete. `asked=true`: an admin has asked for it, and the

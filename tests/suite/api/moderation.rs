@@ -5,12 +5,13 @@ use std::time::Duration;
 use natter::model::job::Done;
 use natter::model::measures::Gauge;
 use natter::model::metrics::ErrorKind;
+use natter::model::operation::Refusal;
 use natter::model::report::{REASON_MAX, REPORT_KEPT_MS, REPORTS_OF_MEMBER_MAX};
 
 use natter::server::contract::Input;
 
 use crate::support::World;
-use crate::support::http::{Person, Response};
+use crate::support::http::{Person, Response, request, responses};
 
 fn refused(response: &Response) -> (u16, String) {
     (response.status, response.code())
@@ -238,6 +239,48 @@ fn an_admin_asks_for_one_backup_at_a_time() {
         assert_eq!(backup(&failed, "last.bytes"), "4096");
     }
     assert_eq!(ask(&mut world).status, 202);
+}
+
+#[test]
+fn of_requests_for_a_backup_at_once_one_is_an_act() {
+    let mut world = World::new();
+    let ann = world.sign_up("ann");
+    promote(&mut world, &ann);
+    let bearer = format!("Bearer {}", ann.access);
+    let ask = request("POST", "/api/v1/admin/backup", &[("Authorization", &bearer)], None);
+    let begin = |world: &mut World| {
+        world.holds = true;
+        let conns = [0; 3].map(|_| world.connect());
+        conns.iter().for_each(|conn| world.send(*conn, &ask));
+        conns
+    };
+    let acts = |world: &mut World| {
+        let log = world.ask_as(&ann, "GET", "/api/v1/admin/audit", None);
+        log.text().matches("\"act\":\"backup\"").count()
+    };
+    world.backups_hang = true;
+    let conns = begin(&mut world);
+    // All may ask before one has written its act.
+    world.release(3);
+    world.release(1);
+    world.holds = false;
+    let answers = conns.map(|conn| responses(&mut world.take(conn), false).remove(0));
+    let refusal = (409, "backup_running".to_owned());
+    assert_eq!(answers[0].status, 202);
+    assert_eq!([&answers[1], &answers[2]].map(refused), [refusal.clone(), refusal]);
+    assert_eq!((world.backups_held.len(), acts(&mut world)), (1, 1));
+    let ticket = world.backups_held.pop().expect("a backup");
+    world.input(Input::Finished { ticket, done: Done::BackupEnded });
+
+    // One whose act can't be written is none, and the next one is asked for anew.
+    let [conn, ..] = begin(&mut world);
+    world.release(3);
+    world.refuse(Refusal::StorageFull);
+    world.holds = false;
+    let answer = responses(&mut world.take(conn), false).remove(0);
+    assert_eq!((refused(&answer), world.backups_held.len()), ((507, "storage_full".to_owned()), 0));
+    assert_eq!(world.ask_as(&ann, "POST", "/api/v1/admin/backup", None).status, 202);
+    assert_eq!((world.backups_held.len(), acts(&mut world)), (1, 2));
 }
 
 #[test]
