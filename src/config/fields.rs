@@ -85,7 +85,7 @@ pub static SECTIONS: [(&str, &[Variable]); 8] = [
         row("LOG_FORMAT", "text", Text("text or json"), "Format of the log lines on stderr."),
         row("ACCESS_LOG", "all", Text("all, off, or one of so many such as 1/100"), "Which requests get a line in the log: with one of so many also each that failed here (5xx)."),
         row("BACKUP_EVERY", "", Text("a number of minutes, hours or days, such as 30m, 6h or 1d"), "Time between two backups that the server makes by itself; none when unset."),
-        row("BACKUP_KEEP", "7", Number(1, 10_000), "How many of them, and of those that an admin asked for, are kept, and with them what was erased since."),
+        row("BACKUP_KEEP", "7", Number(1, 10_000), "How many of them, and as many of those that an admin asked for, are kept, and with them what was erased since."),
         row("BACKUP_DIR", "", Text("a folder"), "Where they are; `backups` in DATA_DIR when unset. Better a folder on another disk."),
         row("METRICS_TOKEN", "", Hidden("at least 32 visible ASCII characters"), "Bearer token of /metrics; when unset, only loopback peers may read it."),
         row("CONFORMANCE_FILES", "", Text("a folder"), "Files of the conformance build's routes; ignored by any other build."),

@@ -170,9 +170,9 @@ gauges! {
     /// When the newest good backup was begun.
     BackupAt = "natter_backup_last_success_timestamp_seconds" "When the newest good backup was begun, in Unix seconds.";
     /// Its length.
-    BackupBytes = "natter_backup_last_bytes" "Size of the newest backup that this process made.";
+    BackupBytes = "natter_backup_last_bytes" "Size of the newest good backup.";
     /// How long it took, with its verification.
-    BackupSeconds = "natter_backup_last_duration_seconds" "How long that backup and its verification took.";
+    BackupSeconds = "natter_backup_last_duration_seconds" "How long the newest backup that this process made and its verification took.";
     /// Whether the newest try failed.
     BackupFailed = "natter_backup_failed" "1 if the newest try to make a backup failed, else 0.";
     /// When a try last failed.

@@ -448,7 +448,13 @@ fn the_server_makes_verified_backups_by_itself_and_removes_the_oldest() {
     fs::create_dir(&folder).expect("a folder");
     // Older ones of this schedule, one of a node of a cluster, and a file of somebody else.
     let old = ["natter-20250101T000000Z.tar", "natter-20250102T000000Z.tar", "natter-20250103T000000Z.tar"];
-    let foreign = ["natter-b-20250101T000000Z.tar", "natter-20250101.tar", "natter-20251301T000000Z.tar"];
+    // And one from the future, which would be the newest for ever.
+    let foreign = [
+        "natter-b-20250101T000000Z.tar",
+        "natter-20250101.tar",
+        "natter-20251301T000000Z.tar",
+        "natter-99991231T235959Z.tar",
+    ];
     old.iter().chain(&foreign).for_each(|name| fs::write(folder.join(name), "old").expect("a file"));
     let launch = Launch::new(dir.path()).with(&[
         ("BACKUP_EVERY", "1h"),
@@ -468,8 +474,11 @@ fn the_server_makes_verified_backups_by_itself_and_removes_the_oldest() {
     stdout_of(&launch.run(&["backup", "--verify", &format!("kept/{newest}")]));
     assert_eq!(http.metric("natter_backup_interval_seconds"), 3_600);
     assert!(http.metric("natter_backup_last_success_timestamp_seconds") > 1_700_000_000);
+    assert!(http.metric("natter_backup_last_success_timestamp_seconds") < 9_000_000_000);
     assert_eq!(http.metric(r#"natter_background_errors_total{kind="backup"}"#), 0);
-    natter.stop();
+    let log = natter.stop();
+    let of_future = |line: &&String| line.contains("natter-99991231T235959Z.tar has a time in the future");
+    assert!(log.iter().any(|line| of_future(&line)), "{log:?}");
 
     // One that is young enough is not made again; where none can be made, the older ones stay.
     let before = names(&folder);

@@ -79,8 +79,11 @@ fn an_admin_asks_for_backups_which_are_verified_kept_and_restored() {
     assert!(!stale.exists());
     leave();
     let mut http = Http::connect(natter.address);
+    // As its name and its file say.
     let before = ended(&mut http, &ann, "last.at");
-    assert!(before.starts_with("20"), "{before}");
+    let stamp: String = before.split('.').next().unwrap_or_default().replace(['-', ':'], "");
+    assert_eq!(seen[2], format!("natter-{stamp}Z-asked.tar"));
+    assert_eq!(ended(&mut http, &ann, "last.bytes"), file.len().to_string());
     assert_eq!(ask(&mut http, &ann), 202);
     let why = ended(&mut http, &ann, "failed.text");
     assert!(why.starts_with("no backup is made"), "{why}");

@@ -3,8 +3,9 @@
 //!
 //! Owns when one is made, the names of the files and which of them are removed. A fault is a background error, and the
 //! next try of the schedule comes after [`RETRY`] or a shorter interval. Invariant: one is made at a time; a file is removed only
-//! after a newer one was made and verified, and no file with another form of name is touched. Each node of a cluster makes its own,
-//! since a backup has the files of its machine: the name of the node is in those of its files.
+//! after a newer one was made and verified, and no file with another form of name is touched, nor one whose name has a time in the
+//! future: it does not count. What an admin asks for removes no file of the schedule. Each node of a cluster makes its own, since a
+//! backup has the files of its machine: the name of the node is in those of its files.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -58,9 +59,17 @@ impl Maker {
         let shared = Arc::clone(&self.0);
         remove_stale(&shared.config.backups.folder, tell);
         // Of a folder that is not there yet, nothing is known.
-        let newest = shared.newest(&shared.config.backups.folder).ok().flatten();
-        newest.iter().for_each(|at| shared.measures.set(Gauge::BackupAt, at.s().0));
+        let files = shared.made(&shared.config.backups.folder).unwrap_or_default();
+        if let Some(newest) = files.last() {
+            shared.measures.set(Gauge::BackupAt, newest.at.s().0);
+            newest
+                .path
+                .metadata()
+                .iter()
+                .for_each(|file| shared.measures.set(Gauge::BackupBytes, file.len()));
+        }
         let Some(every) = shared.config.backups.every else { return Ok(()) };
+        let newest = files.iter().rfind(|file| file.of == Of::Schedule).map(|file| file.at);
         shared.measures.set(Gauge::BackupEvery, every.as_secs());
         let thread = std::thread::Builder::new().name("backups".to_owned());
         thread.spawn(move || shared.run(every, newest)).map(drop)
@@ -117,10 +126,9 @@ impl Shared {
         // Before the room is measured: what a backup that was killed has left may be all of it.
         remove_stale(folder, tell);
         self.check_room(folder)?;
-        let (began, at) = (Instant::now(), clock().unix_ms);
-        // A name has seconds, and the newest one sorts last: after two in a second, and after a clock that was ahead.
-        let newest = self.newest(folder).map_err(text)?;
-        let file = folder.join(self.name(newest.map_or(at, |newest| at.max(newest.after(1_000)))));
+        let of = if by == By::Admin { Of::Admin } else { Of::Schedule };
+        let (file, at) = self.name_of_now(folder, of).map_err(text)?;
+        let began = Instant::now();
         let Packed { bytes, uploads, .. } = back_up(&self.config, &file, by)?;
         self.measures.set(Gauge::BackupAt, at.s().0);
         self.measures.set(Gauge::BackupBytes, bytes);
@@ -130,11 +138,9 @@ impl Shared {
     }
 
     fn remove_old(&self, folder: &Path) -> io::Result<()> {
-        let made = self.made(folder)?;
-        let old = made.len().saturating_sub(self.config.backups.keep);
-        for path in &made[..old] {
-            fs::remove_file(path)?;
-            let keep = self.config.backups.keep;
+        let keep = self.config.backups.keep;
+        for path in old(self.made(folder)?, keep) {
+            fs::remove_file(&path)?;
             log::info!(target: "natter::backup", "{} was removed: BACKUP_KEEP is {keep}", path.display());
         }
         Ok(())
@@ -176,9 +182,24 @@ impl Shared {
         }
     }
 
-    /// `natter-20261130T060000Z.tar`; in a cluster `natter-NODE-20261130T060000Z.tar`.
-    fn name(&self, at: UnixMs) -> String {
-        format!("{}{}.tar", self.prefix(), stamp_of(at))
+    /// A path of the present second, which no other backup has: a name has seconds, so that of two in a second one waits.
+    fn name_of_now(&self, folder: &Path, of: Of) -> io::Result<(PathBuf, UnixMs)> {
+        // Each turn takes a second that a file has: there are at most as many.
+        loop {
+            let at = clock().unix_ms;
+            let is_taken =
+                [Of::Schedule, Of::Admin].iter().any(|of| folder.join(self.name(at, *of)).exists());
+            if !is_taken {
+                return Ok((folder.join(self.name(at, of)), at));
+            }
+            std::thread::sleep(Duration::from_millis(1_000 - at.0 % 1_000));
+        }
+    }
+
+    /// `natter-20261130T060000Z.tar`, and `natter-20261130T060000Z-asked.tar` if an admin asked for it; in a cluster
+    /// `natter-NODE-20261130T060000Z.tar`.
+    fn name(&self, at: UnixMs, of: Of) -> String {
+        format!("{}{}{}.tar", self.prefix(), stamp_of(at), of.mark())
     }
 
     fn prefix(&self) -> String {
@@ -188,30 +209,75 @@ impl Shared {
             .map_or_else(|| "natter-".to_owned(), |cluster| format!("natter-{}-", cluster.node))
     }
 
-    /// When the newest file was made, by its name.
-    fn newest(&self, folder: &Path) -> io::Result<Option<UnixMs>> {
-        Ok(self.made(folder)?.last().and_then(|path| self.stamp(path)))
-    }
-
-    /// The files that the server made, oldest first.
-    fn made(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
+    /// The files that the server made, oldest first, by their names. One from the future, which a clock that was ahead has made, or a
+    /// person, is not among them until then: else none would follow it, and each new one would be the oldest.
+    fn made(&self, folder: &Path) -> io::Result<Vec<Made>> {
         let entries = fs::read_dir(folder)?.collect::<Result<Vec<_>, _>>()?;
-        let paths = entries.into_iter().map(|entry| entry.path());
-        let mut made: Vec<PathBuf> = paths.filter(|path| self.stamp(path).is_some()).collect();
-        made.sort();
+        let (prefix, now) = (self.prefix(), clock().unix_ms);
+        let made = entries.into_iter().filter_map(|entry| Made::of(entry.path(), &prefix));
+        let (mut made, ahead): (Vec<Made>, Vec<Made>) = made.partition(|file| file.at <= now);
+        made.sort_by(|a, b| (a.at, &a.path).cmp(&(b.at, &b.path)));
+        for file in ahead {
+            log::warn!(
+                target: "natter::backup",
+                "{} has a time in the future in its name: it does not count as a backup, and is not removed",
+                file.path.display()
+            );
+        }
         Ok(made)
     }
+}
 
-    /// When a file that the server made was begun; `None` for any other file.
-    fn stamp(&self, path: &Path) -> Option<UnixMs> {
-        let name = path.file_name()?.to_str()?;
-        let stamp = name.strip_prefix(&self.prefix())?.strip_suffix(".tar")?;
+/// Whose backup a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Of {
+    Schedule,
+    Admin,
+}
+
+impl Of {
+    /// What the name has behind the time.
+    fn mark(self) -> &'static str {
+        match self {
+            Of::Schedule => "",
+            Of::Admin => "-asked",
+        }
+    }
+}
+
+/// A file that the server made.
+#[derive(Debug)]
+struct Made {
+    /// When it was begun.
+    at: UnixMs,
+    of: Of,
+    path: PathBuf,
+}
+
+impl Made {
+    /// `None` for any other file.
+    fn of(path: PathBuf, prefix: &str) -> Option<Made> {
+        let name = path.file_name()?.to_str()?.strip_prefix(prefix)?.strip_suffix(".tar")?;
+        let (stamp, of) = match name.strip_suffix(Of::Admin.mark()) {
+            Some(stamp) => (stamp, Of::Admin),
+            None => (name, Of::Schedule),
+        };
         let digits: String = stamp.chars().filter(char::is_ascii_digit).collect();
         let [y, mo, d, h, mi, s] =
             [0..4, 4..6, 6..8, 8..10, 10..12, 12..14].map(|part| digits.get(part).unwrap_or_default());
         let at = parse_rfc3339(&format!("{y}-{mo}-{d}T{h}:{mi}:{s}Z"))?.ms();
-        (stamp_of(at) == stamp).then_some(at)
+        (stamp_of(at) == stamp).then_some(Made { at, of, path })
     }
+}
+
+/// The files above BACKUP_KEEP, of which there are as many of each kind. What an admin asked for does not outlive what is erased: it goes,
+/// too, when it is older than all that the schedule keeps.
+fn old(made: Vec<Made>, keep: usize) -> Vec<PathBuf> {
+    let newest = |of| made.iter().rev().filter(move |file| file.of == of).nth(keep - 1).map(|file| file.at);
+    let (schedule, admin) = (newest(Of::Schedule), newest(Of::Admin));
+    let first_kept = |of| if of == Of::Schedule { schedule } else { admin.max(schedule) };
+    let is_old = |file: &Made| first_kept(file.of).is_some_and(|first| file.at < first);
+    made.iter().filter(|file| is_old(file)).map(|file| file.path.clone()).collect()
 }
 
 /// `20261130T060000Z`.
@@ -228,5 +294,52 @@ mod tests {
     #[test]
     fn a_stamp_is_a_name_without_marks() {
         assert_eq!(stamp_of(UnixMs(1_796_018_400_999)), "20261130T060000Z");
+    }
+
+    #[test]
+    fn a_name_says_when_and_whose() {
+        let of = |name: &str, prefix| Made::of(name.into(), prefix).map(|made| (made.at, made.of));
+        let at = UnixMs(1_796_018_400_000);
+        assert_eq!(of("b/natter-20261130T060000Z.tar", "natter-"), Some((at, Of::Schedule)));
+        assert_eq!(of("b/natter-20261130T060000Z-asked.tar", "natter-"), Some((at, Of::Admin)));
+        assert_eq!(of("b/natter-a-20261130T060000Z-asked.tar", "natter-a-"), Some((at, Of::Admin)));
+        for name in [
+            "natter-a-20261130T060000Z.tar",
+            "natter-20261130T060000Z-other.tar",
+            "natter-20261130T060000Z-asked-asked.tar",
+            "natter-20261330T060000Z.tar",
+            "natter-20261130T060000Z.tar.natter-part-1",
+        ] {
+            assert_eq!(of(name, "natter-"), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_an_admin_asks_for_removes_none_of_the_schedule_and_outlives_none_of_it() {
+        // Times in order; a text of `s` and `a`: whose each file is. Which are removed with BACKUP_KEEP=2.
+        for (files, expect) in [
+            ("", ""),
+            ("sa", ""),
+            ("ssaa", ""),
+            // Neither kind pushes the other one out.
+            ("ssaaaa", "23"),
+            ("sssss", "012"),
+            // Asked for before all that the schedule keeps.
+            ("aasss", "012"),
+            ("asas", "0"),
+            ("sasas", "01"),
+            // Without a schedule, or before it has kept as many.
+            ("aaa", "0"),
+            ("aas", ""),
+        ] {
+            let made = files.char_indices().map(|(at, of)| Made {
+                at: UnixMs(at as u64),
+                of: if of == 's' { Of::Schedule } else { Of::Admin },
+                path: at.to_string().into(),
+            });
+            let removed: String =
+                old(made.collect(), 2).iter().map(|path| path.display().to_string()).collect();
+            assert_eq!(removed, expect, "{files}");
+        }
     }
 }

@@ -101,7 +101,7 @@ pub fn operations() -> Vec<Operation> {
                     must("running", flag(), "Whether one is made now."),
                     must("last", or_null(object(&[
                         must("at", time(), "When it was begun."),
-                        must("bytes", or_null(count().format("int64")), "Its size; null if it was made before the start."),
+                        must("bytes", or_null(count().format("int64")), "Its size; null if its file was gone at the start."),
                         must("verified", always(true), "Only a good one is kept."),
                     ])), "The newest good one; null if there is none."),
                     must("failed", or_null(object(&[
