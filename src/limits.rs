@@ -225,9 +225,9 @@ pub const STORE_BUSY_MS: u64 = 5_000;
 pub const CHECKPOINT_BUSY_MS: u64 = 100;
 /// Bytes up to which every start reads the complete database (about 1 ms a MiB). Above: header, schema and length only.
 pub const QUICK_CHECK_BYTES_MAX: u64 = 33_554_432;
-/// Pages in the WAL (32 MiB) from which on `/readyz` warns of a reader outside of this process. Writes continue up to WAL_MAX,
-/// which is not smaller.
-pub const WAL_HELD_PAGES: u64 = 8_000;
+/// Bytes in the WAL from which on `/readyz` warns of a reader outside of this process. Writes continue up to WAL_MAX, which is not
+/// smaller.
+pub const WAL_HELD_BYTES: u64 = 32 << 20;
 /// Between two checkpoints that complete an erasure: erased text is removed from every file within a minute, and a flood of
 /// erasures costs four checkpoints a minute.
 pub const ERASE_EVERY: Duration = Duration::from_secs(15);

@@ -20,8 +20,8 @@ use super::fault::{Fault, with_cause};
 use crate::base::id::Id;
 use crate::model::operation::Refusal;
 
-/// Pages of the database copied in one step of a backup (1 MiB), which takes one or two milliseconds between two batches.
-const BACKUP_STEP_PAGES: i32 = 256;
+/// Bytes of the database copied in one step of a backup, which takes one or two milliseconds between two batches.
+const BACKUP_STEP_BYTES: i32 = 1 << 20;
 
 const PREFIX: &str = "natter.backup-";
 
@@ -96,9 +96,10 @@ fn remove(path: &Path) -> io::Result<()> {
 }
 
 fn fill(conn: &Connection, path: &Path, between: &mut dyn FnMut() -> bool) -> rusqlite::Result<bool> {
+    let page_bytes: i32 = conn.pragma_query_value(None, "page_size", |row| row.get(0))?;
     let mut copy = create(path)?;
     let backup = Backup::new(conn, &mut copy)?;
-    while backup.step(BACKUP_STEP_PAGES)? != StepResult::Done {
+    while backup.step(BACKUP_STEP_BYTES / page_bytes)? != StepResult::Done {
         if !between() {
             return Ok(false);
         }

@@ -14,15 +14,15 @@ use super::fault::{Fault, with_cause};
 use super::wal_file::WalFile;
 use super::writer::{Wal, WriteHandle, WriterState};
 use super::{connection, holder, litestream};
-use crate::limits::{CHECKPOINT_BUSY_MS, STORE_BUSY_MS, WAL_HELD_PAGES, WAL_KEPT_BYTES};
+use crate::limits::{CHECKPOINT_BUSY_MS, STORE_BUSY_MS, WAL_HELD_BYTES, WAL_KEPT_BYTES};
 use crate::model::readiness::WalHeld;
 
-/// Pages in the WAL that are worth a checkpoint: 8 MiB. Fewer would copy the same busy pages more often (at 4 MiB an eighth
-/// of the writer's time), more would stall longer.
-const WAL_CHECKPOINT_PAGES: u64 = 2_000;
-/// Pages in the WAL (24 MiB) after which a checkpoint waits for the readers of old snapshots, which take milliseconds, so
-/// that the WAL restarts.
-const WAL_RESTART_PAGES: u64 = 6_000;
+/// Bytes in the WAL that are worth a checkpoint. Fewer would copy the same busy pages more often (at 4 MiB an eighth of the
+/// writer's time), more would stall longer.
+const WAL_CHECKPOINT_BYTES: u64 = 8 << 20;
+/// Bytes in the WAL after which a checkpoint waits for the readers of old snapshots, which take milliseconds, so that the WAL
+/// restarts.
+const WAL_RESTART_BYTES: u64 = 24 << 20;
 
 /// Time between two attempts to restart the WAL after a reader prevented one. With [`HELD_BUSY_MS`] they take one
 /// twenty-fifth of the writer's time.
@@ -32,24 +32,24 @@ const RESTART_EVERY: Duration = Duration::from_millis(250);
 /// checkpoints, which restart the WAL.
 const HELD_BUSY_MS: u64 = 10;
 
-/// Pages in the WAL (96 MiB) up to which all checkpoints are left to Litestream, if it runs. It loses a log that begins and ends between
+/// Bytes in the WAL up to which all checkpoints are left to Litestream, if it runs. It loses a log that begins and ends between
 /// two steps of its own checkpoint, and its replica is then corrupt: no other process may restart the WAL meanwhile.
-const WAL_LITESTREAM_PAGES: u64 = 24_000;
+const WAL_LITESTREAM_BYTES: u64 = 96 << 20;
 
-/// Pages in the WAL (48 MiB) from which on the write lock stays free between two batches. Litestream waits for the lock
-/// from 40 MiB on, and asks for it ten times in a second: without the pauses a writer with much to do never leaves it free,
-/// and the WAL grows up to WAL_MAX.
-const WAL_YIELD_PAGES: u64 = 12_000;
+/// Bytes in the WAL from which on the write lock stays free between two batches. Litestream waits for the lock from 10,000 pages
+/// on (40 MiB, or 20 MiB with pages of 2 KiB), and asks for it ten times in a second: without the pauses a writer with much to do
+/// never leaves it free, and the WAL grows up to WAL_MAX.
+const WAL_YIELD_BYTES: u64 = 48 << 20;
 /// Such a pause: longer than most batches.
 const YIELD: Duration = Duration::from_millis(20);
-/// Pages (128 MiB) from which on the pauses are long, so that larger batches change fewer pages.
-const WAL_PRESSED_PAGES: u64 = 32_000;
+/// Bytes from which on the pauses are long, so that larger batches change fewer pages.
+const WAL_PRESSED_BYTES: u64 = 128 << 20;
 const PRESSED_YIELD: Duration = Duration::from_millis(100);
 
-const _: () = assert!(WAL_HELD_PAGES < WAL_YIELD_PAGES && WAL_YIELD_PAGES < WAL_LITESTREAM_PAGES);
-const _: () = assert!(WAL_LITESTREAM_PAGES < WAL_PRESSED_PAGES);
+const _: () = assert!(WAL_HELD_BYTES < WAL_YIELD_BYTES && WAL_YIELD_BYTES < WAL_LITESTREAM_BYTES);
+const _: () = assert!(WAL_LITESTREAM_BYTES < WAL_PRESSED_BYTES);
 // A held WAL is reported only after attempts to restart it.
-const _: () = assert!(WAL_CHECKPOINT_PAGES < WAL_RESTART_PAGES && WAL_RESTART_PAGES < WAL_HELD_PAGES);
+const _: () = assert!(WAL_CHECKPOINT_BYTES < WAL_RESTART_BYTES && WAL_RESTART_BYTES < WAL_HELD_BYTES);
 const _: () = assert!(HELD_BUSY_MS < CHECKPOINT_BUSY_MS && CHECKPOINT_BUSY_MS < STORE_BUSY_MS);
 
 /// Whether another process may copy the WAL. Litestream's tables tell it where `/proc` does not.
@@ -97,10 +97,10 @@ impl WriteHandle<'_> {
 
     /// How long the database must stay unlocked before the next batch.
     pub fn pause(&mut self) -> Duration {
-        match self.writer_state.wal_pages {
-            WAL_YIELD_PAGES.. if !self.has_litestream().unwrap_or(false) => Duration::ZERO,
-            WAL_PRESSED_PAGES.. => PRESSED_YIELD,
-            WAL_YIELD_PAGES.. => YIELD,
+        match self.writer_state.wal_pages * self.writer_state.page_bytes {
+            WAL_YIELD_BYTES.. if !self.has_litestream().unwrap_or(false) => Duration::ZERO,
+            WAL_PRESSED_BYTES.. => PRESSED_YIELD,
+            WAL_YIELD_BYTES.. => YIELD,
             _ => Duration::ZERO,
         }
     }
@@ -153,7 +153,7 @@ impl WriteHandle<'_> {
 
     fn held(&self, pages: u64) -> Option<WalHeld> {
         let index = connection::with_suffix(&self.writer_state.path, "-shm");
-        (pages >= WAL_HELD_PAGES).then(|| WalHeld { pid: holder::of_log(&index) })
+        (pages >= self.writer_state.pages(WAL_HELD_BYTES)).then(|| WalHeld { pid: holder::of_log(&index) })
     }
 
     /// `secure_delete` removes erased content from the database file. Earlier copies of it stay in the WAL until that is
@@ -195,12 +195,13 @@ impl WriteHandle<'_> {
 
     pub(super) fn shorten_wal(&mut self, now: Instant) -> rusqlite::Result<()> {
         let wal = self.checkpoint("PRAGMA wal_checkpoint(NOOP)")?;
+        let [worth, restart, litestream] = [WAL_CHECKPOINT_BYTES, WAL_RESTART_BYTES, WAL_LITESTREAM_BYTES]
+            .map(|it| self.writer_state.pages(it));
         let due = self.writer_state.restart_at.is_none_or(|at| at <= now);
-        if wal.pages < WAL_CHECKPOINT_PAGES {
+        if wal.pages < worth {
             self.writer_state.litestream.rest();
         }
-        let is_left = (WAL_CHECKPOINT_PAGES..WAL_LITESTREAM_PAGES).contains(&wal.pages)
-            && self.is_litestream_running(now)?;
+        let is_left = (worth..litestream).contains(&wal.pages) && self.is_litestream_running(now)?;
         let writer_state = &*self.writer_state;
         if is_left {
             if due {
@@ -208,25 +209,24 @@ impl WriteHandle<'_> {
                 // Without a process that is seen, the WAL is only left alone: nothing prevents its restart.
                 self.writer_state.wal_held = self.held(wal.pages).filter(|held| held.pid.is_some());
             }
-        } else if wal.pages >= WAL_RESTART_PAGES && due {
+        } else if wal.pages >= restart && due {
             let wait_ms = match writer_state.restart_at {
                 _ if self.is_shared()? => 0,
                 Some(_) => HELD_BUSY_MS,
                 None => CHECKPOINT_BUSY_MS,
             };
             let wal = self.checkpoint_soon("PRAGMA wal_checkpoint(RESTART)", wait_ms)?;
-            self.writer_state.copy_at = wal.pages + WAL_CHECKPOINT_PAGES;
+            self.writer_state.copy_at = wal.pages + worth;
             self.writer_state.restart_at = wal.busy.then_some(now + RESTART_EVERY);
             self.writer_state.wal_held = if wal.busy { self.held(wal.pages) } else { None };
-        } else if wal.pages >= WAL_CHECKPOINT_PAGES.max(writer_state.copy_at)
-            && wal.pages - wal.copied.min(wal.pages) >= WAL_CHECKPOINT_PAGES
+        } else if wal.pages >= worth.max(writer_state.copy_at)
+            && wal.pages - wal.copied.min(wal.pages) >= worth
         {
             let wal = self.checkpoint("PRAGMA wal_checkpoint(PASSIVE)")?;
             // Pages after a reader's old snapshot can't be copied, and each attempt costs more as the WAL grows.
-            self.writer_state.copy_at =
-                if wal.copied < wal.pages { wal.pages + WAL_CHECKPOINT_PAGES } else { wal.copied };
+            self.writer_state.copy_at = if wal.copied < wal.pages { wal.pages + worth } else { wal.copied };
         }
-        if wal.pages < WAL_RESTART_PAGES {
+        if wal.pages < restart {
             (self.writer_state.restart_at, self.writer_state.wal_held) = (None, None);
         }
         Ok(())

@@ -12,7 +12,7 @@ use super::fault::{Fault, with_cause};
 use super::replacement::{self, Copy, Failed, Old};
 use super::writer::{Store, WriteHandle};
 use super::{connection, metadata};
-use crate::limits::{CHECKPOINT_BUSY_MS, ERASE_EVERY, PROBE_EVERY, WAL_HELD_PAGES};
+use crate::limits::{CHECKPOINT_BUSY_MS, ERASE_EVERY, PROBE_EVERY, WAL_HELD_BYTES};
 use crate::model::readiness::Readiness;
 
 /// Time between two attempts to become sound again.
@@ -304,9 +304,9 @@ impl WriteHandle<'_> {
 
     /// Limits a held WAL to a part of the disk's free space.
     pub fn bound_wal(&mut self, free_bytes: u64) {
-        let free = free_bytes / self.writer_state.page_bytes;
+        let free = self.writer_state.pages(free_bytes);
         let bound = (self.writer_state.wal_pages + free) / FREE_SPACE_SHARE;
-        self.writer_state.wal_pages_max =
-            self.writer_state.wal_pages_of_option.min(bound.max(WAL_HELD_PAGES));
+        let least = self.writer_state.pages(WAL_HELD_BYTES);
+        self.writer_state.wal_pages_max = self.writer_state.wal_pages_of_option.min(bound.max(least));
     }
 }

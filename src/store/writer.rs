@@ -30,7 +30,7 @@ use super::{
 use crate::base::crypto::Entropy;
 use crate::base::id::Id;
 use crate::base::time::UnixMs;
-use crate::limits::{CHECKPOINT_BUSY_MS, WAL_HELD_PAGES};
+use crate::limits::{CHECKPOINT_BUSY_MS, WAL_HELD_BYTES};
 use crate::model::backup::DatabaseCopy;
 use crate::model::node::LEVEL;
 use crate::model::operation::{Lane, Outcome, Refusal, Start, Write};
@@ -101,6 +101,11 @@ impl WriterState {
         Readiness { unready, unproven: self.beginning.is_some(), wal_held: self.wal_held }
     }
 
+    /// How many pages of this database have so many bytes. A database keeps the page size that it was made with.
+    pub fn pages(&self, bytes: u64) -> u64 {
+        bytes / self.page_bytes
+    }
+
     /// The database was replaced by another file with the same content.
     pub fn replaced(&mut self) {
         self.cache.clear();
@@ -163,7 +168,7 @@ impl Store {
         let log = ends_of_log(&conn)?;
         let page_bytes: u32 = conn.pragma_query_value(None, "page_size", |row| row.get(0))?;
         let page_bytes = u64::from(page_bytes);
-        let wal_pages_of_option = (options.wal_max / page_bytes).max(WAL_HELD_PAGES);
+        let wal_pages_of_option = options.wal_max.max(WAL_HELD_BYTES) / page_bytes;
         let mut durability = Durability::unproven();
         if replacement::is_marked(&options.path) {
             durability.state = State::Database;

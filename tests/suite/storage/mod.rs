@@ -6,9 +6,10 @@ mod by_sender;
 #[cfg(feature = "cluster")]
 mod cluster;
 mod event_log;
-mod files;
+pub mod files;
 mod hidden_history;
 mod index;
+mod page_size;
 mod posting;
 mod reactions;
 mod reading;
