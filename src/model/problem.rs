@@ -18,10 +18,17 @@ pub struct Problem {
     pub field: Option<&'static str>,
     /// After how many milliseconds a retry may succeed.
     pub retry_after_ms: Option<u64>,
+    /// What few problems have. In a box, since each step of a handler returns a value with room for a problem.
+    beside: Option<Box<Beside>>,
+}
+
+/// The rare parts of a problem.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Beside {
     /// The cursor from which a client continues after `cursor_reset`.
-    pub cursor: Option<String>,
+    cursor: Option<String>,
     /// A response field that belongs to this code: `Content-Range` of a 416.
-    pub header: Option<(&'static str, String)>,
+    header: Option<(&'static str, String)>,
 }
 
 macro_rules! codes {
@@ -144,7 +151,7 @@ const FIELD_TITLES: &[(&str, &str, &str)] = &[
 impl Problem {
     /// A problem with nothing but its code.
     pub fn new(code: Code) -> Problem {
-        Problem { code, field: None, retry_after_ms: None, cursor: None, header: None }
+        Problem { code, field: None, retry_after_ms: None, beside: None }
     }
 
     /// 422 `invalid_<field>`.
@@ -159,12 +166,20 @@ impl Problem {
 
     /// 410 with the cursor from which the client continues: its own is older than the log, or of another epoch.
     pub fn reset(cursor: String) -> Problem {
-        Problem { cursor: Some(cursor), ..Problem::new(Code::CursorReset) }
+        let beside = Beside { cursor: Some(cursor), header: None };
+        Problem { beside: Some(Box::new(beside)), ..Problem::new(Code::CursorReset) }
     }
 
     /// Adds a response field.
-    pub fn with_header(self, name: &'static str, value: String) -> Problem {
-        Problem { header: Some((name, value)), ..self }
+    pub fn with_header(mut self, name: &'static str, value: String) -> Problem {
+        self.beside.get_or_insert_default().header = Some((name, value));
+        self
+    }
+
+    /// The response field that belongs to this problem, if one does.
+    pub fn header(&self) -> Option<(&'static str, &str)> {
+        let (name, value) = self.beside.as_ref()?.header.as_ref()?;
+        Some((name, value))
     }
 
     /// The HTTP status.
@@ -207,7 +222,7 @@ impl Problem {
             field: self.field,
             retry: self.retry(),
             retry_after_ms: self.retry_after_ms,
-            cursor: self.cursor.clone(),
+            cursor: self.beside.as_ref().and_then(|beside| beside.cursor.clone()),
         }
     }
 

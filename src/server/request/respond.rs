@@ -75,8 +75,8 @@ pub fn refuse(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>, pro
     for (name, value) in std::mem::take(&mut exchange.fields) {
         head = head.header(name, value);
     }
-    if let Some((name, value)) = &problem.header {
-        head = head.header(name, value.clone());
+    if let Some((name, value)) = problem.header() {
+        head = head.header(name, value.to_owned());
     }
     let body = Segment::Owned(json::to_vec(&problem.body(language)));
     finish(core, conn, &mut exchange, problem.status(), head, Some(body));
