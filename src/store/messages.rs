@@ -5,6 +5,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
+use super::conversations::Readable;
 use super::fault::Stop;
 use super::page::{Budget, message_bytes};
 use super::profiles::{self, Names};
@@ -123,6 +124,10 @@ pub fn list(conn: &Connection, list: ListMessages) -> Result<MessagePage, Stop> 
     let readable = conversations::readable(conn, list.viewer, list.conversation)?;
     let conversation = readable.ok_or(Refusal::NotFound)?;
     let ids = (conversation.key, list.conversation);
+    // Where the list ends: a page that reaches it has no next one.
+    let Some((first_n, last_n)) = ends(conn, &conversation, list.pinned)? else {
+        return Ok(MessagePage { messages: Vec::new(), next: None });
+    };
     Ok(match list.at {
         PagePoint::After(n) => {
             let sql = match list.pinned {
@@ -134,14 +139,28 @@ pub fn list(conn: &Connection, list: ListMessages) -> Result<MessagePage, Stop> 
                      ORDER BY m.n LIMIT ?3"
                 ),
             };
-            let messages = page(conn, sql, ids, (n, conversation.first_n), list.limit)?;
+            let messages = page(conn, sql, ids, (n, first_n), list.limit)?;
             let last = messages.last().map_or(u64::MAX, |message| message.n);
-            let next = (last < conversation.last_n).then_some(PagePoint::After(last));
+            let next = (last < last_n).then_some(PagePoint::After(last));
             MessagePage { messages, next }
         }
-        PagePoint::Newest => before(conn, ids, (conversation.last_n + 1, conversation.first_n), &list)?,
-        PagePoint::Before(n) => before(conn, ids, (n, conversation.first_n), &list)?,
+        PagePoint::Newest => before(conn, ids, (conversation.last_n + 1, first_n), &list)?,
+        PagePoint::Before(n) => before(conn, ids, (n, first_n), &list)?,
     })
+}
+
+/// The first and the last position of what is listed; `None` if nothing is pinned.
+fn ends(conn: &Connection, of: &Readable, pinned: bool) -> rusqlite::Result<Option<(u64, u64)>> {
+    if !pinned {
+        return Ok(Some((of.first_n, of.last_n)));
+    }
+    let (first, last) = conn
+        .prepare_cached(
+            "SELECT min(m.n), max(m.n) FROM pins p JOIN messages m ON m.seq = p.message \
+             WHERE p.conversation = ?1 AND m.n >= ?2",
+        )?
+        .query_row((of.key, int(of.first_n)), |row| Ok((number_or_null(row, 0)?, number_or_null(row, 1)?)))?;
+    Ok(first.zip(last))
 }
 
 fn before(

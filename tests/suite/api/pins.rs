@@ -78,6 +78,20 @@ fn admins_pin_for_all_who_see_the_message() {
     assert_eq!(g.pinned(&bob, ""), ["first", "second"]);
     assert_eq!(g.pinned(&bob, "&limit=1"), ["second"], "the newest page");
     assert_eq!(g.pinned(&bob, "&after=0&limit=1"), ["first"]);
+    // A page has a next one only where there is one: other messages are before and behind.
+    let place = |g: &mut Group, query: &str| {
+        let path = format!("/api/v1/conversations/{}/messages?pinned=true{query}", g.id);
+        g.world.ask_as(&bob, "GET", &path, None).at("next")
+    };
+    g.here(&bob, "last");
+    for query in ["", "&limit=2", "&after=0", "&after=0&limit=2"] {
+        assert_eq!(place(&mut g, query), "null", "{query}");
+    }
+    for query in ["&limit=1", "&after=0&limit=1"] {
+        let next = place(&mut g, query);
+        assert_ne!(next, "null", "{query}");
+        assert_eq!(place(&mut g, &format!("&limit=1&next={next}")), "null", "{query}");
+    }
     // Who is no admin, and who is no member.
     assert_eq!(refused(&g.pin(&bob, "PUT", &first)), (403, "not_allowed".into()));
     assert_eq!(refused(&g.pin(&bob, "DELETE", &first)), (403, "not_allowed".into()));
