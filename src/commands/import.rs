@@ -85,13 +85,10 @@ fn import(config: &Config, files: &[PathBuf]) -> Result<Imported, String> {
     let export = Export::read(files, rules)?;
     let people = People::of(&export)?;
     let (_data_dir, restoring) = Restoring::begin(config)?;
-    restoring.make_stages().map_err(text(&restoring.stage))?;
     let staged = Config { data_dir: restoring.stage.clone(), ..config.clone() };
-    let result = write(&staged, &export, &people).and_then(|imported| restoring.move_in().map(|()| imported));
-    let cleared = restoring.clear();
-    let imported = result?;
-    cleared?;
-    Ok(imported)
+    let made = restoring.make_stages().map_err(text(&restoring.stage));
+    let result = made.and_then(|()| write(&staged, &export, &people));
+    restoring.end(result.and_then(|imported| restoring.move_in().map(|()| imported)))
 }
 
 // ---- reading -------------------------------------------------------------------------------------

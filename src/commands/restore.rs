@@ -2,7 +2,7 @@
 //!
 //! Everything is unpacked and checked in a staging folder first, and then moved, the database last.
 //! Invariant: existing files are never touched. If FILE is incomplete, or contains anything that natter did not make,
-//! both folders stay empty.
+//! both folders stay empty, or are not made.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, ErrorKind, Read, Seek, SeekFrom};
@@ -85,9 +85,7 @@ pub fn unpack_into(
         FileKind::Database => take(from, file, &restoring),
     };
     let result = unpacked.and_then(|()| prepare(&restoring, kind)).and_then(|()| restoring.move_in());
-    let cleared = restoring.clear();
-    result.and(cleared)?;
-    Ok(kind)
+    restoring.end(result.map(|()| kind))
 }
 
 fn kind(from: &mut File) -> io::Result<FileKind> {

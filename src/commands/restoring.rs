@@ -29,6 +29,8 @@ pub struct Restoring {
     uploads: PathBuf,
     pub stage: PathBuf,
     pub stage_uploads: PathBuf,
+    /// The lock and the folders that were missing before.
+    made: Vec<PathBuf>,
 }
 
 /// The state that an earlier restore left.
@@ -44,19 +46,44 @@ pub enum Left {
 impl Restoring {
     pub fn new(config: &Config) -> Restoring {
         let (data, uploads) = (config.data_dir.clone(), config.uploads.clone());
-        Restoring { stage: data.join(STAGE), stage_uploads: uploads.join(STAGE), data, uploads }
+        let (stage, stage_uploads) = (data.join(STAGE), uploads.join(STAGE));
+        Restoring { stage, stage_uploads, data, uploads, made: Vec::new() }
     }
 
     /// Locks the folders, which must be empty but for what a killed restore left: that is removed. The lock lasts as long as the value.
     pub fn begin(config: &Config) -> Result<(DataDir, Restoring), String> {
+        let absent =
+            data_dir::absent(&config.data_dir, &config.uploads).map_err(|fault| fault.to_string())?;
         let data_dir = DataDir::open(&config.data_dir, &config.uploads).map_err(|fault| match fault {
             DataDirFault::Locked { .. } => format!("{fault}: stop the server first"),
             fault => fault.to_string(),
         })?;
-        let restoring = Restoring::new(config);
-        restoring.clear()?;
-        restoring.check_empty()?;
-        Ok((data_dir, restoring))
+        let restoring = Restoring { made: absent, ..Restoring::new(config) };
+        match restoring.clear().and_then(|()| restoring.check_empty()) {
+            Ok(()) => Ok((data_dir, restoring)),
+            Err(problem) => restoring.end(Err(problem)),
+        }
+    }
+
+    /// Removes the staging folders and, of what has failed, what [`Restoring::begin`] has made. The caller still has the lock.
+    pub fn end<T>(&self, result: Result<T, String>) -> Result<T, String> {
+        let cleared = self.clear();
+        let result = result.and_then(|ended| cleared.map(|()| ended));
+        if result.is_err() {
+            for path in &self.made {
+                let removed = if path.is_dir() { fs::remove_dir(path) } else { fs::remove_file(path) };
+                match removed {
+                    // What somebody else has put there stays.
+                    Err(error)
+                        if ![ErrorKind::NotFound, ErrorKind::DirectoryNotEmpty].contains(&error.kind()) =>
+                    {
+                        note!("natter: {} could not be removed: {error}", path.display());
+                    }
+                    _ => {}
+                }
+            }
+        }
+        result
     }
 
     /// The staging folder of DATA_DIR is removed last: while it exists, other files may be left.

@@ -11,7 +11,7 @@ use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::mem::{offset_of, size_of};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::kernel;
@@ -104,6 +104,16 @@ pub fn check(path: &Path, uploads: &Path) -> Result<(), DataDirFault> {
     }
 }
 
+/// What [`DataDir::open`] would make of these folders: the lock first, then what is inside before what it is in.
+pub fn absent(path: &Path, uploads: &Path) -> Result<Vec<PathBuf>, DataDirFault> {
+    let lock = path.join(LOCK);
+    let mut folders: Vec<&Path> = [missing(path)?.0, missing(uploads)?.0].concat();
+    folders.sort_by_key(|folder| std::cmp::Reverse(folder.components().count()));
+    folders.dedup();
+    let lock = lock.symlink_metadata().is_err().then_some(lock);
+    Ok(lock.into_iter().chain(folders.into_iter().map(Path::to_owned)).collect())
+}
+
 /// Whether a folder can be written to, or can be made.
 pub fn may_write(path: &Path) -> Result<(), DataDirFault> {
     writable(missing(path)?.1)
@@ -161,6 +171,10 @@ fn take_lock(path: &Path) -> Result<File, DataDirFault> {
             return Err(DataDirFault::Locked { lock: path.to_owned(), pid: read_pid(&mut file) });
         }
         Err(TryLockError::Error(error)) => return Err(disk("lock", error)),
+    }
+    // Its holder removed it between these two steps, as a refused restore does: this lock would exclude nobody.
+    if file.metadata().map_err(|error| disk("look at", error))?.nlink() == 0 {
+        return Err(DataDirFault::Locked { lock: path.to_owned(), pid: None });
     }
     // The pid of an earlier holder is removed first: a reader at this moment finds none rather than a wrong one.
     match file.set_len(0).and_then(|()| file.write_all(format!("{}\n", std::process::id()).as_bytes())) {
@@ -257,6 +271,17 @@ mod tests {
         std::fs::write(&lock, "99999999").expect("written");
         drop(DataDir::open(&path, &uploads).expect("free again"));
         assert_eq!(std::fs::read_to_string(&lock).expect("read"), format!("{}\n", std::process::id()));
+    }
+
+    #[test]
+    fn what_is_absent_is_what_it_makes() {
+        let folder = Folder::new();
+        let (path, uploads) = (folder.join("a/b"), folder.join("a/b/up"));
+        let absent = absent(&path, &uploads).expect("paths");
+        assert_eq!(absent, ["a/b/lock", "a/b/up", "a/b", "a"].map(|name| folder.join(name)));
+        drop(DataDir::open(&path, &uploads).expect("made"));
+        assert!(absent.iter().all(|path| path.exists()));
+        assert_eq!(super::absent(&path, &uploads).expect("paths"), [] as [PathBuf; 0]);
     }
 
     #[test]
