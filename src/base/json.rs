@@ -63,6 +63,14 @@ impl<'a> Object<'a> {
         keys.sort_unstable();
         keys.windows(2).any(|pair| pair[0] == pair[1])
     }
+
+    /// A name that two members have. By sorting, whatever their number: whoever sends a text makes it.
+    fn repeated(self) -> Option<Cow<'a, str>> {
+        let mut names: Vec<_> = self.0.into_iter().map(|(name, _)| name).collect();
+        names.sort_unstable();
+        let at = names.windows(2).position(|pair| pair[0] == pair[1])?;
+        Some(names.swap_remove(at))
+    }
 }
 
 impl<'a> Value<'a> {
@@ -115,7 +123,7 @@ pub fn member_text<'a>(object: &'a str, name: &str) -> Option<&'a str> {
     Reader::new(object).member(name).ok().flatten()
 }
 
-/// The first member of an object that has the name of an earlier one: why [`parse()`] refuses a text that is JSON otherwise.
+/// The name that two members of an object have, also of one within: why [`parse()`] refuses a text that is JSON otherwise.
 pub fn repeated_member(object: &str) -> Option<Cow<'_, str>> {
     Reader::new(object).repeated()
 }

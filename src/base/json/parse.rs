@@ -15,11 +15,13 @@ pub const DEPTH_MAX: usize = 127;
 pub struct Reader<'a> {
     text: &'a str,
     at: usize,
+    /// A name that two members of an object have, which ends the reading.
+    repeated: Option<Cow<'a, str>>,
 }
 
 impl<'a> Reader<'a> {
     pub fn new(text: &'a str) -> Reader<'a> {
-        Reader { text, at: 0 }
+        Reader { text, at: 0, repeated: None }
     }
 
     /// Reads the complete text: one value, with white space around it.
@@ -44,17 +46,10 @@ impl<'a> Reader<'a> {
         Ok(found)
     }
 
-    /// The name of the first member of an object that an earlier one has too.
+    /// The name that two members of an object have, also of one within.
     pub fn repeated(mut self) -> Option<Cow<'a, str>> {
-        let mut names = Vec::new();
-        self.members(DEPTH_MAX, |reader, name, depth| {
-            reader.value(depth)?;
-            names.push(name);
-            Ok(())
-        })
-        .ok()?;
-        let at = (1..names.len()).find(|&at| names[..at].contains(&names[at]))?;
-        Some(names.swap_remove(at))
+        self.value(DEPTH_MAX).err()?;
+        self.repeated
     }
 
     fn peek(&self) -> Option<u8> {
@@ -83,7 +78,11 @@ impl<'a> Reader<'a> {
                     object.0.push((key, reader.value(depth)?));
                     Ok(())
                 })?;
-                if object.has_duplicate() { Err(NotJson) } else { Ok(Value::Object(object)) }
+                if object.has_duplicate() {
+                    self.repeated = object.repeated();
+                    return Err(NotJson);
+                }
+                Ok(Value::Object(object))
             }
             b'[' => self.list(depth).map(Value::List),
             b'-' | b'0'..=b'9' => self.number(),

@@ -160,8 +160,17 @@ fn object_id(text: &str) -> Option<Id> {
 /// The first of these members that is an id: a text, or `{"$oid":…}`. ULIDs are compared in upper case.
 fn reference(object: &Object<'_>, members: &[&str]) -> Option<String> {
     let value = members.iter().find_map(|member| object.get(member))?;
-    let text = value.get("$oid").unwrap_or(value).as_str().filter(|text| !text.is_empty())?;
+    let text = wrapped(value, &["$oid"]).unwrap_or(value).as_str().filter(|text| !text.is_empty())?;
     Some(text.to_ascii_uppercase())
+}
+
+/// The value in an object of Extended JSON, whose one member has one of these names.
+fn wrapped<'a, 'b>(value: &'a Value<'b>, names: &[&str]) -> Option<&'a Value<'b>> {
+    let mut members = value.as_object()?.iter();
+    match (members.next(), members.next()) {
+        (Some((name, value)), None) if names.contains(&name.as_ref()) => Some(value),
+        _ => None,
+    }
 }
 
 fn flag(object: &Object<'_>, member: &str, otherwise: bool) -> Result<bool, String> {
@@ -189,8 +198,9 @@ fn written_at(object: &Object<'_>) -> Result<Option<UnixMs>, String> {
     let Some(mut value) = object.get("created_at").filter(|value| **value != Value::Null) else {
         return Ok(None);
     };
-    for wrapping in ["$date", "$numberLong", "$numberInt"] {
-        value = value.get(wrapping).unwrap_or(value);
+    // `{"$date":{"$numberLong":…}}` at most. One that says more than one time says none.
+    for _ in 0..2 {
+        value = wrapped(value, &["$date", "$numberLong", "$numberInt"]).unwrap_or(value);
     }
     let number = value.as_i64().or_else(|| value.as_str()?.parse().ok());
     let at = match number {
@@ -274,6 +284,23 @@ mod tests {
                 "the time in its id is in the future",
             ),
             (r#"{"_id":"x","email":"a@b","email":"c@d","active":true}"#, r#"has the member "email" twice"#),
+            // Also within.
+            (
+                r#"{"_id":"01EZPQ4Z00000000000000000A","email":"a@b","active":true,"created_at":{"$date":1,"$date":2}}"#,
+                r#"has the member "$date" twice"#,
+            ),
+            (
+                r#"{"_id":{"$oid":"5f0000001122334455667788","$oid":"5f0000001122334455667789"},"email":"a@b","active":true}"#,
+                r#"has the member "$oid" twice"#,
+            ),
+            (
+                r#"{"_id":"01EZPQ4Z00000000000000000A","email":"a@b","active":true,"created_at":{"$date":1,"$numberLong":"2"}}"#,
+                "created_at is no time since 1970",
+            ),
+            (
+                r#"{"_id":{"$oid":"5f0000001122334455667788","of":"x"},"email":"a@b","active":true}"#,
+                "neither a ULID nor an ObjectId",
+            ),
             (
                 r#"{"_id":"01EZPQ4Z00000000000000000A","sender":"a","receiver":"b","message":"12345678901"}"#,
                 "MESSAGE_MAX=10",
