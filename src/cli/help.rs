@@ -47,7 +47,8 @@ pub(super) static COMMANDS: [Command; 16] = [
         details: "Prints its version, whether messages are taken, members, streams, posts a second, how long a post\n\
                   takes, sizes, memory, background errors, the end of the certificate and the last backup: what\n\
                   /metrics and /readyz have, on one screen. It looks for one second. Exits with 0, with 1 if no\n\
-                  message is taken, with 3 if no server runs, or with 5 if it does not answer in 5 s.\n\n\
+                  message is taken, with 3 if no server runs, or with 5 if it does not answer in 5 s or this\n\
+                  user may not read DATA_DIR.\n\n\
                   --json  for a program; times are in microseconds",
     },
     Command {

@@ -11,6 +11,7 @@ use super::{DataFolder, for_server};
 use crate::base::id::Id;
 use crate::base::json::Value;
 use crate::cli::{BotCommand, EXIT_NOT_FOUND};
+use crate::config::Config;
 
 /// The name of the token that a new bot gets.
 const FIRST_TOKEN: &str = "first";
@@ -18,12 +19,12 @@ const FIRST_TOKEN: &str = "first";
 pub fn run(folder: &DataFolder, command: &BotCommand, output: Output) -> ExitCode {
     for_server(folder, |config| {
         let mut control = Control::reach(config, Needs::Database)?;
-        let result = act(&mut control, command, output);
+        let result = act(&mut control, config, command, output);
         control.close().map_err(Failure::from).and(result)
     })
 }
 
-fn act(control: &mut Control, command: &BotCommand, output: Output) -> Result<(), Failure> {
+fn act(control: &mut Control, config: &Config, command: &BotCommand, output: Output) -> Result<(), Failure> {
     match command {
         BotCommand::List => pages(control, ("/admin/bots", ""), "bot", |bot| output.show(bot, line)),
         BotCommand::Tokens { bot } => {
@@ -40,8 +41,9 @@ fn act(control: &mut Control, command: &BotCommand, output: Output) -> Result<()
             make_token(control, &bot, &[("name", name)], ("token", "bot"), output)
         }
         BotCommand::Hook { bot, conversation, name } => {
+            control.check_links(config)?;
+            let members = [("name", name.as_str()), ("conversation", segment(conversation)?)];
             let bot = find(control, bot)?;
-            let members = [("name", name.as_str()), ("conversation", conversation)];
             make_token(control, &bot, &members, ("url", "conversation of this bot"), output)
         }
         BotCommand::Url { bot, url: Some(url) } => {

@@ -107,6 +107,19 @@ impl Control {
         Ok(Reply { status: response.status, body: response.body })
     }
 
+    /// Refuses what prints a link, where it would lead nowhere: the port that the next start gets is not known here.
+    pub fn check_links(&self, config: &Config) -> Result<(), Failure> {
+        let is_unknown = config.port == 0 && config.public_url.is_none();
+        match self {
+            Control::Here(_) if is_unknown => Err(Failure::usage(
+                "no server runs, and PORT=0 says nothing of the address that the next one gets: start it first, or set \
+                 PORT or PUBLIC_URL"
+                    .to_owned(),
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// Closes the database if this process opened it.
     pub fn close(self) -> Result<(), String> {
         match self {

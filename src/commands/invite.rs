@@ -5,23 +5,29 @@
 use std::process::ExitCode;
 
 use super::control::{Control, Needs};
-use super::output::{Failure, Output, body, done, good, note, number, pages, text};
+use super::output::{Failure, Output, body, done, good, note, number, pages, segment, text};
 use super::{DataFolder, for_server};
 use crate::base::json::Value;
 use crate::cli::InviteCommand;
-use crate::config::url;
+use crate::config::{Config, url};
 
 pub fn run(folder: &DataFolder, command: &InviteCommand, output: Output) -> ExitCode {
     for_server(folder, |config| {
         let mut control = Control::reach(config, Needs::Database)?;
-        let result = act(&mut control, command, output);
+        let result = act(&mut control, config, command, output);
         control.close().map_err(Failure::from).and(result)
     })
 }
 
-fn act(control: &mut Control, command: &InviteCommand, output: Output) -> Result<(), Failure> {
+fn act(
+    control: &mut Control,
+    config: &Config,
+    command: &InviteCommand,
+    output: Output,
+) -> Result<(), Failure> {
     match command {
         InviteCommand::Create { uses, expires_s } => {
+            control.check_links(config)?;
             let number = |name, value: &Option<u64>| match value {
                 Some(value) => format!("\"{name}\":{value}"),
                 None => format!("\"{name}\":null"),
@@ -46,7 +52,8 @@ fn act(control: &mut Control, command: &InviteCommand, output: Output) -> Result
             })
         }),
         InviteCommand::Revoke { id } => {
-            done(&control.ask("POST", "/admin/invites/revoke", &body(&[("invite", id)]))?, "invite")
+            let body = body(&[("invite", segment(id)?)]);
+            done(&control.ask("POST", "/admin/invites/revoke", &body)?, "invite")
         }
     }
 }

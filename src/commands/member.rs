@@ -6,7 +6,7 @@ use std::io::{BufRead, Read, Write};
 use std::process::ExitCode;
 
 use super::control::{Control, Needs};
-use super::output::{Failure, Output, body, good, note, pages, text};
+use super::output::{Failure, Output, body, good, note, pages, segment, text};
 use super::{DataFolder, bot, for_server};
 use crate::base::json::Value;
 use crate::cli::MemberCommand;
@@ -70,7 +70,7 @@ fn act(
         }
         MemberCommand::Revoke { who, session: None } => change("revoke", &[("who", who)]),
         MemberCommand::Revoke { who, session: Some(session) } => {
-            let members = [("who", who.as_str()), ("session", session)];
+            let members = [("who", who.as_str()), ("session", segment(session)?)];
             let answer = control.ask("POST", "/admin/members/revoke", &body(&members))?;
             if answer.status == 404 {
                 // The server says no more than that one of the two is unknown.

@@ -156,7 +156,7 @@ pub fn done(answer: &Reply, what: &str) -> Result<(), Failure> {
     if answer.status == 204 { Ok(()) } else { good(answer, what).map(|_| ()) }
 }
 
-/// An id that becomes a part of a path.
+/// An id of the command line, which goes into a path or a body: one that is none is a fault of the command line everywhere.
 pub fn segment(id: &str) -> Result<&str, Failure> {
     match <Id>::parse(id) {
         Some(_) => Ok(id),

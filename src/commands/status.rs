@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::io::ErrorKind;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -34,6 +35,14 @@ pub fn run(folder: &DataFolder, as_json: bool) -> ExitCode {
     }
     let socket = control_socket(&config.data_dir);
     if let Err(error) = UnixStream::connect(&socket) {
+        // Nothing is known then: neither that a server runs, nor that none does.
+        if error.kind() == ErrorKind::PermissionDenied {
+            let folder = absolute(&config.data_dir);
+            return Failure::unreachable(format!(
+                "{folder} can't be read by this user: {error}. Ask as the user of the server, or as root"
+            ))
+            .end();
+        }
         match store::exists(&store_options(&config)) {
             false => note!("natter: {}", no_server(&config)),
             true => note!(

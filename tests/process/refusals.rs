@@ -94,12 +94,12 @@ fn a_folder_that_cannot_be_used() {
 }
 
 /// A program that runs another one without the right of root to write everywhere; `None` if that is not installed.
-fn without_root(launch: &Launch, probe: &Path) -> Option<Launch> {
+pub(super) fn without_root(launch: &Launch, probe: &Path) -> Option<Launch> {
     if fs::write(probe.join("probe"), "").is_err() {
         return Some(launch.clone());
     }
     fs::remove_file(probe.join("probe")).expect("removed");
-    let launch = launch.clone().by(&["setpriv", "--bounding-set=-dac_override"]);
+    let launch = launch.clone().by(&["setpriv", "--bounding-set=-dac_override,-dac_read_search"]);
     let is_there = std::process::Command::new("setpriv").arg("--version").output().is_ok();
     is_there.then_some(launch)
 }
@@ -191,6 +191,44 @@ fn links_that_only_this_host_can_open_are_reported() {
     let output = named.run(&["invite"]);
     assert!(stdout_of(&output).starts_with("https://chat.example.org/#/i/"), "{output:?}");
     assert!(!String::from_utf8_lossy(&output.stderr).contains("this host"), "{output:?}");
+}
+
+#[test]
+fn a_link_of_a_server_without_a_port_is_made_by_the_running_one_only() {
+    let dir = TestDir::new();
+    let launch = Launch::new(dir.path()).with(&[("HOST", "0.0.0.0"), ("PORT", "0")]);
+    let natter = launch.start();
+    let port = natter.address.port();
+    let link = stdout_of(&launch.run(&["invite"]));
+    assert!(link.contains(&format!("://localhost:{port}/#/i/")), "{link}");
+    natter.stop();
+    let refused = super::failed_with(2, &launch.run(&["invite"]));
+    assert!(refused.contains("no server runs, and PORT=0 says nothing of the address"), "{refused}");
+    assert_eq!(stdout_of(&launch.run(&["invite", "list"])).lines().count(), 1, "none was made");
+    let hook = launch.run(&["bot", "hook", "rob", "01ARZ3NDEKTSV4RRFFQ69G5FA1", "disk"]);
+    assert!(super::failed_with(2, &hook).contains("no server runs, and PORT=0"), "{hook:?}");
+    let named = launch.with(&[("PUBLIC_URL", "https://chat.example.org")]);
+    assert!(stdout_of(&named.run(&["invite"])).starts_with("https://chat.example.org/#/i/"));
+}
+
+#[test]
+fn an_id_that_is_none_is_a_fault_of_the_command_line() {
+    let dir = TestDir::new();
+    let launch = Launch::new(dir.path());
+    launch.start().stop();
+    for arguments in [
+        &["member", "revoke", "ann@example.org", "x!"][..],
+        &["invite", "revoke", "x!"],
+        &["bot", "revoke", "rob", "x!"],
+        &["bot", "hook", "rob", "x!", "disk", "--data", "data"],
+        &["group", "members", "x!"],
+        &["group", "delete", "x!"],
+        &["message", "delete", "x!"],
+    ] {
+        let launch = launch.clone().with(&[("PORT", "1")]);
+        let text = super::failed_with(2, &launch.run(arguments));
+        assert!(text.contains(r#""x!" is no id"#), "{arguments:?}: {text}");
+    }
 }
 
 #[test]

@@ -1,9 +1,12 @@
 //! `natter status`, and what is in the log: access lines by ACCESS_LOG, and the priorities of the journal.
 
+use super::refusals::without_root;
 use super::support::TestDir;
 use super::support::net::{Http, at};
 use super::support::process::{Launch, Signal};
 use super::{stdout_of, until};
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -129,6 +132,26 @@ fn a_command_does_not_wait_for_a_server_that_does_not_answer() {
     natter.signal(Signal::Continue);
     assert!(stdout_of(&launch.run(&["status"])).contains("are taken"));
     natter.stop();
+}
+
+#[test]
+fn of_a_folder_that_may_not_be_read_nothing_is_said() {
+    let dir = TestDir::new();
+    let data = dir.path().join("data");
+    std::fs::create_dir(&data).expect("a folder");
+    let mode = |mode| std::fs::set_permissions(&data, Permissions::from_mode(mode)).expect("a mode");
+    mode(0);
+    let Some(launch) = without_root(&Launch::new(dir.path()), &data) else {
+        println!("SKIPPED: setpriv is not installed, and root may read everything");
+        return;
+    };
+    let output = launch.run(&["status"]);
+    let text = said(&output);
+    assert!(text.contains("data can't be read by this user: Permission denied"), "{text}");
+    assert!(!text.contains("no natter"), "{text}");
+    assert_eq!((output.status.code(), &*output.stdout), (Some(5), &b""[..]));
+    mode(0o700);
+    assert_eq!(launch.run(&["status"]).status.code(), Some(3));
 }
 
 #[test]
