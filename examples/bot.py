@@ -16,50 +16,50 @@ import sys
 import time
 import urllib.request
 
-CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 BASE, TOKEN = os.environ.get("NATTER", "") + "/api/v1", os.environ.get("TOKEN")
 
 
 def ask(method, path, body=None):
-    """Until the server answers: what is asked here may be asked again."""
-    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {TOKEN}"}
+    """Until the server answers: what is asked here may be asked again. A proxy's page is no answer."""
+    told, headers = None, {"Content-Type": "application/json", "Authorization": f"Bearer {TOKEN}"}
     while True:
         request = urllib.request.Request(BASE + path, body and json.dumps(body).encode(), headers, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=40) as response:
-                return json.load(response)
-        except urllib.error.HTTPError as error:
-            ours = "json" in error.headers.get("Content-Type", "")  # not a proxy's
-            problem = json.load(error) if ours else {"code": error.code, "title": error.reason, "retry": error.code in (502, 503, 504)}
-            if not problem.get("retry"):
-                return problem
-            time.sleep((problem.get("retry_after_ms") or 1000) / 1000)
-        except (OSError, http.client.HTTPException):  # no answer, or one that is not HTTP
+            try:
+                response = urllib.request.urlopen(request, timeout=40)
+            except urllib.error.HTTPError as error:
+                response = error
+            page = json.load(response)
+            if not page.get("retry"):
+                return page
+            time.sleep((page.get("retry_after_ms") or 1000) / 1000)
+        except (OSError, http.client.HTTPException, ValueError, AttributeError) as error:
+            if told != (told := str(error)):
+                print(f"no answer of natter from {BASE}, asking again: {told}", file=sys.stderr)
             time.sleep(1)
 
 
 def must(page):
-    if page.get("code") not in (None, "cursor_reset"):
-        sys.exit(f"the server says {page['code']}: {page['title']}")
+    if "data" not in page and page.get("code") != "cursor_reset":
+        sys.exit(f"the server says {page.get('code')}: {page.get('title')}")
     return page
 
 
 def client_id(question):
     """A ULID that is the same for each answer to this question."""
     number = int.from_bytes(hashlib.sha256(question.encode()).digest()[:16], "big")
-    return "".join(CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))
+    return "".join("0123456789ABCDEFGHJKMNPQRSTVWXYZ"[number >> shift & 31] for shift in range(125, -1, -5))
 
 
 def answer(message, me):
     """What the bot says to a message, if anything. Not to itself, and not to what was deleted meanwhile."""
-    words = (message["body"] or "").lower().split()
-    if words and message["sender"] != me and not message.get("kind"):
+    if (words := (message["body"] or "").lower().split()) and message["sender"] != me and not message.get("kind"):
         return {"ping": "pong", "count": f"{len(words) - 1} words"}.get(words[0])
 
 
 def main(path):
     me = must(ask("GET", "/user/me"))["data"]["profile"]["id"]
-    cursor = pathlib.Path(path).read_text(encoding="utf-8") if os.path.exists(path) else ask("GET", "/events?cursor=now")["cursor"]
+    cursor = pathlib.Path(path).read_text(encoding="utf-8") if os.path.exists(path) else must(ask("GET", "/events?cursor=now"))["cursor"]
     while True:
         pathlib.Path(path + ".new").write_text(cursor, encoding="utf-8")
         os.replace(path + ".new", path)

@@ -40,6 +40,8 @@ class Client:
         self.state = {"outbox": [], "cursor": None, "messages": {}}
         if os.path.exists(self.path):
             self.state = json.load(open(self.path, encoding="utf-8"))
+            if not isinstance(self.state, dict) or not {"outbox", "cursor", "messages"} <= self.state.keys():
+                raise ValueError(f"{self.path} is not a state of this client")
 
     def save(self):
         """Replaces the file at once: writes and syncs another one, then renames it over the old one."""
@@ -54,11 +56,14 @@ class Client:
         request = urllib.request.Request(self.base + path, body and json.dumps(body).encode(), headers, method=method)
         try:
             with urllib.request.urlopen(request, timeout=timeout) as response:
-                return json.load(response)
+                answer = json.load(response)
+            if not isinstance(answer, dict) or "data" not in answer:
+                raise ValueError("this answer is not natter's")
+            return answer
         except urllib.error.HTTPError as error:
             try:
-                problem = json.load(error)
-            except ValueError:  # a proxy, or another server
+                problem = dict(json.load(error))
+            except (ValueError, TypeError):  # a proxy, or another server
                 problem = {"code": "no_json", "title": "this answer is not natter's", "retry": error.code in (502, 503, 504)}
             raise Refused(error.code, problem) from None
 
@@ -72,7 +77,7 @@ class Client:
                 if not refused.problem.get("retry"):
                     raise
                 time.sleep((refused.problem.get("retry_after_ms") or 1_000) / 1_000)
-            except (OSError, http.client.HTTPException) as error:
+            except (OSError, http.client.HTTPException, ValueError) as error:  # no answer, or not one of natter
                 if told != str(error):
                     told = str(error)
                     print(f"no answer from {self.base}, asking again: {told}", file=sys.stderr)
@@ -169,3 +174,5 @@ if __name__ == "__main__":
         sys.exit(f"the server refuses it: {refused}")
     except (OSError, ValueError) as error:
         sys.exit(f"the files of this client can't be used: {error}")
+    except (KeyError, TypeError) as error:
+        sys.exit(f"the server's answer is not one of natter: {error!r}")

@@ -29,6 +29,29 @@ fn start_by(words: &[&str], hop: &Hop, folder: &Path, name: &str, post: &[&str])
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().ok()
 }
 
+/// A server that gives these answers, each to one connection; returns its address.
+pub(super) fn answering(bodies: Vec<String>) -> std::net::SocketAddr {
+    let server = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = server.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        for body in bodies {
+            let (mut client, _) = server.accept().expect("a client");
+            let mut request = [0; 4_096];
+            assert!(client.read(&mut request).expect("a request") > 0);
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close";
+            write!(client, "{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).expect("written");
+        }
+    });
+    address
+}
+
+fn start_at(address: std::net::SocketAddr, folder: &Path, name: &str) -> Option<Child> {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/client.py");
+    let mut command = Command::new("python3");
+    command.args([script, &address.to_string()]).arg(folder).args([name, "a password"]);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().ok()
+}
+
 /// Waits for its end, and returns its output.
 fn shown(client: Child) -> String {
     stdout_of(&client.wait_with_output().expect("its end")).trim().to_owned()
@@ -135,7 +158,17 @@ fn the_example_client_says_in_a_sentence_what_is_wrong() {
     std::fs::write(folder.join("client.json"), "{").expect("a file");
     let text = said(start(&hop, &folder, "ann", &[]).expect("python3"), 1);
     assert!(text.starts_with("the files of this client can't be used: "), "{text}");
+    std::fs::write(folder.join("client.json"), "{}").expect("a file");
+    let text = said(start(&hop, &folder, "ann", &[]).expect("python3"), 1);
+    assert!(text.contains("client.json is not a state of this client"), "{text}");
     std::fs::remove_file(folder.join("client.json")).expect("removed");
+    // A message without what each has.
+    let page = r#"{"data":{"token":{"access":"x"}}}"#.to_owned()
+        + "\n"
+        + r#"{"data":[{"event":"message.posted","data":{}}],"cursor":"x"}"#;
+    let other = answering(page.lines().map(str::to_owned).collect());
+    let text = said(start_at(other, &folder, "ann").expect("python3"), 1);
+    assert!(text.starts_with("the server's answer is not one of natter: KeyError"), "{text}");
     natter.stop();
     // It asks until it is told to stop.
     let mut waiting = start_by(&IN_BACKGROUND, &hop, &folder, "ann", &[]).expect("a shell");

@@ -195,3 +195,27 @@ fn the_example_bot_asks_again_after_an_answer_that_is_not_http() {
     bot.kill().expect("killed");
     bot.wait().expect("its end");
 }
+
+/// What answers there is a program of somebody else, and then there is none.
+#[test]
+fn the_example_bot_says_that_no_natter_answers() {
+    let dir = TestDir::new();
+    let other = super::clients::answering(
+        ["<html>a portal", "[]", r#""data""#, r#"{"code":"x","retry":true,"retry_after_ms":1}"#, "{}"]
+            .map(str::to_owned)
+            .to_vec(),
+    );
+    let mut command = Command::new("python3");
+    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/bot.py")).arg(dir.path().join("cursor"));
+    command.env("NATTER", format!("http://{other}")).env("TOKEN", "nb_x").stdin(Stdio::null());
+    let Ok(bot) = command.stderr(Stdio::piped()).spawn() else {
+        eprintln!("skipped: the example bot needs python3");
+        return;
+    };
+    let output = bot.wait_with_output().expect("its end");
+    let text = String::from_utf8(output.stderr).expect("text");
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    let asking = format!("no answer of natter from http://{other}/api/v1, asking again: ");
+    assert_eq!(text.matches(&asking).count(), 3, "{text}");
+    assert!(text.ends_with("the server says None: None\n") && !text.contains("Traceback"), "{text}");
+}
