@@ -175,10 +175,15 @@ pub fn push_plain_or_null(out: &mut Vec<u8>, text: Option<&[u8]>) {
 
 /// Appends a string. It is copied if no character needs an escape.
 pub fn push_text(out: &mut Vec<u8>, text: &str) {
-    match escaped_at(text.as_bytes(), 0) {
-        at if at == text.len() => push_plain(out, text.as_bytes()),
-        _ => write(out, text),
+    match is_plain(text) {
+        true => push_plain(out, text.as_bytes()),
+        false => write(out, text),
     }
+}
+
+/// Whether JSON writes each character of a string as it is.
+pub fn is_plain(text: &str) -> bool {
+    escaped_at(text.as_bytes(), 0) == text.len()
 }
 
 /// The index of the first byte, from `from` on, that JSON escapes in a string: a control character, a quote or a backslash

@@ -116,9 +116,10 @@ pub fn rfc3339_digits(unix_ms: UnixMs) -> [u8; 24] {
             value /= 10;
         }
     };
-    put(0, 4, at.year().unsigned_abs());
-    put(5, 2, u32::from(u8::from(at.month())));
-    put(8, 2, u32::from(at.day()));
+    let (year, month, day) = at.to_calendar_date();
+    put(0, 4, year.unsigned_abs());
+    put(5, 2, u32::from(u8::from(month)));
+    put(8, 2, u32::from(day));
     put(11, 2, u32::from(h));
     put(14, 2, u32::from(m));
     put(17, 2, u32::from(s));

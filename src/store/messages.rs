@@ -12,6 +12,7 @@ use super::profiles::{self, Names};
 use super::value::{id, int, joined, number, number_or_null, or_damaged};
 use super::{attachments, changes, conversations, mentions, metadata, pins, system_messages};
 use crate::base::time::UnixMs;
+use crate::limits::PAGE_MAX;
 use crate::model::id::{ConversationId, MessageId};
 use crate::model::message::{
     GetMessage, LegacyHistory, ListMessages, Message, MessagePage, OpenLegacySocket, PagePoint,
@@ -30,9 +31,8 @@ pub const IS_FORWARDED: i64 = 4;
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT m.seq, m.id_high, m.n, m.sender, m.client_high, m.reply_to, \
-             (SELECT r.id_high FROM messages r WHERE r.seq = m.reply_to), \
-             m.rev, m.edited_at, m.deleted_at, m.body, m.flags, m.client_low FROM messages m ",
+            "SELECT m.seq, m.id_high, m.n, m.sender, m.client_high, m.client_low, m.reply_to, m.rev, m.edited_at, \
+             m.deleted_at, m.body, m.flags FROM messages m ",
             $rest
         )
     };
@@ -50,11 +50,17 @@ fn from_row(
     let damage = &mut damaged;
     let id = joined(or_damaged(row.get(1), damage)?, int(seq));
     let rev = or_damaged(number_or_null(row, 7), damage)?;
-    let reply_to = match or_damaged(number_or_null(row, 5), damage)? {
-        Some(seq) => or_damaged(row.get::<_, Option<i64>>(6), damage)?.map(|high| joined(high, int(seq))),
+    // Nearly no message is a reply or has changed, and each column that is read costs as much as a byte of its JSON: what only
+    // a change sets is read only of a changed message.
+    let reply_to = match or_damaged(number_or_null(row, 6), damage)? {
+        Some(seq) => id_of_seq(conn, seq, damage)?,
         None => None,
     };
-    let deleted_at = or_damaged(number_or_null(row, 9), damage)?.map(UnixMs);
+    let mut time = |column| match rev {
+        Some(_) => Ok(or_damaged(number_or_null(row, column), damage)?.map(UnixMs)),
+        None => Ok::<_, rusqlite::Error>(None),
+    };
+    let (edited_at, deleted_at) = (time(8)?, time(9)?);
     // A system message has no file but a row of its own.
     let shows: Option<i64> = or_damaged(row.get(11), damage)?;
     let system = match shows {
@@ -71,7 +77,7 @@ fn from_row(
     let mentions = mentions::of(conn, names, seq, body.as_deref())?;
     Ok(Message {
         id,
-        client_id: joined(or_damaged(row.get(4), damage)?, or_damaged(row.get(12), damage)?),
+        client_id: joined(or_damaged(row.get(4), damage)?, or_damaged(row.get(5), damage)?),
         conversation,
         n: or_damaged(number(row, 2), damage)?,
         seq,
@@ -90,10 +96,20 @@ fn from_row(
         pinned: rev.is_some() && pins::is_pinned(conn, seq)?,
         system,
         created_at: id.unix_ms(),
-        edited_at: or_damaged(number_or_null(row, 8), damage)?.map(UnixMs),
+        edited_at,
         deleted_at,
         damaged,
     })
+}
+
+/// The id of a message that is answered. A statement of its own, as few messages have one: as a part of the other it opened a cursor
+/// for each row of a page.
+fn id_of_seq(conn: &Connection, seq: u64, damage: &mut bool) -> rusqlite::Result<Option<MessageId>> {
+    let high = conn
+        .prepare_cached("SELECT id_high FROM messages WHERE seq = ?1")?
+        .query_row([int(seq)], |row| or_damaged(row.get::<_, Option<i64>>(0), damage))
+        .optional()?;
+    Ok(high.flatten().map(|high| joined(high, int(seq))))
 }
 
 /// The message of a `seq`, as it is now.
@@ -207,7 +223,9 @@ fn page(
     (n, first_n): (u64, u64),
     limit: u32,
 ) -> rusqlite::Result<Vec<Message>> {
-    let (mut names, mut budget, mut messages) = (Names::default(), Budget::new(limit), Vec::new());
+    let (mut names, mut budget) = (Names::default(), Budget::new(limit));
+    // In one allocation: a message has some hundred bytes even without its text, and most pages are full.
+    let mut messages = Vec::with_capacity(limit.min(PAGE_MAX) as usize);
     let mut statement = conn.prepare_cached(sql)?;
     let mut rows = statement.query((key, int(n), limit, int(first_n)))?;
     while let Some(row) = rows.next()? {

@@ -12,7 +12,7 @@ use tungstenite::protocol::CloseFrame;
 use tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
 use tungstenite::protocol::frame::{Frame, FrameHeader};
 
-use crate::base::send_queue::SendQueue;
+use crate::base::send_queue::{Segment, SendQueue};
 
 /// Bytes of a close reason: what a control frame has room for after the code (RFC 6455 §5.5). A longer one is cut.
 const CLOSE_REASON_MAX: usize = 123;
@@ -56,6 +56,14 @@ pub fn push_text(send: &mut SendQueue, payload: &[u8]) {
 pub fn push_parts(send: &mut SendQueue, parts: &[&[u8]]) {
     let (head, len) = head(OpCode::Data(Data::Text), parts.iter().map(|part| part.len()).sum());
     send.push_parts(&head[..len], parts);
+}
+
+/// Like [`push_parts`], for a text whose last part is queued without a copy if it is long.
+pub fn push_parts_and(send: &mut SendQueue, parts: &[&[u8]], last: Vec<u8>) {
+    let len = parts.iter().map(|part| part.len()).sum::<usize>() + last.len();
+    let (head, head_len) = head(OpCode::Data(Data::Text), len);
+    send.push_parts(&head[..head_len], parts);
+    send.push(Segment::Owned(last));
 }
 
 /// Queues an empty ping. The caller sends none after a close frame ([`super::WebSocket::is_closing`]).

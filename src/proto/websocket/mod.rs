@@ -26,7 +26,8 @@ use crate::base::send_queue::SendQueue;
 
 use frame::Piece;
 pub use frame::{
-    INTERNAL_ERROR, INVALID_UTF8, PROTOCOL_ERROR, TOO_BIG, binary, ping, push_parts, push_text, text_frame,
+    INTERNAL_ERROR, INVALID_UTF8, PROTOCOL_ERROR, TOO_BIG, binary, ping, push_parts, push_parts_and,
+    push_text, text_frame,
 };
 pub use handshake::{Accept, PROTOCOL, UpgradeError, VERSION, accept_key, check_upgrade, is_wanted};
 

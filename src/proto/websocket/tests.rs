@@ -440,3 +440,18 @@ fn an_independent_client_gets_its_echo() {
     assert_eq!(drain(&mut server, &mut out), ["pong", "close Some(1001)"][1..]);
     assert!(out.is_empty());
 }
+
+#[test]
+fn a_text_in_parts_is_one_frame() {
+    for len in [0, 1, 120, 121, 5_000, 70_000] {
+        let (long, parts) = (vec![b'x'; len], [&b"{\"a\""[..], b":"]);
+        let mut whole = Vec::new();
+        frame::encode_text(&mut whole, &[parts[0], parts[1], &long].concat());
+        let mut send = SendQueue::new();
+        push_parts(&mut send, &[parts[0], parts[1], &long]);
+        assert_eq!(send.take_bytes(), whole, "{len}");
+        push_parts_and(&mut send, &parts, long);
+        assert_eq!(send.len(), whole.len() as u64, "{len}");
+        assert_eq!(send.take_bytes(), whole, "{len}");
+    }
+}

@@ -15,7 +15,7 @@ use crate::model::measures::Measure;
 use crate::model::params::Params;
 use crate::model::problem::{Code, Problem};
 use crate::proto::http::language::Language;
-use crate::proto::websocket::push_parts;
+use crate::proto::websocket::{push_parts, push_parts_and};
 use crate::server::calls::Caller;
 use crate::server::contract::ConnId;
 use crate::server::core::Core;
@@ -59,6 +59,9 @@ pub enum RequestId {
 
 /// Bytes of an op's `id` as it is written; it is kept until the op is answered. Above: 422 `invalid_id`.
 const ID_BYTES_MAX: usize = 1_024;
+
+/// An answer from this length on has a segment of its own in the send queue. A shorter one joins those before it.
+const PAGE_BYTES: usize = 4_096;
 
 /// An answer, as JSON.
 pub enum Response {
@@ -125,7 +128,7 @@ impl Ops {
         if let Some(position) = self.reads.iter().position(|read| read.number == number) {
             let read = self.reads.swap_remove(position);
             count(&read);
-            return push_answer(send, read.re.as_ref(), &response);
+            return push_answer(send, read.re.as_ref(), response);
         }
         // Answers come in the order of the queue, except for an op that was refused at once. Numbers rise along the queue.
         let is_next = self.writes.front().is_some_and(|write| write.number == number);
@@ -136,7 +139,7 @@ impl Ops {
         while let Some(response) = self.writes.front_mut().and_then(|write| write.response.take()) {
             let write = self.writes.pop_front();
             write.iter().for_each(count);
-            push_answer(send, write.and_then(|write| write.re).as_ref(), &response);
+            push_answer(send, write.and_then(|write| write.re).as_ref(), response);
         }
         if self.writes.is_empty() && self.writes.capacity() > 16 {
             self.writes = VecDeque::new();
@@ -145,7 +148,7 @@ impl Ops {
 }
 
 /// `{"re":7,"ok":…,"duplicate":true}` or `{"re":7,"error":{…}}`; `re` is `null` for a refused op without an id.
-fn push_answer(send: &mut SendQueue, re: Option<&RequestId>, response: &Response) {
+fn push_answer(send: &mut SendQueue, re: Option<&RequestId>, response: Response) {
     let mut digits = [0; json::DIGITS_MAX];
     let text = match re {
         Some(RequestId::Json(text)) => text.as_bytes(),
@@ -153,11 +156,17 @@ fn push_answer(send: &mut SendQueue, re: Option<&RequestId>, response: &Response
         None => b"null",
     };
     match response {
-        Response::Ok { data, beside } if re.is_some() => {
-            push_parts(send, &[b"{\"re\":", text, b",\"ok\":", data, beside, b"}"]);
+        // A page of a list: its bytes are not copied, and it has room for what follows them.
+        Response::Ok { mut data, beside } if re.is_some() && data.len() >= PAGE_BYTES => {
+            data.extend_from_slice(&beside);
+            data.push(b'}');
+            push_parts_and(send, &[b"{\"re\":", text, b",\"ok\":"], data);
         }
-        Response::Error(error) => push_parts(send, &[b"{\"re\":", text, b",\"error\":", error, b"}"]),
-        Response::Line(line) if !line.is_empty() => push_parts(send, &[line]),
+        Response::Ok { data, beside } if re.is_some() => {
+            push_parts(send, &[b"{\"re\":", text, b",\"ok\":", &data, &beside, b"}"]);
+        }
+        Response::Error(error) => push_parts(send, &[b"{\"re\":", text, b",\"error\":", &error, b"}"]),
+        Response::Line(line) if !line.is_empty() => push_parts(send, &[&line]),
         Response::Ok { .. } | Response::Line(_) => {}
     }
 }
@@ -167,11 +176,11 @@ pub fn text(core: &mut Core, stream: &mut SocketStream, send: &mut SendQueue, co
     let Ok(Value::Object(object)) = json::parse_text(text) else {
         websocket::count_refused(stream, core.now.instant);
         let problem = Problem::new(Code::ErrorParsingData);
-        return push_answer(send, None, &refused(&problem, stream.client.language));
+        return push_answer(send, None, refused(&problem, stream.client.language));
     };
     let Ok(re) = re_of(text, &object) else {
         websocket::count_refused(stream, core.now.instant);
-        return push_answer(send, None, &refused(&Problem::invalid("id"), stream.client.language));
+        return push_answer(send, None, refused(&Problem::invalid("id"), stream.client.language));
     };
     let name = object.get("op").and_then(Value::as_str).unwrap_or_default();
     if name == "auth" {
