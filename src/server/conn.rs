@@ -38,6 +38,7 @@ use crate::server::streams::kinds::StreamKind;
 use crate::server::uploads::receive::{ReadUpload, Temporary};
 use crate::server::uploads::reservations::Reservation;
 
+/// Nearly all connections of a full server are idle sockets: what few of them have is in a box.
 pub struct Conn {
     pub id: ConnId,
     pub peer: IpAddr,
@@ -55,9 +56,9 @@ pub struct Conn {
     /// The profile whose events it receives. It is here and not in a phase, so that no change of phase can lose it.
     pub subscription: Option<Subscription>,
     /// The temporary file of the upload it brings. It is here for the same reason.
-    pub upload: Option<Temporary>,
+    pub upload: Option<Box<Temporary>>,
     /// What that upload reserves of its owner's quota until it has a row. It is here for the same reason.
-    pub reservation: Option<Reservation>,
+    pub reservation: Option<Box<Reservation>>,
     /// The member whose export it sends. It is here for the same reason.
     pub exports: Option<MemberId>,
     /// It waits in [`Phase::Delay`], as `delays` has counted it. It is here for the same reason.
@@ -73,9 +74,9 @@ pub struct Conn {
     /// What `crowd` has recorded: whether it gives way to others, and since when it has not been useful.
     pub yielding: Option<(Standing, Instant)>,
     /// The client whose request a trusted proxy has brought and that is in progress. It is here for the same reason.
-    pub origin: Option<Origin>,
+    pub origin: Option<Box<Origin>>,
     /// The bytes of incomplete requests that it holds, as `receiving` has counted them.
-    pub held: Option<(Holder, usize)>,
+    pub held: Option<Box<(Holder, usize)>>,
     /// When this phase ends at the latest.
     pub deadline: Option<Instant>,
     /// The deadline that the timers have: it is set when it changes, not with every step.
@@ -111,7 +112,7 @@ pub enum Phase {
     /// For the time at which a refusal by rate is answered.
     Delay {
         exchange: Box<Exchange>,
-        problem: Problem,
+        problem: Box<Problem>,
     },
     /// For nothing: a stream or an upload is about to take the connection over. No input finds a connection in this phase.
     HandOver {

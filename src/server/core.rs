@@ -210,7 +210,7 @@ impl Core {
     /// Releases what the upload of this connection reserved: the quota is free again, or its row counts from now on.
     pub fn release_reservation(&mut self, conn: &mut Conn) {
         if let Some(reservation) = conn.reservation.take() {
-            self.uploads.reservations.give_back(reservation);
+            self.uploads.reservations.give_back(*reservation);
         }
     }
 }

@@ -150,13 +150,14 @@ impl Crowd {
         if let Some(member) = origin.member {
             *self.by_member.entry(member).or_default() += 1;
         }
-        conn.origin = Some(origin);
+        conn.origin = Some(Box::new(origin));
         Ok(())
     }
 
     /// The request has its answer.
     pub fn done(&mut self, conn: &mut Conn) {
-        let Some(Origin { address, member }) = conn.origin.take() else { return };
+        let Some(origin) = conn.origin.take() else { return };
+        let Origin { address, member } = *origin;
         uncount(&mut self.by_address, address);
         if let Some(member) = member {
             decrease(&mut self.by_member, member);

@@ -38,7 +38,7 @@ pub fn refuse(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>, pro
     core.requests.delays.waiting += 1;
     conn.is_delayed = true;
     conn.deadline = Some(core.now.instant + PAUSE);
-    conn.phase = Phase::Delay { exchange, problem };
+    conn.phase = Phase::Delay { exchange, problem: Box::new(problem) };
 }
 
 /// Whether a refusal of this address is prompt. Those of a flood are not.

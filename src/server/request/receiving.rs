@@ -64,17 +64,17 @@ impl Receiving {
     /// Counts what a connection holds, after any input.
     pub fn update(&mut self, conn: &mut Conn) {
         let held = held(conn);
-        if held != conn.held {
+        if held != conn.held.as_deref().copied() {
             self.forget(conn);
             if let Some((holder, bytes)) = held {
                 self.pools[holder.pool()].add(holder, conn.id, bytes);
             }
-            conn.held = held;
+            conn.held = held.map(Box::new);
         }
     }
 
     pub fn forget(&mut self, conn: &mut Conn) {
-        if let Some((holder, bytes)) = conn.held.take() {
+        if let Some((holder, bytes)) = conn.held.take().map(|held| *held) {
             self.pools[holder.pool()].remove(holder, conn.id, bytes);
         }
     }

@@ -47,7 +47,13 @@ pub fn open(core: &mut Core, conn: &mut Conn, exchange: Box<Exchange>, stream: S
             websocket::open(core, conn, exchange, actor, Protocol::Native(Replay::new(cursor)));
         }
         Stream::LegacySocket { actor, receiver, pair } => {
-            websocket::open(core, conn, exchange, actor, Protocol::Legacy(LegacySocket::new(receiver, pair)));
+            websocket::open(
+                core,
+                conn,
+                exchange,
+                actor,
+                Protocol::Legacy(Box::new(LegacySocket::new(receiver, pair))),
+            );
         }
         Stream::Echo => echo::open(core, conn, &exchange),
     }

@@ -64,7 +64,8 @@ pub struct SocketStream {
 
 pub enum Protocol {
     Native(Replay),
-    Legacy(LegacySocket),
+    /// In a box: few sockets are legacy ones, and it is twice as large.
+    Legacy(Box<LegacySocket>),
 }
 
 impl SocketStream {

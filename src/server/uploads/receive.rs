@@ -131,7 +131,7 @@ pub fn begin(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>) {
         // A body without a length takes at least one byte; how many is known as it comes.
         Framing::Empty | Framing::Chunked => 1,
     };
-    conn.reservation = Some(core.uploads.reservations.take(actor.profile, bytes));
+    conn.reservation = Some(Box::new(core.uploads.reservations.take(actor.profile, bytes)));
     let under_way = core.uploads.reservations.under_way(actor.profile);
     let step = steps::guard(core, |ctx| admit(ctx, actor, under_way));
     let step = match exchange.route {
@@ -172,7 +172,7 @@ pub fn receive(core: &mut Core, conn: &mut Conn, mut exchange: Box<Exchange>, ro
     exchange.body_unasked = false;
     let decoder = exchange.unread.take().unwrap_or_else(|| BodyDecoder::new(framing));
     core.uploads.conns.insert(id, conn.id);
-    conn.upload = Some(Temporary { id, ahead: 0, sha256: None });
+    conn.upload = Some(Box::new(Temporary { id, ahead: 0, sha256: None }));
     let reading = ReadUpload {
         exchange,
         decoder,
