@@ -26,13 +26,18 @@ const STATEMENTS_CACHED: usize = 128;
 /// `natt`: marks the file as ours (SQLite's `application_id`).
 pub(super) const APPLICATION_ID: i32 = 0x6e61_7474;
 
+/// Bytes of a page of a new database. A commit writes each page that it changes to the WAL: a lone post changes five, of which it
+/// fills a small part. An existing database keeps the size that it was made with, SQLite's default of 4 KiB in earlier versions.
+pub(super) const PAGE_BYTES: u32 = 2_048;
+
 /// The writer's connection, created, checked and migrated. A file that is refused stays unchanged, and so does its WAL:
 /// only [`close_in_order`] lets SQLite checkpoint and remove that.
 pub(super) fn open_writer(options: &StoreOptions) -> Result<Connection, OpenFault> {
     let path = &options.path;
     let failed = |error: std::io::Error| OpenFault::Failed { path: path.clone(), detail: error.to_string() };
     replacement::recover(path).map_err(failed)?;
-    if length(path) > 0 {
+    let is_new = length(path) == 0;
+    if !is_new {
         check_file(path)?;
     } else if length(&with_suffix(path, "-wal")) > 0 {
         // SQLite would remove it as the WAL of a missing database.
@@ -46,6 +51,10 @@ pub(super) fn open_writer(options: &StoreOptions) -> Result<Connection, OpenFaul
     let mut conn = Connection::open_with_flags(path, flags).map_err(wrap)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(wrap)?;
     configure(&conn, options.caches.writer_kib).map_err(wrap)?;
+    if is_new {
+        // Before the first write, which decides it.
+        conn.pragma_update(None, "page_size", PAGE_BYTES).map_err(wrap)?;
+    }
     prepare_writer(&conn, options.synchronous_full).map_err(wrap)?;
     let target = migrations::target(&conn, options.in_cluster).map_err(wrap)?;
     before_upgrade::keep(&conn, path, target, options.free_bytes);

@@ -65,6 +65,8 @@ pub fn make(path: &Path, epoch: &str) -> rusqlite::Result<()> {
         &new,
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
+    // Before the first write, which decides it.
+    conn.pragma_update(None, "page_size", connection::PAGE_BYTES)?;
     conn.pragma_update(None, "application_id", APPLICATION_ID)?;
     conn.pragma_update(None, "user_version", FORMAT)?;
     conn.execute_batch(SCHEMA)?;

@@ -12,11 +12,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::StoreOptions;
+use super::connection::PAGE_BYTES;
 use crate::base::no_follow::NO_FOLLOW;
 
-/// Bytes of the file: enough for the `-shm` of a WAL at the default limit. A start with a longer one (WAL_MAX is greater, and
+/// Bytes of the file: enough for the `-shm` of a WAL at the default limit, which has more pages in a new database than in one of an
+/// earlier version, whose pages are larger. A start with a longer one (WAL_MAX is greater, and
 /// another process held the WAL) says that the disk is full.
-const BYTES: usize = 17 * SHM_BLOCK_BYTES;
+const BYTES: usize = 34 * SHM_BLOCK_BYTES;
 
 /// SQLite adds blocks of this size to the `-shm` file. Each lists 4,096 pages of the WAL, the first one 34 fewer for its header
 /// (<https://www.sqlite.org/walformat.html>).
@@ -24,15 +26,13 @@ const SHM_BLOCK_BYTES: usize = 32 * 1_024;
 const SHM_BLOCK_PAGES: u64 = 4_096;
 const SHM_HEADER_PAGES: u64 = 34;
 
-/// Bytes of a page of the database: SQLite's default.
-const PAGE_BYTES: u64 = 4_096;
-/// Pages that the last batch may add to a WAL just below its limit: 8 MiB.
-const BATCH_PAGES: u64 = 2_048;
+/// Bytes that the last batch may add to a WAL just below its limit.
+const BATCH_BYTES: u64 = 8 << 20;
 
 const fn shm_bytes(wal_pages: u64) -> u64 {
     (wal_pages + SHM_HEADER_PAGES).div_ceil(SHM_BLOCK_PAGES) * SHM_BLOCK_BYTES as u64
 }
-const _: () = assert!(BYTES as u64 >= shm_bytes(StoreOptions::WAL_MAX / PAGE_BYTES + BATCH_PAGES));
+const _: () = assert!(BYTES as u64 >= shm_bytes((StoreOptions::WAL_MAX + BATCH_BYTES) / PAGE_BYTES as u64));
 
 /// Bytes written at once: a full disk takes as many of them as fit.
 const STEP: usize = 32 * 1_024;
