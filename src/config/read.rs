@@ -25,6 +25,10 @@ pub(super) fn read(r: &mut Reader<'_>) -> Config {
     let orders = r.is_set("TLS_DOMAIN");
     let (host_is_any, host, port) = listen(r, orders);
     let (argon2, https) = (r.value("ARGON2", values::argon2), https(r));
+    // A port of 0 is another one each time.
+    if port != 0 && https.as_ref().is_some_and(|https| https.http_port == Some(port)) {
+        r.fault("HTTP_PORT", "is the port of https, too: set PORT or HTTP_PORT to another one");
+    }
     memory(r, argon2, https.is_some(), &mut limits);
     let config = Config {
         host,

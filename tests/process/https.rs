@@ -429,6 +429,10 @@ fn a_certificate_that_cannot_be_used_stops_the_start() {
             "TLS_CERT: \"missing.pem\" cannot be read",
         ),
         (&[("HTTP_PORT", "0")], "HTTP_PORT: is set, and there is no https"),
+        (
+            &[("TLS_CERT", "tls.pem"), ("TLS_KEY", "tls.key.pem"), ("PORT", "8443"), ("HTTP_PORT", "8443")],
+            "HTTP_PORT: is the port of https, too",
+        ),
     ] {
         let output = Launch::new(dir.path()).with(env).run(&[]);
         let errors = String::from_utf8_lossy(&output.stderr);
