@@ -89,7 +89,8 @@ fn readiness_follows_the_disk() {
     assert_eq!(http.ask("GET", "/healthz", &[], None).expect("a response").status, 200);
     let list = http.ask_as(&bob, "GET", "/api/v1/conversations", None).expect("a response");
     assert_eq!(list.status, 200);
-    let body = post_to(&bob.profile, &client_id(), "still not");
+    // A shorter one may fit into what is left.
+    let body = post_to(&bob.profile, &client_id(), &"word ".repeat(700));
     let again = http.ask_as(&ann, "POST", "/api/v1/messages", Some(&body)).expect("a response");
     assert_eq!(again.code(), "storage_full");
     let mut http = Http::connect(natter.address);
