@@ -204,8 +204,11 @@ fn a_rolling_upgrade_and_the_way_back_lose_nothing() {
         for machine in 0..3 {
             assert_eq!(stage.level(machine), OLD, "node {machine}");
         }
+        // Its own level is in the log a moment after its start.
+        let waits_for = format!(r#""level_waits_for":{holds_back}"#);
+        wait("the status of the level", || status(&stage.machines[at]).0.contains(&waits_for));
         let (said, is_well) = status(&stage.machines[at]);
-        assert!(said.contains(&format!(r#""level_waits_for":{holds_back}"#)) && !is_well, "{said}");
+        assert!(said.contains(&waits_for) && !is_well, "{said}");
         assert!(said.contains("install on it the version of the others"), "{said}");
     }
     stage.install(2, true);
