@@ -213,6 +213,7 @@ fn a_rolling_upgrade_and_the_way_back_lose_nothing() {
     }
     stage.install(2, true);
     writer.goes_on();
+    wait("the status of the level", || status(&stage.machines[2]).0.contains(r#""level_waits_for":["a"]"#));
     stage.machines[2].refused(&["cluster", "remove", "a"], &["node a runs"]);
     stage.machines[2].refused_with(3, &["cluster", "remove", "x"], &["there is no such node"]);
     stage.install(0, true);
