@@ -50,8 +50,7 @@ fn from_row(
     let damage = &mut damaged;
     let id = joined(or_damaged(row.get(1), damage)?, int(seq));
     let rev = or_damaged(number_or_null(row, 7), damage)?;
-    // Nearly no message is a reply or has changed, and each column that is read costs as much as a byte of its JSON: what only
-    // a change sets is read only of a changed message.
+    // Nearly no message is a reply or has changed: what only a change sets is read only of a changed message.
     let reply_to = match or_damaged(number_or_null(row, 6), damage)? {
         Some(seq) => id_of_seq(conn, seq, damage)?,
         None => None,

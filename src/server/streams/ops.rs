@@ -61,7 +61,7 @@ pub enum RequestId {
 const ID_BYTES_MAX: usize = 1_024;
 
 /// An answer from this length on has a segment of its own in the send queue. A shorter one joins those before it.
-const PAGE_BYTES: usize = 4_096;
+const OWN_SEGMENT_BYTES: usize = 4_096;
 
 /// An answer, as JSON.
 pub enum Response {
@@ -160,7 +160,7 @@ fn push_answer(send: &mut SendQueue, re: Option<&RequestId>, response: Response)
     };
     match response {
         // A page of a list: its bytes are not copied, and it has room for what follows them.
-        Response::Ok { mut data, beside } if re.is_some() && data.len() >= PAGE_BYTES => {
+        Response::Ok { mut data, beside } if re.is_some() && data.len() >= OWN_SEGMENT_BYTES => {
             data.extend_from_slice(&beside);
             data.push(b'}');
             push_parts_and(send, &[b"{\"re\":", text, b",\"ok\":"], data);
